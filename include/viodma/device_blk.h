@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * viodma/device_blk.h - virtio-blk, device half (virtio 1.2, section 5.2): in, out, flush, get-id, read-only.
+ *
+ * The disk behind it is the caller's: viodma_blk parses and checks requests and hands on plain reads, writes and
+ * flushes with the memory to use; the caller answers each with viodma_blk_complete, in any order.
+ *
+ * Single owner, with its space and queues. Memory is the caller's. Units: bytes unless named sectors (512 bytes).
+ */
+#ifndef VIODMA_DEVICE_BLK_H
+#define VIODMA_DEVICE_BLK_H
+
+#include <viodma/queue.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VIODMA_BLK_SERIAL_BYTES 20
+#define VIODMA_BLK_CONFIG_BYTES 96
+
+enum viodma_blk_operation { VIODMA_BLK_READ, VIODMA_BLK_WRITE, VIODMA_BLK_FLUSH };
+
+/* One read, write or flush the disk has to do. */
+struct viodma_blk_io {
+	enum viodma_blk_operation operation;
+	bool durable;          /* write: answer when it is durable (the driver did not accept FLUSH) */
+	uint64_t offset_bytes; /* into the disk; a multiple of 512, and offset + len lies within the capacity */
+	uint32_t len_bytes;    /* a multiple of 512, not 0; 0 for flush */
+	struct viodma_request *request; /* memory: viodma_blk_io_pieces */
+	void *user;            /* the disk's */
+};
+
+struct viodma_blk_ops {
+	/*
+	 * Start one operation. Must not block for the disk. Answer later, or from within this call, with
+	 * viodma_blk_complete. `io` is valid until then.
+	 */
+	void (*submit)(void *context, struct viodma_blk_io *io);
+	/* A request was refused before it reached the disk (for the log). May be NULL. */
+	void (*refused)(void *context, uint16_t head, enum viodma_result reason, const char *what);
+	void *context;
+};
+
+struct viodma_blk_config {
+	uint64_t capacity_bytes; /* a multiple of 512 */
+	uint32_t blk_size;       /* logical block: 512 or a power of two up to 65536; a hint to the driver */
+	uint32_t seg_max;        /* data segments per request, at least 1 */
+	uint32_t size_max;       /* bytes per segment, at least 4096 */
+	bool read_only;
+	char serial[VIODMA_BLK_SERIAL_BYTES]; /* padded with NUL, not terminated if full */
+};
+
+struct viodma_blk_statistics {
+	uint64_t in, out, flush, get_id, unsupported, failed; /* requests */
+	uint64_t in_bytes, out_bytes;                         /* of those that succeeded */
+};
+
+/* Members are the library's; read statistics only. */
+struct viodma_blk {
+	struct viodma_blk_config config;
+	struct viodma_blk_ops ops;
+	uint64_t accepted;
+	struct viodma_blk_io *ios; /* by head */
+	uint32_t io_count;
+	struct viodma_blk_statistics statistics;
+};
+
+/* ios: one per descriptor of the largest queue. VIODMA_E_INVALID: a member of config out of its range. */
+VIODMA_MUST_USE enum viodma_result viodma_blk_init(struct viodma_blk *blk, const struct viodma_blk_config *config,
+						   const struct viodma_blk_ops *ops, struct viodma_blk_io *ios,
+						   uint32_t io_count);
+
+/* The device-specific feature bits to offer (0 to 23). */
+uint64_t viodma_blk_features(const struct viodma_blk *blk);
+
+/* What the driver accepted, before the first request. */
+void viodma_blk_set_accepted(struct viodma_blk *blk, uint64_t accepted);
+
+/* Read the configuration space; bytes beyond it read as 0. There is nothing a driver may write. */
+void viodma_blk_read_config(const struct viodma_blk *blk, uint32_t offset, void *destination, uint32_t len_bytes);
+
+/*
+ * Work on a queue: at most one queue-full of requests (DEV-17). VIODMA_OK: there may be more; call again soon. Else
+ * what viodma_queue_pop answered.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_blk_process(struct viodma_blk *blk, struct viodma_queue *queue);
+
+/* The memory of one operation: up to capacity pieces from byte `offset` of its data. As viodma_request_pieces. */
+VIODMA_MUST_USE enum viodma_result viodma_blk_io_pieces(const struct viodma_blk_io *io, uint32_t offset,
+							uint32_t len_bytes, struct viodma_piece *pieces,
+							uint32_t capacity, uint32_t *count);
+
+/* An operation ended. ok: all of it happened (and is durable, for flush and durable writes). io is invalid after. */
+void viodma_blk_complete(struct viodma_blk *blk, struct viodma_blk_io *io, bool ok);
+
+/* Fail a request that could not be given back when its queue stops: see viodma_queue_pop_held. */
+void viodma_blk_fail_held(struct viodma_blk *blk, struct viodma_queue *queue);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

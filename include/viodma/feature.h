@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * viodma/feature.h - feature bits and status, and THE rule of feature bit 33 (virtio 1.2, sections 2.1, 2.2 and 6).
+ *
+ * Feature sets are 64-bit masks. Decisions use accepted bits, never offered ones (DEV-2).
+ * Thread: pure functions.
+ */
+#ifndef VIODMA_FEATURE_H
+#define VIODMA_FEATURE_H
+
+#include <viodma/result.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VIODMA_FEATURE(bit) ((uint64_t)1 << (bit))
+
+/* Device-independent bits, virtio 1.2 section 6 (24 to 40). */
+#define VIRTIO_F_NOTIFY_ON_EMPTY_BIT 24
+#define VIRTIO_F_ANY_LAYOUT_BIT 27
+#define VIRTIO_F_INDIRECT_DESC_BIT 28
+#define VIRTIO_F_EVENT_IDX_BIT 29
+#define VIRTIO_F_VERSION_1_BIT 32
+#define VIRTIO_F_ACCESS_PLATFORM_BIT 33
+#define VIRTIO_F_RING_PACKED_BIT 34
+#define VIRTIO_F_IN_ORDER_BIT 35
+#define VIRTIO_F_ORDER_PLATFORM_BIT 36
+#define VIRTIO_F_SR_IOV_BIT 37
+#define VIRTIO_F_NOTIFICATION_DATA_BIT 38
+#define VIRTIO_F_NOTIF_CONFIG_DATA_BIT 39
+#define VIRTIO_F_RING_RESET_BIT 40
+
+/* Device status, virtio 1.2 section 2.1. */
+#define VIODMA_STATUS_ACKNOWLEDGE 1u
+#define VIODMA_STATUS_DRIVER 2u
+#define VIODMA_STATUS_DRIVER_OK 4u
+#define VIODMA_STATUS_FEATURES_OK 8u
+#define VIODMA_STATUS_NEEDS_RESET 64u
+#define VIODMA_STATUS_FAILED 128u
+
+/* What the device half does with bit 33. */
+enum viodma_platform_dma {
+	VIODMA_PLATFORM_DMA_OFF,    /* not offered: physical addresses */
+	VIODMA_PLATFORM_DMA_OFFER,  /* offered; a driver that declines it uses physical addresses */
+	VIODMA_PLATFORM_DMA_REQUIRE /* offered; a driver that declines it is refused (DEV-8) */
+};
+
+/* What addresses in the rings mean, once negotiated. */
+enum viodma_addressing {
+	VIODMA_ADDRESSING_PHYSICAL, /* bit 33 clear: bus address = physical address (DEV-4) */
+	VIODMA_ADDRESSING_PLATFORM  /* bit 33 accepted: the platform's translation (DEV-3) */
+};
+
+struct viodma_negotiation {
+	uint64_t offered;  /* what the device half offered */
+	uint64_t accepted; /* what the driver accepted */
+	enum viodma_platform_dma policy;
+	/*
+	 * The seed's alternative: a distinct PLATFORM_DMA feature bit, mutually exclusive with 33. 0 = off (the
+	 * default); else the bit's number, which is not assigned by the standard.
+	 */
+	unsigned platform_dma_bit;
+};
+
+/*
+ * The bit-33 rule, device half. Pre: negotiation and addressing not NULL.
+ * VIODMA_OK: *addressing says what ring addresses mean. Otherwise the device must not touch any ring:
+ * VIODMA_PEER_NOT_OFFERED, _NO_VERSION_1, _BOTH_BITS, _DECLINED; *addressing is unchanged.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_feature_negotiate_device(const struct viodma_negotiation *negotiation,
+								   enum viodma_addressing *addressing);
+
+/* The device-independent part of an offer: VERSION_1, INDIRECT_DESC, EVENT_IDX, and 33 as the policy says. (DEV-1) */
+uint64_t viodma_feature_offer_device(enum viodma_platform_dma policy, unsigned platform_dma_bit);
+
+/*
+ * The name of one device-independent feature bit ("VIRTIO_F_VERSION_1"); NULL for bits without one, device-specific
+ * bits (0 to 23) among them.
+ */
+const char *viodma_feature_name(unsigned bit);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * viodma/loop.h - the event loop a hosted device lives in: file descriptors, timers, deferred calls.
+ *
+ * One loop, one thread: the one in viodma_loop_run. All callbacks come from it, and only viodma_loop_stop and
+ * viodma_loop_call may be called from others. Times are nanoseconds of CLOCK_MONOTONIC.
+ */
+#ifndef VIODMA_LOOP_H
+#define VIODMA_LOOP_H
+
+#include <viodma/result.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VIODMA_LOOP_IN 1u  /* readable, or hung up */
+#define VIODMA_LOOP_OUT 2u /* writable */
+
+struct viodma_loop;
+struct viodma_loop_watch;
+struct viodma_loop_timer;
+struct viodma_loop_deferred;
+
+/* VIODMA_E_NO_MEMORY or VIODMA_E_IO (errno says why). Free when it does not run; watches and timers go with it. */
+VIODMA_MUST_USE enum viodma_result viodma_loop_new(struct viodma_loop **loop);
+void viodma_loop_free(struct viodma_loop *loop);
+
+/* Call back while fd is ready for any of `events`. The descriptor stays the caller's: unwatch before closing it. */
+VIODMA_MUST_USE enum viodma_result viodma_loop_watch(struct viodma_loop *loop, int fd, unsigned events,
+						     void (*ready)(void *context, unsigned events), void *context,
+						     struct viodma_loop_watch **watch);
+VIODMA_MUST_USE enum viodma_result viodma_loop_change(struct viodma_loop_watch *watch, unsigned events);
+/* No callback for it comes after this, not even one already due. NULL is allowed. */
+void viodma_loop_unwatch(struct viodma_loop_watch *watch);
+
+/* A timer, not armed. */
+VIODMA_MUST_USE enum viodma_result viodma_loop_timer(struct viodma_loop *loop, void (*expired)(void *context),
+						     void *context, struct viodma_loop_timer **timer);
+/* Expire once, at deadline_ns; UINT64_MAX disarms. */
+void viodma_loop_arm(struct viodma_loop_timer *timer, uint64_t deadline_ns);
+void viodma_loop_timer_free(struct viodma_loop_timer *timer);
+
+/* A call to make once, after the callbacks due now, whenever it was scheduled (any number of times) before. */
+VIODMA_MUST_USE enum viodma_result viodma_loop_deferred(struct viodma_loop *loop, void (*call)(void *context),
+							void *context, struct viodma_loop_deferred **deferred);
+void viodma_loop_schedule(struct viodma_loop_deferred *deferred);
+void viodma_loop_deferred_free(struct viodma_loop_deferred *deferred);
+
+/* Run until stopped. */
+void viodma_loop_run(struct viodma_loop *loop);
+
+/* Any thread: make viodma_loop_run return soon. */
+void viodma_loop_stop(struct viodma_loop *loop);
+
+/* Another thread: have the loop's thread call this, and wait for it. The loop must be running. */
+void viodma_loop_call(struct viodma_loop *loop, void (*call)(void *context), void *context);
+
+uint64_t viodma_loop_now_ns(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

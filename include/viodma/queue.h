@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * viodma/queue.h - a virtqueue, device half: split ring with INDIRECT_DESC and EVENT_IDX (virtio 1.2, section 2.7).
+ *
+ * Every request goes the same way:
+ *   FETCHED    its descriptors were read from the ring, once, into private memory, and checked
+ *   PARKED     part of its memory is not translated yet: it holds nothing and waits; the queue goes on
+ *   SUBMITTED  all of it is translated and pinned; viodma_queue_pop handed it to the device
+ *   DONE       viodma_queue_push gave it back; the used ring is not reachable at the moment
+ *   (pushed)   it is in the used ring, and the slot is free
+ *
+ * The driver is hostile: what it writes ends in a VIODMA_PEER_* result. A ring that lies about itself stops
+ * (viodma_queue.broken) until it is started again; a buffer the device may not touch fails its own request.
+ *
+ * Single owner: one thread, the space's. Memory is the caller's. Units: lengths are bytes, sizes are descriptors.
+ */
+#ifndef VIODMA_QUEUE_H
+#define VIODMA_QUEUE_H
+
+#include <viodma/space.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct viodma_queue;
+
+enum viodma_request_state {
+	VIODMA_REQUEST_FREE,
+	VIODMA_REQUEST_FETCHED,
+	VIODMA_REQUEST_PARKED,
+	VIODMA_REQUEST_SUBMITTED,
+	VIODMA_REQUEST_DONE
+};
+
+enum viodma_access_mode {
+	/* Requests are used in place; a revocation waits for them. */
+	VIODMA_ACCESS_PIN,
+	/*
+	 * Requests are copied: memory is used during memcpy only, and translated again at completion; a revocation
+	 * never waits for the device.
+	 */
+	VIODMA_ACCESS_COPY
+};
+
+#define VIODMA_REQUEST_EXTENTS 4
+
+/* One request. The device reads the members above the line. */
+struct viodma_request {
+	struct viodma_queue *queue;
+	uint32_t readable_bytes; /* device-readable, in total */
+	uint32_t writable_bytes; /* device-writable, in total */
+	uint16_t head;           /* unique among the queue's requests; below the queue size */
+	enum viodma_result result; /* VIODMA_OK; else why the memory cannot be used as a whole: see viodma_queue_pop */
+	void *user;              /* the device's; NULL when popped */
+	/* ---- the library's ---- */
+	enum viodma_request_state state;
+	uint8_t indirect;
+	uint8_t copied_in;
+	uint8_t extent_count;
+	uint16_t position;
+	uint16_t walk_next;
+	uint16_t readable_segments;
+	uint32_t walk_count;
+	uint32_t table_descriptors;
+	viodma_bus table;
+	viodma_bus wait_bus;
+	enum viodma_permission wait_permission;
+	uint32_t readable_pieces;
+	uint32_t used_bytes;
+	struct viodma_segment *segments;
+	struct viodma_piece *pieces;
+	struct viodma_pin pin;
+	unsigned char *copy;
+	struct {
+		uint32_t offset, bytes;
+	} extents[VIODMA_REQUEST_EXTENTS];
+	struct viodma_request *next, *previous;
+};
+
+struct viodma_queue_config {
+	struct viodma_space *space;
+	void *memory;         /* at least viodma_queue_memory_bytes(config), aligned as for max_align_t */
+	size_t memory_bytes;
+	unsigned index;       /* the queue's number, in reports */
+	uint32_t size_max;    /* most descriptors a driver may ask for: a power of two, 1..32768 */
+	uint32_t segments_max; /* most segments per request, 1..32768; longer chains fail with VIODMA_E_LIMIT */
+	uint32_t pieces_max;  /* most translated pieces per request, at least segments_max */
+	enum viodma_access_mode access;
+	/* COPY mode only: private memory for one request; NULL back means "later". Freed when it is pushed. */
+	void *(*copy_alloc)(void *context, size_t bytes);
+	void (*copy_free)(void *context, void *memory, size_t bytes);
+	void *copy_context;
+};
+
+/* What the driver set up. */
+struct viodma_queue_setup {
+	uint32_t size;      /* descriptors */
+	viodma_bus desc, avail, used;
+	uint16_t base;      /* first available index to fetch */
+	bool indirect_desc; /* accepted features */
+	bool event_idx;
+};
+
+struct viodma_queue_statistics {
+	uint64_t fetched, pushed, parked, failed, kicks_suppressed, calls_suppressed;
+};
+
+/* Members are the library's; read broken, running, submitted, parked, done, setup and statistics only. */
+struct viodma_queue {
+	struct viodma_queue_config config;
+	struct viodma_queue_setup setup;
+	bool running;
+	enum viodma_result broken; /* VIODMA_OK, or the VIODMA_PEER_* that stopped the queue */
+	uint32_t submitted, parked, done; /* requests in those states */
+	struct viodma_queue_statistics statistics;
+	/* ---- */
+	uint16_t next_avail, next_used, seen_avail, signalled_used, stopped_base, armed_at;
+	bool signalled_valid, armed_valid, stopped_valid, no_notify;
+	struct viodma_request *requests; /* by head */
+	uint16_t *order;                 /* head by position modulo size */
+	struct viodma_request *parked_first, *parked_last, *done_first, *done_last;
+	struct viodma_request *cursor;
+	uint64_t scanned_epoch;
+	bool memory_wanted;
+	viodma_bus ring_wait_bus;
+	enum viodma_permission ring_wait_permission;
+	bool ring_waits, ring_faulted;
+	uint64_t ring_wait_epoch;
+	struct viodma_space_cache desc_cache, avail_cache, used_cache, buffer_cache;
+};
+
+/* Bytes of memory a queue of this configuration needs; 0 if a limit is out of range. `memory*` are not looked at. */
+size_t viodma_queue_memory_bytes(const struct viodma_queue_config *config);
+
+/* Make a stopped queue. VIODMA_E_INVALID: a limit out of range, memory too small or misaligned. config is copied. */
+VIODMA_MUST_USE enum viodma_result viodma_queue_init(struct viodma_queue *queue,
+						     const struct viodma_queue_config *config);
+
+/*
+ * Start it. Requests held over from the last stop go on if setup is what it was and base is what viodma_queue_stop
+ * answered; otherwise they are dropped and *dropped (may be NULL) says how many. VIODMA_PEER_RING_LAYOUT: size or
+ * alignment is wrong (DRV-17). VIODMA_PEER_ADDRESS_WRAP. VIODMA_E_BUSY: running, or requests are submitted.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_queue_start(struct viodma_queue *queue,
+						      const struct viodma_queue_setup *setup, uint32_t *dropped);
+
+/*
+ * The next request the device can work on: one that was parked and now can go on, else a new one from the ring.
+ *   VIODMA_OK     *request is the device's until it is pushed or rejected. If request->result is not VIODMA_OK, its
+ *                 memory may not be used (a fault, or a limit): the device must call viodma_queue_reject.
+ *   VIODMA_EMPTY  nothing more; the driver's next kick has been asked for
+ *   VIODMA_WAIT   the ring itself is not translated yet; call again when the space changed
+ *   VIODMA_FAULT_* the ring itself is out of reach; reported; call again at the next kick or when the space changed
+ *   VIODMA_PEER_* the ring broke a requirement: the queue is broken until it is started again
+ *   VIODMA_FAULT_STOPPED not running
+ */
+VIODMA_MUST_USE enum viodma_result viodma_queue_pop(struct viodma_queue *queue, struct viodma_request **request);
+
+/*
+ * Copy from the device-readable / to the device-writable part of a popped request whose result is VIODMA_OK, starting
+ * `offset` bytes in. VIODMA_E_INVALID: beyond the end. Each byte may be read several times by calling several times:
+ * copy once, then parse the copy (DEV-11).
+ */
+VIODMA_MUST_USE enum viodma_result viodma_request_read(struct viodma_request *request, uint32_t offset,
+						       void *destination, uint32_t len_bytes);
+VIODMA_MUST_USE enum viodma_result viodma_request_write(struct viodma_request *request, uint32_t offset,
+							const void *source, uint32_t len_bytes);
+
+/*
+ * The memory of one range of the device-readable (VIODMA_READ) or device-writable (VIODMA_WRITE) part, for I/O in
+ * place: up to `capacity` pieces, *count in use. Valid until the request is pushed. VIODMA_E_INVALID: beyond the end.
+ * VIODMA_E_LIMIT: more pieces than capacity.
+ * What is then written must be stated with viodma_request_written before the push.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_request_pieces(struct viodma_request *request,
+							 enum viodma_permission part, uint32_t offset,
+							 uint32_t len_bytes, struct viodma_piece *pieces,
+							 uint32_t capacity, uint32_t *count);
+
+/* The device wrote `len_bytes` at `offset` of the writable part through pieces. COPY mode copies out just that. */
+VIODMA_MUST_USE enum viodma_result viodma_request_written(struct viodma_request *request, uint32_t offset,
+							  uint32_t len_bytes);
+
+/*
+ * Give a request back: the driver sees `used_bytes` written, at most writable_bytes (DEV-16). Never fails: if the used
+ * ring is out of reach it waits as DONE. The request is the library's again.
+ */
+void viodma_queue_push(struct viodma_queue *queue, struct viodma_request *request, uint32_t used_bytes);
+
+/*
+ * Give a request back as failed: the last tail_bytes of the writable part are set to tail (a status byte, say), if
+ * they alone can be reached. VIODMA_OK: pushed. VIODMA_MISS: not reachable yet; the request is parked, and popped
+ * again with the same result. Anything else: the driver cannot be told; the queue is broken, so that the driver does
+ * not take what lies in the status for an answer.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_queue_reject(struct viodma_queue *queue, struct viodma_request *request,
+						       const void *tail, uint32_t tail_bytes);
+
+/* Should the driver be called (interrupted) for what was pushed since the last time this was asked? */
+bool viodma_queue_call_needed(struct viodma_queue *queue);
+
+/* Is there reason to call viodma_queue_pop although no kick came: the space changed, or completions wait? */
+bool viodma_queue_has_work(const struct viodma_queue *queue);
+
+/* A kick came: try a faulted ring again. */
+void viodma_queue_kicked(struct viodma_queue *queue);
+
+/*
+ * Stop it (DEV-14, DEV-18). VIODMA_E_BUSY while requests are submitted. Otherwise the requests fetched last that are
+ * parked are given back by winding *base back; parked ones before a completed one, and completions the used ring could
+ * not take, are held for viodma_queue_start. After VIODMA_OK the ring is not touched any more.
+ * To fail rather than hold them: pop them with viodma_queue_pop_held and reject them before stopping.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_queue_stop(struct viodma_queue *queue, uint16_t *base);
+
+/*
+ * Before a stop: the next parked request that cannot be given back because a later one has completed; its result says
+ * VIODMA_FAULT_STOPPED. VIODMA_EMPTY: none left. A rejection that answers VIODMA_MISS holds it.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_queue_pop_held(struct viodma_queue *queue, struct viodma_request **request);
+
+/* The driver reset the device: forget everything, held requests too. Pre: nothing submitted. */
+void viodma_queue_reset(struct viodma_queue *queue);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * viodma/space.h - one device's view of memory, seen from the DEVICE half.
+ *
+ * Domain is the driver's view, space is the device's view.
+ *
+ * A space is a table of regions (the driver's memory that this half has mapped) and one of three ways from a bus
+ * address to a region:
+ *   physical     feature bit 33 clear: bus address = physical address, looked up in the regions (DEV-4)
+ *   iotlb        viodma/iotlb.h: mappings the platform sent, misses asked for (DEV-3)
+ *   translator   the caller's own, for a VMM that has an IOMMU model (DEV-3)
+ * There is no other way: an address that none of them knows is refused, and nothing falls back (DEV-10).
+ *
+ * Single owner: every function on one space, its IOTLB and its queues is called from one thread, or under one lock.
+ * Memory: everything is the caller's, the region table too; nothing is allocated. Units: bytes.
+ */
+#ifndef VIODMA_SPACE_H
+#define VIODMA_SPACE_H
+
+#include <viodma/result.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct viodma_iotlb;
+
+/* The byte `offset` bytes further on. */
+static inline struct viodma_shared *viodma_shared_at(struct viodma_shared *base, uint64_t offset)
+{
+	return (struct viodma_shared *)((unsigned char *)base + offset);
+}
+
+/* One range of the driver's memory that the device half has mapped. */
+struct viodma_region {
+	viodma_phys phys;     /* first physical address */
+	viodma_uaddr user;    /* the same byte as the front end's user address; equal to phys where there is none */
+	uint64_t len_bytes;   /* at least 1; neither range may wrap 2^64 */
+	void *memory;         /* the same byte, mapped here; valid until viodma_space_remove_region has answered OK */
+	void *tag;            /* the caller's */
+	bool retired;         /* set by viodma_space_retire_region; leave false */
+};
+
+/*
+ * What a translation answers: bus addresses first..last (both inclusive, so that the last byte of the address space
+ * can be said) are memory.. with this permission. `memory` is the byte at `first`.
+ */
+struct viodma_extent {
+	viodma_bus first;
+	viodma_bus last;
+	viodma_phys phys; /* of `first`, for statistics and reports; equal to first.v if the translator does not know */
+	struct viodma_shared *memory;
+	enum viodma_permission permission;
+};
+
+/* A translator a VMM brings itself. Called only from functions of this header and viodma/queue.h. */
+struct viodma_translator {
+	/*
+	 * Translate one bus address. VIODMA_OK: *extent covers `bus`; its permission is what the mapping allows, more
+	 * or less than asked for (the space compares). VIODMA_MISS: not known yet. A VIODMA_FAULT_*: never.
+	 * The memory must stay valid until the caller has revoked it (viodma_space_changed, viodma_space_in_use).
+	 */
+	enum viodma_result (*translate)(void *context, viodma_bus bus, enum viodma_permission wanted,
+					struct viodma_extent *extent);
+	/*
+	 * Ask for a translation that missed. May be called again for the same address; must not block. When the answer
+	 * is there call viodma_space_changed. NULL for a translator that never answers VIODMA_MISS.
+	 */
+	void (*want)(void *context, viodma_bus bus, enum viodma_permission wanted);
+	void *context;
+};
+
+/* The last hit: one per user of a space (each ring part, each queue's buffers). Zero it to initialise. */
+struct viodma_space_cache {
+	struct viodma_extent extent;
+	uint64_t generation;
+};
+
+/* One translated stretch of a buffer. */
+struct viodma_piece {
+	struct viodma_shared *memory;
+	size_t len_bytes;
+};
+
+/* One descriptor's buffer, as fetched (once) from the ring. */
+struct viodma_segment {
+	viodma_bus bus;
+	uint32_t len_bytes;
+	enum viodma_permission permission; /* VIODMA_READ: device-readable; VIODMA_WRITE: device-writable */
+};
+
+/* Memory that somebody holds on to. Linked into the space from viodma_space_pin to viodma_space_unpin. */
+struct viodma_pin {
+	const struct viodma_segment *segments;
+	const struct viodma_piece *pieces;
+	uint32_t segment_count;
+	uint32_t piece_count;
+	struct viodma_pin *next, *previous; /* the space's */
+};
+
+/* A refused access (PLT-6, DEV-15). */
+struct viodma_fault {
+	unsigned queue; /* whose access; VIODMA_QUEUE_NONE outside any queue */
+	viodma_bus bus; /* first refused byte */
+	uint64_t len_bytes;
+	enum viodma_permission permission; /* what was attempted */
+	enum viodma_result reason;
+};
+#define VIODMA_QUEUE_NONE (~0u)
+
+/* What the space tells its owner. Any member may be NULL. Called inside the functions below; must not call back in. */
+struct viodma_space_events {
+	void (*fault)(void *context, const struct viodma_fault *fault);
+	/* A buffer or ring access is about to use these bytes. */
+	void (*touch)(void *context, viodma_bus bus, viodma_phys phys, uint64_t len_bytes, enum viodma_permission);
+	/* A mapping became usable / stopped being usable (IOTLB only). Inclusive ends. */
+	void (*grant)(void *context, const struct viodma_extent *extent);
+	void (*revoke)(void *context, viodma_bus first, viodma_bus last);
+	void *context;
+};
+
+enum viodma_space_kind { VIODMA_SPACE_CLOSED, VIODMA_SPACE_PHYSICAL, VIODMA_SPACE_IOTLB, VIODMA_SPACE_TRANSLATOR };
+
+/* Counters since viodma_space_init. The caller may read them, and zero them. */
+struct viodma_space_statistics {
+	uint64_t translations;          /* extents handed out for accesses, last-hit cache included */
+	uint64_t identity_translations; /* of those, with bus address = physical address */
+	uint64_t cache_hits;            /* of those, answered by a last-hit cache */
+	uint64_t faults;
+};
+
+/* Members are the library's; read `statistics` and `region_count` only. */
+struct viodma_space {
+	enum viodma_space_kind kind;
+	struct viodma_region *regions; /* sorted by phys */
+	struct viodma_region **by_user; /* sorted by user; shares the caller's storage */
+	uint32_t region_count;
+	uint32_t region_capacity;
+	uint64_t generation; /* bumped whenever an extent handed out earlier may have become wrong */
+	uint64_t epoch;      /* bumped whenever something may be translatable, or refused, that was not before */
+	struct viodma_iotlb *iotlb;
+	struct viodma_translator translator;
+	struct viodma_pin *pins;
+	struct viodma_space_events events;
+	struct viodma_space_statistics statistics;
+	bool hold_misses;
+};
+
+/* Storage for one region: what a table of `capacity` regions needs, in bytes, aligned as for max_align_t. */
+#define VIODMA_SPACE_REGION_BYTES(capacity) ((capacity) * (sizeof(struct viodma_region) + sizeof(struct viodma_region *)))
+
+/*
+ * Make an empty, closed space: every access faults. `storage` holds VIODMA_SPACE_REGION_BYTES(capacity) bytes, is
+ * owned by the caller and must outlive the space. events may be NULL.
+ */
+void viodma_space_init(struct viodma_space *space, void *storage, uint32_t capacity,
+		       const struct viodma_space_events *events);
+
+/* Where bus addresses lead from now on. Pre: nothing pinned. Forgets every last hit. */
+void viodma_space_set_closed(struct viodma_space *space);
+void viodma_space_set_physical(struct viodma_space *space);
+void viodma_space_set_iotlb(struct viodma_space *space, struct viodma_iotlb *iotlb);
+void viodma_space_set_translator(struct viodma_space *space, const struct viodma_translator *translator);
+
+/*
+ * Add a region, while the device runs if need be. VIODMA_E_NO_SPACE: the table is full. VIODMA_PEER_MAPPING: it is
+ * empty, wraps, or overlaps another region's physical or user addresses. O(regions).
+ */
+VIODMA_MUST_USE enum viodma_result viodma_space_add_region(struct viodma_space *space,
+							   const struct viodma_region *region);
+
+/*
+ * Remove the region that starts at `phys`, in two steps. retire: no new access reaches it, IOTLB entries into it are
+ * gone. remove: VIODMA_E_BUSY while an access that began before has not ended (call again after completions);
+ * VIODMA_OK: it is out of the table, copied to *removed (if not NULL), and its memory may be unmapped.
+ * VIODMA_E_NOT_FOUND: no such region, or (remove) not retired.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_space_retire_region(struct viodma_space *space, viodma_phys phys);
+VIODMA_MUST_USE enum viodma_result viodma_space_remove_region(struct viodma_space *space, viodma_phys phys,
+							      struct viodma_region *removed);
+
+/* The region that holds a physical or a user address; NULL if none does, or it is retired. O(log regions). */
+const struct viodma_region *viodma_space_find_phys(const struct viodma_space *space, viodma_phys phys);
+const struct viodma_region *viodma_space_find_user(const struct viodma_space *space, viodma_uaddr user);
+
+/*
+ * The physical address of `len_bytes` at a user address. VIODMA_PEER_MAPPING unless all of it lies in regions whose
+ * physical addresses are contiguous.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_space_user_to_phys(const struct viodma_space *space, viodma_uaddr user,
+							     uint64_t len_bytes, viodma_phys *phys);
+
+/*
+ * Translate one bus address for an access. VIODMA_OK: *extent covers it and permits `wanted`. VIODMA_MISS: not known
+ * yet; nothing was asked for (see viodma_space_want). VIODMA_FAULT_*: refused; not reported (see viodma_space_report).
+ */
+VIODMA_MUST_USE enum viodma_result viodma_space_translate(struct viodma_space *space, struct viodma_space_cache *cache,
+							  viodma_bus bus, enum viodma_permission wanted,
+							  struct viodma_extent *extent);
+
+/* Ask the platform for a translation that missed. Asks once per page of 4096 bytes and permission (DEV-12). */
+void viodma_space_want(struct viodma_space *space, viodma_bus bus, enum viodma_permission wanted);
+
+/*
+ * Translate a whole buffer into at most `capacity` pieces, adjoining memory merged; *count of them are in use.
+ * All or nothing: on any other answer *count is unchanged. VIODMA_MISS: every page of it that missed has been asked
+ * for, and *missed is the last of them. VIODMA_E_LIMIT: more pieces than capacity. VIODMA_PEER_ADDRESS_WRAP,
+ * VIODMA_FAULT_*: *missed is the first refused byte; reported.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_space_map(struct viodma_space *space, struct viodma_space_cache *cache,
+						    unsigned queue, const struct viodma_segment *segment,
+						    struct viodma_piece *pieces, uint32_t capacity, uint32_t *count,
+						    viodma_bus *missed);
+
+/*
+ * Copy between private memory and the driver's. Results as viodma_space_map. All or nothing; each byte of shared
+ * memory is read at most once (DEV-11). queue: for reports.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_space_read(struct viodma_space *space, struct viodma_space_cache *cache,
+						     unsigned queue, viodma_bus bus, void *destination,
+						     size_t len_bytes, viodma_bus *missed);
+VIODMA_MUST_USE enum viodma_result viodma_space_write(struct viodma_space *space, struct viodma_space_cache *cache,
+						      unsigned queue, viodma_bus bus, const void *source,
+						      size_t len_bytes, viodma_bus *missed);
+
+/* Hold on to memory: until unpin, viodma_space_in_use and viodma_space_remove_region answer busy for it. O(1). */
+void viodma_space_pin(struct viodma_space *space, struct viodma_pin *pin);
+void viodma_space_unpin(struct viodma_space *space, struct viodma_pin *pin);
+
+/*
+ * Revocation (DEV-13): 1. make the mapping go away (viodma_iotlb_invalidate, or in your own translator followed by
+ * viodma_space_changed); 2. while viodma_space_in_use(first, last), let requests complete; 3. acknowledge.
+ * in_use: does any pin overlap bus addresses first..last (inclusive)? O(pins).
+ */
+bool viodma_space_in_use(const struct viodma_space *space, viodma_bus first, viodma_bus last);
+
+/* Translations changed in either direction: forget last hits, let waiting requests try again. O(1). */
+void viodma_space_changed(struct viodma_space *space);
+
+/* While held, no miss is asked for (a revocation waits for its acknowledgement). Releasing lets requests ask again. */
+void viodma_space_hold_misses(struct viodma_space *space, bool hold);
+
+/* Count and report a refused access. */
+void viodma_space_report(struct viodma_space *space, const struct viodma_fault *fault);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
