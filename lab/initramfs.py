@@ -79,6 +79,8 @@ lab_facts() {                                  # what was negotiated, and what s
     lab "iommu_type=$(cat $device/../iommu_group/type 2>/dev/null || echo none)"
     lab "numa_node=$(cat $device/../numa_node 2>/dev/null || echo -1)"
     lab "kernel=$(uname -r)"
+    mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+    lab "swiotlb_slots=$(cat /sys/kernel/debug/swiotlb/io_tlb_nslabs 2>/dev/null || echo 0)"
     lab "mem_total_kib=$(awk '/MemTotal/ { print $2 }' /proc/meminfo)"
 }
 

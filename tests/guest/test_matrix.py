@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Real Linux guests against `viodma serve blk`: every cell works, is counted only under rule 13, and can fail.
+
+How it works
+    A cell is run and judged by lab/cells.py; a test asserts that the list of what is wrong is empty. A twin is the same
+    cell with the rule removed, judged by the same function; it asserts that the list is NOT empty, and that it names
+    what the removed rule protects. Twins need the test build, whose VIODMA_MUTANT takes one requirement's check out.
+"""
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from lab import cells
+from lab.cells import Cell
+from lab.machine import Machine
+
+# Every pair of two settings occurs in one of these four; the other four complete the matrix.
+PAIRWISE = {(True, True, 512), (True, False, 4096), (False, True, 4096), (False, False, 512)}
+
+
+def vtd(bit33: bool, strict: bool, blk_size: int) -> Cell:
+    """One cell of the VT-d matrix."""
+    name = f"vtd, bit 33 {'set' if bit33 else 'clear'}, {'strict' if strict else 'lazy'}, {blk_size}"
+    return Cell(name, Machine("vtd", bit33=bit33, strict=strict), blk_size)
+
+
+def named(cell: Cell) -> str:
+    """A test id without spaces."""
+    return cell.name.replace(", ", "-").replace(" ", "_")
+
+
+def parameter(cell: Cell, *more: object, check: bool) -> object:
+    """One parametrisation, marked for `make check` or not."""
+    return pytest.param(cell, *more, id="-".join([named(cell), *map(str, more)]).replace(" ", "_"),
+                        marks=[pytest.mark.check] if check else [])
+
+
+MATRIX = [vtd(*key) for key in itertools.product((True, False), (True, False), (512, 4096))]
+SECURE = Cell("secure", Machine("secure"))
+PAPR = Cell("papr", Machine("papr"))
+ARM = Cell("arm", Machine("arm"))
+REBIND = Cell("vtd rebind", Machine("vtd"), rebind=True)
+REBOOT = Cell("vtd reboot", Machine("vtd"), reboot=True)
+BY_PLATFORM = [vtd(True, True, 512), vtd(False, True, 512), SECURE, PAPR, ARM]
+
+
+def key(cell: Cell) -> tuple[bool, bool, int]:
+    """What distinguishes VT-d cells."""
+    return cell.machine.bit33, cell.machine.strict, cell.blk_size
+
+
+@pytest.mark.parametrize("cell", [parameter(cell, check=key(cell) in PAIRWISE) for cell in MATRIX])
+def test_a_guest_behind_vtd_keeps_its_data(cell: Cell, runner) -> None:
+    """Bit 33 set or clear, strict or lazy invalidation, 512- or 4096-byte blocks."""
+    assert cells.failures(cell, runner(cell)) == []
+
+
+@pytest.mark.check
+def test_a_secure_guest_is_served_out_of_the_shared_memory_alone(runner) -> None:
+    """Rings and requests stay in the node that was handed over; a read of private memory is refused."""
+    seen = runner(SECURE)
+    assert cells.failures(SECURE, seen) == []
+    assert int(seen.guest.values.get("swiotlb_slots", "0")) > 0, "the guest has no bounce pool"
+
+
+@pytest.mark.check
+def test_a_secure_guest_without_bouncing_is_refused_at_a_private_address(runner) -> None:
+    """The control: without the pool the first request names memory that was never handed over."""
+    control = Cell("secure, no bouncing", Machine("secure", bounce=False), timeout=40)
+    assert cells.control_failures(control, runner(control)) == []
+
+
+@pytest.mark.check
+def test_the_driver_can_be_unbound_and_bound(runner) -> None:
+    """Block driver, then the transport's driver; the disk comes back with its data each time."""
+    assert cells.failures(REBIND, runner(REBIND)) == []
+
+
+@pytest.mark.check
+def test_a_guest_can_reboot_while_the_back_end_runs(runner) -> None:
+    """Firmware and kernel come back to the same process; data of the first boot is there in the second."""
+    assert cells.failures(REBOOT, runner(REBOOT)) == []
+
+
+@pytest.mark.check
+def test_a_ppc64_guest_behind_tce_keeps_its_data(runner) -> None:
+    """The seed's own platform: pseries with its TCE IOMMU."""
+    assert cells.failures(PAPR, runner(PAPR)) == []
+
+
+@pytest.mark.check
+def test_an_arm64_guest_behind_smmu_keeps_its_data(runner) -> None:
+    """AArch64 with an SMMUv3."""
+    assert cells.failures(ARM, runner(ARM)) == []
+
+
+# Rule 13 (c). DEV-10: the check that refuses accesses outside live mappings. DEV-3: translation itself, which means
+# nothing where bit 33 is clear or no IOMMU stands before the device. In the secure machine, what protects the private
+# memory is that it was never handed over, so that its twin hands it over.
+def twins() -> list[object]:
+    """Every cell with a rule removed; one per kind of platform in `make check`."""
+    found = []
+    for cell in BY_PLATFORM + [cell for cell in MATRIX if cell not in BY_PLATFORM] + [REBIND, REBOOT]:
+        kind = cell in BY_PLATFORM
+        if cell.machine.platform == "secure":
+            found.append(parameter(cell, "hand over all", check=True))
+            continue
+        found.append(parameter(cell, "DEV-10", check=kind))
+        if cell.translated:
+            found.append(parameter(cell, "DEV-3", check=kind and cell.machine.platform == "vtd"))
+    return found
+
+
+@pytest.mark.parametrize("cell, mutant", twins())
+def test_without_the_rule_the_cell_fails(cell: Cell, mutant: str, runner) -> None:
+    """The same cell, judged by the same function, comes out wrong, and in what the rule protects."""
+    twin = cells.twin(cell, mutant)
+    wrong = cells.failures(twin, runner(twin))
+    assert wrong, f"{cell.name} holds although {mutant} was removed: this cell proves nothing"
+    expected = ("addresses:", "rings:", "faults:", "data:", "guest:") if mutant == "DEV-3" else ("stray:",)
+    assert any(text.startswith(expected) for text in wrong), wrong
