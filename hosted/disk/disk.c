@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * disk.c - how it works: an operation is a series of attempts. submit puts it on the waiting list; kick gives attempts
+ * to the engine while fewer than depth are there; the engine's reap brings each attempt's result here:
+ *
+ *	bytes, all of them     done; a durable write without RWF_DSYNC goes on with a flush
+ *	bytes, not all         the next attempt starts where this one ended
+ *	none, reading          the file ended: the image shrank; EIO
+ *	EINTR, EAGAIN          again, at most ATTEMPTS_MAX times
+ *	EOPNOTSUPP, durable    this file system cannot: write, then flush, from now on
+ *	another error          done, with the error, and a line in the log
+ *
+ * What goes on goes to the front of the waiting list. `done` is called only inside viodma_disk_reap.
+ */
+#include "hosted/disk/engine.h"
+
+#include <viodma/loop.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ATTEMPTS_MAX 1000u /* that moved nothing */
+
+/* ---- the log ---- */
+
+void viodma_disk_log(struct viodma_disk *disk, const char *format, ...)
+{
+	char line[512], more[64] = "";
+	uint64_t suppressed;
+	va_list arguments;
+	int length;
+
+	if (!disk->log || !viodma_rate_limit_allow(&disk->log_limit, viodma_loop_now_ns(), &suppressed))
+		return;
+	va_start(arguments, format);
+	length = vsnprintf(line, sizeof(line) - sizeof(more), format, arguments);
+	va_end(arguments);
+	if (length < 0)
+		return;
+	if (suppressed)
+		snprintf(more, sizeof(more), " (and %" PRIu64 " lines not shown)", suppressed);
+	memcpy(line + strlen(line), more, strlen(more) + 1);
+	disk->log(disk->context, line);
+}
+
+static void log_failure(struct viodma_disk *disk, const struct viodma_disk_io *io, int error)
+{
+	static const char *const names[] = { "read", "write", "flush" };
+
+	if (io->operation == VIODMA_DISK_FLUSH)
+		viodma_disk_log(disk, "%s: flush failed: %s", disk->path, strerror(error));
+	else
+		viodma_disk_log(disk, "%s: %s of %" PRIu64 " bytes at %" PRIu64 " failed: %s", disk->path,
+				names[io->operation], io->len_bytes, io->offset_bytes, strerror(error));
+}
+
+static void log_shrunk(struct viodma_disk *disk, const struct viodma_disk_io *io)
+{
+	struct stat now;
+	int64_t size = fstat(disk->fd, &now) == 0 ? (int64_t)now.st_size : -1;
+
+	viodma_disk_log(disk,
+			"%s: the image shrank while it was served: read of %" PRIu64 " bytes at %" PRIu64
+			" failed; the file has %" PRId64 " bytes now, and had %" PRIu64,
+			disk->path, io->len_bytes, io->offset_bytes, size, disk->size_bytes);
+}
+
+/* ---- opening ---- */
+
+__attribute__((format(printf, 4, 5))) static enum viodma_result refuse(enum viodma_result result, char *text,
+									size_t text_bytes, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, text_bytes, format, arguments);
+	va_end(arguments);
+	return result;
+}
+
+static const char *kind_of_file(mode_t mode)
+{
+	return S_ISDIR(mode) ? "a directory" :
+	       S_ISCHR(mode) ? "a character device" :
+	       S_ISFIFO(mode) ? "a FIFO" :
+	       S_ISSOCK(mode) ? "a socket" :
+				"something else";
+}
+
+static enum viodma_result open_file(struct viodma_disk *disk, const struct viodma_disk_options *options, char *text,
+				    size_t text_bytes)
+{
+	struct stat found;
+	uint64_t bytes;
+
+	/* Ask what it is first: opening a FIFO waits, and opening some devices does things. Open, then ask again. */
+	if (stat(options->path, &found) < 0)
+		return refuse(VIODMA_E_IO, text, text_bytes, "%s: %s", options->path, strerror(errno));
+	if (S_ISREG(found.st_mode) || S_ISBLK(found.st_mode)) {
+		disk->fd = open(options->path,
+				(options->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		if (disk->fd < 0 || fstat(disk->fd, &found) < 0)
+			return refuse(VIODMA_E_IO, text, text_bytes, "%s: %s", options->path, strerror(errno));
+	}
+	if (S_ISREG(found.st_mode)) {
+		bytes = (uint64_t)found.st_size;
+	} else if (S_ISBLK(found.st_mode)) {
+		if (ioctl(disk->fd, BLKGETSIZE64, &bytes) < 0)
+			return refuse(VIODMA_E_IO, text, text_bytes, "%s: asking for its size: %s", options->path,
+				      strerror(errno));
+	} else {
+		return refuse(VIODMA_E_INVALID, text, text_bytes,
+			      "%s: is %s; a regular file or a block device is needed", options->path,
+			      kind_of_file(found.st_mode));
+	}
+	disk->size_bytes = bytes - bytes % VIODMA_DISK_SECTOR_BYTES;
+	if (!disk->size_bytes)
+		return refuse(VIODMA_E_INVALID, text, text_bytes, "%s: has %" PRIu64 " bytes, not one sector of %u",
+			      options->path, bytes, VIODMA_DISK_SECTOR_BYTES);
+	if (bytes != disk->size_bytes)
+		viodma_disk_log(disk, "%s: has %" PRIu64 " bytes, not whole sectors: the last %u are not served",
+				options->path, bytes, (unsigned)(bytes % VIODMA_DISK_SECTOR_BYTES));
+	/* O_NONBLOCK was for the open alone. */
+	if (fcntl(disk->fd, F_SETFL, fcntl(disk->fd, F_GETFL) & ~O_NONBLOCK) < 0)
+		return refuse(VIODMA_E_IO, text, text_bytes, "%s: %s", options->path, strerror(errno));
+	return VIODMA_OK;
+}
+
+static enum viodma_result start_engine(struct viodma_disk *disk, enum viodma_disk_engine_kind kind, char *text,
+				       size_t text_bytes)
+{
+	int error;
+
+	if (kind != VIODMA_DISK_THREADS) {
+#ifdef VIODMA_HAVE_LIBURING
+		disk->engine = &viodma_disk_engine_uring;
+		error = disk->engine->start(disk);
+		if (!error)
+			return VIODMA_OK;
+		if (kind == VIODMA_DISK_URING)
+			return refuse(VIODMA_E_IO, text, text_bytes, "%s: starting io_uring: %s", disk->path,
+				      strerror(error));
+		viodma_disk_log(disk, "%s: no io_uring (%s): using threads", disk->path, strerror(error));
+#else
+		if (kind == VIODMA_DISK_URING)
+			return refuse(VIODMA_E_INVALID, text, text_bytes, "%s: this build has no io_uring", disk->path);
+#endif
+	}
+	disk->engine = &viodma_disk_engine_threads;
+	error = disk->engine->start(disk);
+	if (error)
+		return refuse(VIODMA_E_IO, text, text_bytes, "%s: starting threads: %s", disk->path, strerror(error));
+	return VIODMA_OK;
+}
+
+static void free_disk(struct viodma_disk *disk)
+{
+	if (disk->event_fd >= 0)
+		close(disk->event_fd);
+	if (disk->fd >= 0)
+		close(disk->fd);
+	free(disk->path);
+	free(disk);
+}
+
+enum viodma_result viodma_disk_open(const struct viodma_disk_options *options, struct viodma_disk **out, char *text,
+				    size_t text_bytes)
+{
+	struct viodma_disk *disk;
+	enum viodma_result result;
+
+	if (options->depth > VIODMA_DISK_DEPTH_MAX)
+		return refuse(VIODMA_E_INVALID, text, text_bytes, "%s: depth %u, expected at most %u", options->path,
+			      options->depth, VIODMA_DISK_DEPTH_MAX);
+	disk = calloc(1, sizeof(*disk));
+	if (!disk)
+		return refuse(VIODMA_E_NO_MEMORY, text, text_bytes, "%s: out of memory", options->path);
+	disk->fd = -1;
+	disk->depth = options->depth ? options->depth : VIODMA_DISK_DEPTH_DEFAULT;
+	disk->waiting_end = &disk->waiting;
+	disk->log = options->log;
+	disk->context = options->context;
+	disk->path = strdup(options->path);
+	disk->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!disk->path || disk->event_fd < 0)
+		result = refuse(VIODMA_E_NO_MEMORY, text, text_bytes, "%s: %s", options->path, strerror(errno));
+	else
+		result = open_file(disk, options, text, text_bytes);
+	if (result == VIODMA_OK)
+		result = start_engine(disk, options->engine, text, text_bytes);
+	if (result != VIODMA_OK) {
+		free_disk(disk);
+		return result;
+	}
+	*out = disk;
+	return VIODMA_OK;
+}
+
+enum viodma_result viodma_disk_close(struct viodma_disk *disk)
+{
+	if (!disk)
+		return VIODMA_OK;
+	if (disk->in_flight)
+		return VIODMA_E_BUSY;
+	disk->engine->stop(disk);
+	free_disk(disk);
+	return VIODMA_OK;
+}
+
+uint64_t viodma_disk_size_bytes(const struct viodma_disk *disk)
+{
+	return disk->size_bytes;
+}
+
+const char *viodma_disk_engine_name(const struct viodma_disk *disk)
+{
+	return disk->engine->name;
+}
+
+int viodma_disk_event_fd(const struct viodma_disk *disk)
+{
+	return disk->event_fd;
+}
+
+unsigned viodma_disk_in_flight(const struct viodma_disk *disk)
+{
+	return disk->in_flight;
+}
+
+void viodma_disk_signal(const struct viodma_disk *disk)
+{
+	uint64_t one = 1;
+
+	/* The one way this fails is a counter at its limit: it is readable then. */
+	while (write(disk->event_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+/* ---- attempts ---- */
+
+enum viodma_disk_operation viodma_disk_next_operation(const struct viodma_disk_io *io)
+{
+	return io->sync_after ? VIODMA_DISK_FLUSH : io->operation;
+}
+
+struct iovec *viodma_disk_next_iovecs(const struct viodma_disk_io *io, unsigned *count)
+{
+	*count = io->iovec_count - io->iovec_first;
+	if (*count > IOV_MAX)
+		*count = IOV_MAX;
+	return io->iovecs + io->iovec_first;
+}
+
+int viodma_disk_write_flags(const struct viodma_disk *disk, const struct viodma_disk_io *io)
+{
+	return io->durable && !disk->dsync_unsupported ? RWF_DSYNC : 0;
+}
+
+static void wait_at_front(struct viodma_disk *disk, struct viodma_disk_io *io)
+{
+	io->next = disk->waiting;
+	disk->waiting = io;
+	if (!io->next)
+		disk->waiting_end = &io->next;
+}
+
+static void finish(struct viodma_disk *disk, struct viodma_disk_io *io, int error)
+{
+	disk->in_flight--;
+	disk->done_count++;
+	io->done(io, error);
+}
+
+/* Step over bytes that were moved. */
+static void advance(struct viodma_disk_io *io, uint64_t bytes)
+{
+	io->moved_bytes += bytes;
+	io->attempts = 0;
+	while (io->iovec_first < io->iovec_count) {
+		struct iovec *first = &io->iovecs[io->iovec_first];
+
+		if (bytes < first->iov_len) {
+			first->iov_base = (char *)first->iov_base + bytes;
+			first->iov_len -= bytes;
+			return;
+		}
+		bytes -= first->iov_len;
+		io->iovec_first++;
+	}
+}
+
+void viodma_disk_attempted(struct viodma_disk *disk, struct viodma_disk_io *io, int64_t result)
+{
+	disk->with_engine--;
+	if (result < 0) {
+		int error = (int)-result;
+
+		if ((error == EINTR || error == EAGAIN) && io->attempts < ATTEMPTS_MAX) {
+			io->attempts++;
+			wait_at_front(disk, io);
+		} else if (error == EOPNOTSUPP && io->durable && !io->sync_after && !disk->dsync_unsupported) {
+			disk->dsync_unsupported = true;
+			viodma_disk_log(disk, "%s: no durable writes here: writing, then flushing", disk->path);
+			wait_at_front(disk, io);
+		} else if (error == EOPNOTSUPP && io->durable && !io->sync_after && !io->attempts) {
+			io->attempts++; /* it was on its way with RWF_DSYNC when another one found out */
+			wait_at_front(disk, io);
+		} else {
+			log_failure(disk, io, error);
+			finish(disk, io, error);
+		}
+		return;
+	}
+	if (viodma_disk_next_operation(io) == VIODMA_DISK_FLUSH) {
+		finish(disk, io, 0);
+		return;
+	}
+	advance(io, (uint64_t)result);
+	if (io->moved_bytes >= io->len_bytes) {
+		if (io->durable && disk->dsync_unsupported) {
+			io->sync_after = true;
+			wait_at_front(disk, io);
+		} else {
+			finish(disk, io, 0);
+		}
+	} else if (!result) {
+		if (io->operation == VIODMA_DISK_READ)
+			log_shrunk(disk, io);
+		else
+			log_failure(disk, io, EIO);
+		finish(disk, io, EIO);
+	} else {
+		wait_at_front(disk, io);
+	}
+}
+
+void viodma_disk_submit(struct viodma_disk *disk, struct viodma_disk_io *io)
+{
+	io->moved_bytes = 0;
+	io->iovec_first = 0;
+	io->attempts = 0;
+	io->sync_after = false;
+	io->next = NULL;
+	*disk->waiting_end = io;
+	disk->waiting_end = &io->next;
+	disk->in_flight++;
+}
+
+void viodma_disk_kick(struct viodma_disk *disk)
+{
+	while (disk->waiting && disk->with_engine < disk->depth) {
+		struct viodma_disk_io *io = disk->waiting;
+
+		disk->waiting = io->next;
+		if (!disk->waiting)
+			disk->waiting_end = &disk->waiting;
+		io->next = NULL;
+		disk->with_engine++;
+		disk->engine->attempt(disk, io);
+	}
+	disk->engine->kick(disk);
+}
+
+unsigned viodma_disk_reap(struct viodma_disk *disk)
+{
+	uint64_t counter;
+
+	/* Take the signal before what it stands for: what comes in between signals again. */
+	while (read(disk->event_fd, &counter, sizeof(counter)) < 0 && errno == EINTR)
+		;
+	disk->done_count = 0;
+	disk->engine->reap(disk);
+	viodma_disk_kick(disk);
+	return disk->done_count;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * disk.h - a raw file or block device as a disk: asynchronous reads, writes and flushes, many in flight.
+ *
+ * Submit any number of operations, kick once, and when the event descriptor is readable reap: each operation's `done`
+ * is called then, from nowhere else. At most `depth` operations are with the kernel; more wait here, in order.
+ * Operations in flight complete in any order: what must come after another waits for it.
+ *
+ * An operation is whole or failed: short transfers go on where they stopped; one that meets the end of the file failed
+ * (the image shrank while it was served). A flush is answered when everything answered before it was submitted is
+ * durable, and a durable write when it is durable itself.
+ *
+ * Single owner: one thread at a time. Units: bytes. Errors are positive errno values.
+ * SIGXFSZ must be ignored by the program.
+ */
+#ifndef VIODMA_HOSTED_DISK_H
+#define VIODMA_HOSTED_DISK_H
+
+#include <viodma/result.h>
+
+#include <sys/uio.h>
+
+enum viodma_disk_engine_kind {
+	VIODMA_DISK_AUTO, /* io_uring where it works, else threads (said in the log) */
+	VIODMA_DISK_URING,
+	VIODMA_DISK_THREADS
+};
+
+enum viodma_disk_operation { VIODMA_DISK_READ, VIODMA_DISK_WRITE, VIODMA_DISK_FLUSH };
+
+#define VIODMA_DISK_SECTOR_BYTES 512u
+#define VIODMA_DISK_DEPTH_DEFAULT 256u
+#define VIODMA_DISK_DEPTH_MAX 4096u
+
+struct viodma_disk_io {
+	enum viodma_disk_operation operation;
+	bool durable;          /* write: done when durable */
+	uint64_t offset_bytes;
+	uint64_t len_bytes;    /* the sum of the iovecs; 0 for flush */
+	struct iovec *iovecs;  /* any number; the disk's until done, and it changes them */
+	uint32_t iovec_count;
+	void (*done)(struct viodma_disk_io *io, int error); /* error: 0 or an errno. io is the caller's again */
+	void *user;
+	/* ---- the disk's ---- */
+	uint64_t moved_bytes;
+	uint32_t iovec_first;
+	uint32_t attempts;
+	bool sync_after;       /* the write moved all its bytes, and is being made durable by a flush */
+	int64_t result;        /* of an attempt: bytes, or a negative errno */
+	struct viodma_disk_io *next;
+};
+
+struct viodma_disk_options {
+	const char *path;
+	bool read_only;
+	enum viodma_disk_engine_kind engine;
+	unsigned depth;        /* 0: VIODMA_DISK_DEPTH_DEFAULT */
+	/* One line per event, without newline; rate limited. May be NULL. */
+	void (*log)(void *context, const char *line);
+	void *context;
+};
+
+struct viodma_disk;
+
+/*
+ * Open it. The path is copied. On failure the reason, with the path, is in `text`: VIODMA_E_INVALID (not a regular
+ * file or block device; depth out of range; not one whole sector; an engine this build does not have),
+ * VIODMA_E_NO_MEMORY, VIODMA_E_IO.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_disk_open(const struct viodma_disk_options *options,
+						    struct viodma_disk **disk, char *text, size_t text_bytes);
+
+/* VIODMA_E_BUSY: something is in flight. NULL is allowed. */
+VIODMA_MUST_USE enum viodma_result viodma_disk_close(struct viodma_disk *disk);
+
+/* When it was opened; whole sectors. */
+uint64_t viodma_disk_size_bytes(const struct viodma_disk *disk);
+
+/* "io_uring" or "threads". */
+const char *viodma_disk_engine_name(const struct viodma_disk *disk);
+
+/* Readable when viodma_disk_reap has something to do. */
+int viodma_disk_event_fd(const struct viodma_disk *disk);
+
+/* Queue an operation; `io` stays where it is until done. It starts with the next kick. */
+void viodma_disk_submit(struct viodma_disk *disk, struct viodma_disk_io *io);
+
+/* Start what was submitted, as far as depth allows. */
+void viodma_disk_kick(struct viodma_disk *disk);
+
+/*
+ * Take in what ended and call `done` for it, which may submit more; then kick. Answers how many operations were done.
+ * Does not block.
+ */
+unsigned viodma_disk_reap(struct viodma_disk *disk);
+
+/* Operations submitted and not done. */
+unsigned viodma_disk_in_flight(const struct viodma_disk *disk);
+
+#endif
