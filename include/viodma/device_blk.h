@@ -17,7 +17,7 @@ extern "C" {
 #endif
 
 #define VIODMA_BLK_SERIAL_BYTES 20
-#define VIODMA_BLK_CONFIG_BYTES 96
+#define VIODMA_BLK_CONFIG_BYTES 72
 
 enum viodma_blk_operation { VIODMA_BLK_READ, VIODMA_BLK_WRITE, VIODMA_BLK_FLUSH };
 

@@ -71,7 +71,10 @@ struct viodma_negotiation {
 VIODMA_MUST_USE enum viodma_result viodma_feature_negotiate_device(const struct viodma_negotiation *negotiation,
 								   enum viodma_addressing *addressing);
 
-/* The device-independent part of an offer: VERSION_1, INDIRECT_DESC, EVENT_IDX, and 33 as the policy says. (DEV-1) */
+/*
+ * The device-independent part of an offer (DEV-1): VERSION_1, INDIRECT_DESC, EVENT_IDX, and, unless the policy is off,
+ * bit 33, or PLATFORM_DMA in its place where one is configured. Never both.
+ */
 uint64_t viodma_feature_offer_device(enum viodma_platform_dma policy, unsigned platform_dma_bit);
 
 /*

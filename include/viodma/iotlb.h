@@ -27,7 +27,7 @@ struct viodma_iotlb_entry {
 	uint64_t phys;
 	uint32_t left, right, parent; /* tree links; index + 1, 0 = none */
 	uint8_t permission;
-	int8_t balance;
+	uint8_t height; /* of the subtree */
 	uint8_t used_lately;
 	uint8_t live;
 };

@@ -56,8 +56,9 @@ struct viodma_request {
 	/* ---- the library's ---- */
 	enum viodma_request_state state;
 	uint8_t indirect;
-	uint8_t copied_in;
 	uint8_t extent_count;
+	bool pinned, walked, held;
+	uint64_t waiting_pages;
 	uint16_t position;
 	uint16_t walk_next;
 	uint16_t readable_segments;
@@ -116,13 +117,13 @@ struct viodma_queue {
 	struct viodma_queue_statistics statistics;
 	/* ---- */
 	uint16_t next_avail, next_used, seen_avail, signalled_used, stopped_base, armed_at;
-	bool signalled_valid, armed_valid, stopped_valid, no_notify;
+	bool signalled_valid, pushed_any, armed_valid, stopped_valid, no_notify;
 	struct viodma_request *requests; /* by head */
 	uint16_t *order;                 /* head by position modulo size */
 	struct viodma_request *parked_first, *parked_last, *done_first, *done_last;
 	struct viodma_request *cursor;
-	uint64_t scanned_epoch;
-	bool memory_wanted;
+	uint64_t scanned_epoch, done_epoch;
+	bool room_wanted, rescan;
 	viodma_bus ring_wait_bus;
 	enum viodma_permission ring_wait_permission;
 	bool ring_waits, ring_faulted;
@@ -152,6 +153,7 @@ VIODMA_MUST_USE enum viodma_result viodma_queue_start(struct viodma_queue *queue
  *   VIODMA_EMPTY  nothing more; the driver's next kick has been asked for
  *   VIODMA_WAIT   the ring itself is not translated yet; call again when the space changed
  *   VIODMA_FAULT_* the ring itself is out of reach; reported; call again at the next kick or when the space changed
+ *                 (until then VIODMA_WAIT)
  *   VIODMA_PEER_* the ring broke a requirement: the queue is broken until it is started again
  *   VIODMA_FAULT_STOPPED not running
  */

@@ -50,6 +50,7 @@ extern "C" {
 	X(VIODMA_PEER_HEAD_IN_USE, -74, "DRV-16", "head made available again before it was used")                     \
 	X(VIODMA_PEER_RING_LAYOUT, -75, "DRV-17", "ring part misaligned, or queue size not a power of two in range")  \
 	X(VIODMA_PEER_REQUEST, -76, "DRV-18", "request lacks a part its device type demands")                         \
+	X(VIODMA_PEER_UNREACHABLE, -77, "DRV-8", "the part of a request where its answer goes is not mapped")         \
 	X(VIODMA_PEER_NOT_OFFERED, -96, "DEV-5", "feature accepted that was not offered")                             \
 	X(VIODMA_PEER_NO_VERSION_1, -97, "DEV-6", "bit 33 accepted without VERSION_1")                                \
 	X(VIODMA_PEER_BOTH_BITS, -98, "DEV-7", "bit 33 and PLATFORM_DMA both accepted")                               \

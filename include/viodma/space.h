@@ -144,6 +144,7 @@ struct viodma_space {
 	struct viodma_space_events events;
 	struct viodma_space_statistics statistics;
 	bool hold_misses;
+	uint64_t waiting_pages; /* asked for by requests that wait */
 };
 
 /* Storage for one region: what a table of `capacity` regions needs, in bytes, aligned as for max_align_t. */

@@ -44,7 +44,7 @@ struct virtio_blk_request_header {
 	viodma_le64 sector;
 };
 
-/* Configuration space, section 5.2.4: 96 bytes. */
+/* Configuration space, section 5.2.4, without the zoned part: 72 bytes. */
 struct virtio_blk_config_layout {
 	viodma_le64 capacity; /* sectors of 512 bytes */
 	viodma_le32 size_max;

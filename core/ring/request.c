@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * request.c - how it works: one request's memory.
+ *
+ * PIN mode: every segment is translated; if one misses, all that miss are asked for, and nothing is held. Once all
+ * translate, the pieces are pinned together and used in place until the request is pushed.
+ *
+ * COPY mode: the same translation, but then the readable part is copied into private memory and nothing stays pinned.
+ * The device works on the copy. What it wrote is remembered as extents; at completion their addresses are translated
+ * again and just those bytes are copied out (= DEV-16), so a revocation never waits for the device.
+ *
+ * To the device both look alike: a list of pieces, readable ones first.
+ */
+#include "ring.h"
+
+#include <viodma/iotlb.h>
+
+#include "../base/require.h"
+#include "../base/shared.h"
+#include "../space/access.h"
+
+/* Pages the request may span: what it needs of the IOTLB, at worst. */
+static uint64_t pages_of(const struct viodma_request *request)
+{
+	return ((uint64_t)request->readable_bytes + request->writable_bytes) / VIODMA_IOTLB_PAGE_BYTES +
+	       2 * (uint64_t)request->pin.segment_count;
+}
+
+/*
+ * Requests that wait must not evict each other's pages for ever. One that needs more than the IOTLB holds never fits
+ * and fails. The first that waits may always ask; the others only while all that wait fit into half of the capacity.
+ */
+static bool never_fits(const struct viodma_request *request)
+{
+	const struct viodma_iotlb *iotlb = request->queue->config.space->iotlb;
+
+	return iotlb && pages_of(request) > iotlb->config.capacity;
+}
+
+static bool may_ask(struct viodma_request *request)
+{
+	struct viodma_queue *queue = request->queue;
+	struct viodma_space *space = queue->config.space;
+
+	if (!space->iotlb || request->waiting_pages || !queue->parked_first || queue->parked_first == request)
+		return true;
+	if (space->waiting_pages + pages_of(request) <= space->iotlb->config.capacity / 2)
+		return true;
+	queue->room_wanted = true;
+	return false;
+}
+
+static void stop_waiting(struct viodma_request *request)
+{
+	request->queue->config.space->waiting_pages -= request->waiting_pages;
+	request->waiting_pages = 0;
+}
+
+static enum viodma_result map_segments(struct viodma_request *request, uint32_t *readable, uint32_t *total)
+{
+	struct viodma_queue *queue = request->queue;
+	enum viodma_result outcome = VIODMA_OK;
+	uint32_t i, count = 0, base = 0;
+
+	for (i = 0; i < request->pin.segment_count; i++) {
+		enum viodma_result result;
+		viodma_bus missed;
+
+		if (i == request->readable_segments) {
+			base += count;
+			count = 0; /* readable and writable memory never share a piece */
+		}
+		result = viodma_space_map(queue->config.space, &queue->buffer_cache, queue->config.index,
+					  &request->segments[i], request->pieces + base,
+					  queue->config.pieces_max - base, &count, &missed);
+		if (result == VIODMA_MISS) {
+			request->wait_bus = missed;
+			request->wait_permission = request->segments[i].permission;
+			outcome = VIODMA_MISS;
+		} else if (result != VIODMA_OK) {
+			return result;
+		}
+		if (i + 1 == request->readable_segments)
+			*readable = base + count;
+	}
+	*total = base + count;
+	return outcome;
+}
+
+static void touch_segments(struct viodma_request *request, uint32_t from, uint32_t to)
+{
+	struct viodma_queue *queue = request->queue;
+
+	if (!queue->config.space->events.touch)
+		return;
+	for (; from < to; from++)
+		viodma_space_touch(queue->config.space, &queue->buffer_cache, request->segments[from].bus,
+				   request->segments[from].len_bytes, request->segments[from].permission);
+}
+
+/* Private memory in place of the driver's. VIODMA_WAIT: none at the moment. */
+static enum viodma_result copy_in(struct viodma_request *request)
+{
+	struct viodma_queue *queue = request->queue;
+	size_t bytes = (size_t)request->readable_bytes + request->writable_bytes;
+	unsigned char *to;
+	uint32_t i;
+
+	if (bytes < request->readable_bytes)
+		return VIODMA_E_LIMIT;
+	request->copy = queue->config.copy_alloc(queue->config.copy_context, bytes ? bytes : 1);
+	if (!request->copy) {
+		queue->room_wanted = true;
+		return VIODMA_WAIT;
+	}
+	to = request->copy;
+	for (i = 0; i < request->readable_pieces; i++) {
+		viodma_shared_copy_in(to, request->pieces[i].memory, request->pieces[i].len_bytes);
+		to += request->pieces[i].len_bytes;
+	}
+	memset(to, 0, request->writable_bytes);
+	request->readable_pieces = 0;
+	request->pin.piece_count = 0;
+	if (request->readable_bytes) {
+		request->pieces[0].memory = (struct viodma_shared *)request->copy;
+		request->pieces[0].len_bytes = request->readable_bytes;
+		request->readable_pieces = request->pin.piece_count = 1;
+	}
+	if (request->writable_bytes) {
+		request->pieces[request->pin.piece_count].memory = (struct viodma_shared *)to;
+		request->pieces[request->pin.piece_count].len_bytes = request->writable_bytes;
+		request->pin.piece_count++;
+	}
+	return VIODMA_OK;
+}
+
+enum viodma_result viodma_request_bind(struct viodma_request *request)
+{
+	struct viodma_queue *queue = request->queue;
+	struct viodma_space *space = queue->config.space;
+	const bool held = space->hold_misses, ask = may_ask(request);
+	uint32_t readable = 0, total = 0;
+	enum viodma_result result;
+
+	if (request->result != VIODMA_OK)
+		return VIODMA_OK;
+	space->hold_misses = held || !ask;
+	result = map_segments(request, &readable, &total);
+	space->hold_misses = held;
+	if (result == VIODMA_MISS && !never_fits(request)) {
+		if (ask && space->iotlb && !request->waiting_pages) {
+			request->waiting_pages = pages_of(request);
+			space->waiting_pages += request->waiting_pages;
+		}
+		return VIODMA_MISS;
+	}
+	stop_waiting(request);
+	if (result != VIODMA_OK) {
+		request->result = result == VIODMA_MISS ? VIODMA_E_LIMIT : result;
+		return VIODMA_OK;
+	}
+	request->readable_pieces = readable;
+	request->pin.piece_count = total;
+	if (queue->config.access == VIODMA_ACCESS_COPY) {
+		result = copy_in(request);
+		if (result == VIODMA_WAIT)
+			return VIODMA_WAIT;
+		request->result = result;
+		touch_segments(request, 0, request->readable_segments);
+		return VIODMA_OK;
+	}
+	touch_segments(request, 0, request->pin.segment_count);
+	request->pin.segments = request->segments;
+	request->pin.pieces = request->pieces;
+	viodma_space_pin(space, &request->pin);
+	request->pinned = true;
+	return VIODMA_OK;
+}
+
+void viodma_request_release(struct viodma_request *request)
+{
+	struct viodma_queue *queue = request->queue;
+
+	if (request->pinned)
+		viodma_space_unpin(queue->config.space, &request->pin);
+	request->pinned = false;
+	stop_waiting(request);
+	if (request->copy)
+		queue->config.copy_free(queue->config.copy_context, request->copy,
+					(size_t)request->readable_bytes + request->writable_bytes
+						? (size_t)request->readable_bytes + request->writable_bytes
+						: 1);
+	request->copy = NULL;
+}
+
+/* Visit `len` bytes at `offset` of one part's pieces. Pre: inside. */
+static void each_piece(const struct viodma_request *request, enum viodma_permission part, uint32_t offset, uint32_t len,
+		       void (*visit)(void *context, struct viodma_shared *memory, size_t bytes), void *context)
+{
+	uint32_t i = part == VIODMA_READ ? 0 : request->readable_pieces;
+
+	while (len) {
+		const struct viodma_piece *piece = &request->pieces[i++];
+		size_t here;
+
+		if (offset >= piece->len_bytes) {
+			offset -= (uint32_t)piece->len_bytes;
+			continue;
+		}
+		here = piece->len_bytes - offset < len ? piece->len_bytes - offset : len;
+		visit(context, viodma_shared_at(piece->memory, offset), here);
+		len -= (uint32_t)here;
+		offset = 0;
+	}
+}
+
+static bool inside(const struct viodma_request *request, enum viodma_permission part, uint32_t offset, uint32_t len)
+{
+	uint32_t bytes = part == VIODMA_READ ? request->readable_bytes : request->writable_bytes;
+
+	return request->state == VIODMA_REQUEST_SUBMITTED && request->result == VIODMA_OK && offset <= bytes &&
+	       len <= bytes - offset;
+}
+
+static void visit_in(void *context, struct viodma_shared *memory, size_t bytes)
+{
+	unsigned char **to = context;
+
+	viodma_shared_copy_in(*to, memory, bytes);
+	*to += bytes;
+}
+
+static void visit_out(void *context, struct viodma_shared *memory, size_t bytes)
+{
+	const unsigned char **from = context;
+
+	viodma_shared_copy_out(memory, *from, bytes);
+	*from += bytes;
+}
+
+enum viodma_result viodma_request_read(struct viodma_request *request, uint32_t offset, void *destination,
+				       uint32_t len_bytes)
+{
+	unsigned char *to = destination;
+
+	if (!inside(request, VIODMA_READ, offset, len_bytes))
+		return VIODMA_E_INVALID;
+	each_piece(request, VIODMA_READ, offset, len_bytes, visit_in, &to);
+	return VIODMA_OK;
+}
+
+enum viodma_result viodma_request_write(struct viodma_request *request, uint32_t offset, const void *source,
+					uint32_t len_bytes)
+{
+	const unsigned char *from = source;
+	enum viodma_result result;
+
+	if (!inside(request, VIODMA_WRITE, offset, len_bytes))
+		return VIODMA_E_INVALID;
+	result = viodma_request_written(request, offset, len_bytes);
+	if (result == VIODMA_OK)
+		each_piece(request, VIODMA_WRITE, offset, len_bytes, visit_out, &from);
+	return result;
+}
+
+struct listing {
+	struct viodma_piece *pieces;
+	uint32_t capacity, count;
+};
+
+static void visit_list(void *context, struct viodma_shared *memory, size_t bytes)
+{
+	struct listing *listing = context;
+
+	if (listing->count < listing->capacity) {
+		listing->pieces[listing->count].memory = memory;
+		listing->pieces[listing->count].len_bytes = bytes;
+	}
+	listing->count++;
+}
+
+enum viodma_result viodma_request_pieces(struct viodma_request *request, enum viodma_permission part, uint32_t offset,
+					 uint32_t len_bytes, struct viodma_piece *pieces, uint32_t capacity,
+					 uint32_t *count)
+{
+	struct listing listing = {pieces, capacity, 0};
+
+	if ((part != VIODMA_READ && part != VIODMA_WRITE) || !inside(request, part, offset, len_bytes))
+		return VIODMA_E_INVALID;
+	each_piece(request, part, offset, len_bytes, visit_list, &listing);
+	if (listing.count > capacity)
+		return VIODMA_E_LIMIT;
+	*count = listing.count;
+	return VIODMA_OK;
+}
+
+enum viodma_result viodma_request_written(struct viodma_request *request, uint32_t offset, uint32_t len_bytes)
+{
+	unsigned i;
+
+	if (!inside(request, VIODMA_WRITE, offset, len_bytes))
+		return VIODMA_E_INVALID;
+	if (!request->copy || !len_bytes)
+		return VIODMA_OK;
+	for (i = 0; i < request->extent_count; i++) {
+		uint32_t first = request->extents[i].offset, end = first + request->extents[i].bytes;
+
+		if (offset > end || offset + len_bytes < first)
+			continue;
+		if (offset < first)
+			request->extents[i].offset = offset;
+		if (offset + len_bytes > end)
+			end = offset + len_bytes;
+		request->extents[i].bytes = end - request->extents[i].offset;
+		return VIODMA_OK;
+	}
+	if (request->extent_count == VIODMA_REQUEST_EXTENTS)
+		return VIODMA_E_LIMIT;
+	request->extents[i].offset = offset;
+	request->extents[i].bytes = len_bytes;
+	request->extent_count++;
+	return VIODMA_OK;
+}
+
+/* Write private bytes to `offset` of the writable part, by the segments' bus addresses. */
+static enum viodma_result write_segments(struct viodma_request *request, uint64_t offset, const unsigned char *from,
+					 uint32_t len)
+{
+	struct viodma_queue *queue = request->queue;
+	uint32_t i = request->readable_segments;
+
+	for (; len && i < request->pin.segment_count; i++) {
+		const struct viodma_segment *segment = &request->segments[i];
+		enum viodma_result result;
+		viodma_bus missed;
+		uint32_t here;
+
+		if (offset >= segment->len_bytes) {
+			offset -= segment->len_bytes;
+			continue;
+		}
+		here = segment->len_bytes - (uint32_t)offset;
+		if (here > len)
+			here = len;
+		result = viodma_space_write(queue->config.space, &queue->buffer_cache, queue->config.index,
+					    (viodma_bus){segment->bus.v + offset}, from, here, &missed);
+		if (result == VIODMA_MISS) {
+			request->wait_bus = missed;
+			request->wait_permission = VIODMA_WRITE;
+		}
+		if (result != VIODMA_OK)
+			return result;
+		from += here;
+		len -= here;
+		offset = 0;
+	}
+	return VIODMA_OK;
+}
+
+enum viodma_result viodma_request_copy_out(struct viodma_request *request)
+{
+	const unsigned char *from;
+
+	if (!request->copy)
+		return VIODMA_OK;
+	from = request->copy + request->readable_bytes;
+	while (request->extent_count) {
+		unsigned i = request->extent_count - 1u;
+		enum viodma_result result = write_segments(request, request->extents[i].offset,
+							   from + request->extents[i].offset,
+							   request->extents[i].bytes);
+
+		if (result != VIODMA_OK)
+			return result;
+		request->extent_count--;
+	}
+	return VIODMA_OK;
+}
+
+enum viodma_result viodma_request_write_tail(struct viodma_request *request, const void *tail, uint32_t tail_bytes)
+{
+	/* Counted in what was kept: of a chain with more segments than there is room for, the last one is at the end. */
+	uint64_t kept = 0;
+	uint32_t i;
+
+	for (i = request->readable_segments; i < request->pin.segment_count; i++)
+		if (request->segments[i].permission == VIODMA_WRITE)
+			kept += request->segments[i].len_bytes;
+		else
+			kept = 0; /* readable segments beyond the room: no writable one followed yet */
+	if (!tail_bytes || tail_bytes > kept)
+		return VIODMA_PEER_REQUEST;
+	return write_segments(request, kept - tail_bytes, tail, tail_bytes);
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * space.c - how it works: the only code that turns a bus address into bytes.
+ *
+ * A translation is one of three look-ups (regions, IOTLB, the caller's translator), behind a last-hit cache that is
+ * valid while the space's generation stands still. A buffer is walked extent by extent; every page that misses is
+ * asked for in one go, so that a chain waits for one round trip, not for one per page. An access happens only once all
+ * of it is translated.
+ */
+#include <viodma/iotlb.h>
+#include <viodma/space.h>
+
+#include "../base/require.h"
+#include "../base/shared.h"
+#include "access.h"
+
+void viodma_space_init(struct viodma_space *space, void *storage, uint32_t capacity,
+		       const struct viodma_space_events *events)
+{
+	memset(space, 0, sizeof(*space));
+	space->kind = VIODMA_SPACE_CLOSED;
+	space->regions = storage;
+	space->by_user = (struct viodma_region **)(void *)(space->regions + capacity);
+	space->region_capacity = capacity;
+	space->generation = 1;
+	if (events)
+		space->events = *events;
+}
+
+static void set_kind(struct viodma_space *space, enum viodma_space_kind kind)
+{
+	space->kind = kind;
+	if (kind != VIODMA_SPACE_IOTLB)
+		space->iotlb = NULL;
+	viodma_space_changed(space);
+}
+
+void viodma_space_set_closed(struct viodma_space *space)
+{
+	set_kind(space, VIODMA_SPACE_CLOSED);
+}
+
+void viodma_space_set_physical(struct viodma_space *space)
+{
+	set_kind(space, VIODMA_SPACE_PHYSICAL);
+}
+
+void viodma_space_set_iotlb(struct viodma_space *space, struct viodma_iotlb *iotlb)
+{
+	space->iotlb = iotlb;
+	set_kind(space, VIODMA_SPACE_IOTLB);
+}
+
+void viodma_space_set_translator(struct viodma_space *space, const struct viodma_translator *translator)
+{
+	space->translator = *translator;
+	set_kind(space, VIODMA_SPACE_TRANSLATOR);
+}
+
+void viodma_space_changed(struct viodma_space *space)
+{
+	space->generation++;
+	space->epoch++;
+}
+
+void viodma_space_hold_misses(struct viodma_space *space, bool hold)
+{
+	space->hold_misses = hold;
+	if (!hold)
+		space->epoch++;
+}
+
+void viodma_space_report(struct viodma_space *space, const struct viodma_fault *fault)
+{
+	space->statistics.faults++;
+	if (space->events.fault)
+		space->events.fault(space->events.context, fault); /* = DEV-15 */
+}
+
+static bool covers(const struct viodma_extent *extent, uint64_t bus)
+{
+	return bus >= extent->first.v && bus <= extent->last.v;
+}
+
+static bool permits(const struct viodma_extent *extent, enum viodma_permission wanted)
+{
+	return ((unsigned)extent->permission & (unsigned)wanted) == (unsigned)wanted;
+}
+
+/* Bus address = physical address (= DEV-4). */
+static enum viodma_result translate_physical(const struct viodma_space *space, uint64_t bus,
+					     struct viodma_extent *extent)
+{
+	const struct viodma_region *region = viodma_space_find_phys(space, (viodma_phys){bus});
+
+	if (!region)
+		return VIODMA_FAULT_UNMAPPED;
+	extent->first.v = region->phys.v;
+	extent->last.v = region->phys.v + (region->len_bytes - 1);
+	extent->phys = region->phys;
+	extent->memory = region->memory;
+	extent->permission = VIODMA_READ_WRITE;
+	return VIODMA_OK;
+}
+
+static enum viodma_result look_up(struct viodma_space *space, viodma_bus bus, enum viodma_permission wanted,
+				  struct viodma_extent *extent)
+{
+	if (VIODMA_REQUIRE(DEV_3, space->kind == VIODMA_SPACE_PHYSICAL))
+		return translate_physical(space, bus.v, extent);
+	switch (space->kind) {
+	case VIODMA_SPACE_IOTLB:
+		return viodma_iotlb_translate(space->iotlb, bus, wanted, extent);
+	case VIODMA_SPACE_TRANSLATOR:
+		return space->translator.translate(space->translator.context, bus, wanted, extent);
+	default:
+		return VIODMA_FAULT_UNMAPPED;
+	}
+}
+
+enum viodma_result viodma_space_translate(struct viodma_space *space, struct viodma_space_cache *cache, viodma_bus bus,
+					  enum viodma_permission wanted, struct viodma_extent *extent)
+{
+	enum viodma_result result;
+
+	if (cache && cache->generation == space->generation && covers(&cache->extent, bus.v) &&
+	    permits(&cache->extent, wanted)) {
+		*extent = cache->extent;
+		space->statistics.cache_hits++;
+	} else {
+		result = look_up(space, bus, wanted, extent);
+		if (result != VIODMA_OK) {
+			if (!viodma_result_is_fault(result))
+				return result;
+			/* Nothing falls back: what no live mapping covers is refused. */
+			if (!VIODMA_REQUIRE(DEV_10, false) || translate_physical(space, bus.v, extent) != VIODMA_OK)
+				return result;
+		}
+		if (!covers(extent, bus.v))
+			return VIODMA_FAULT_UNMAPPED; /* a translator's mistake does not become an access */
+		if (!VIODMA_REQUIRE(DEV_9, permits(extent, wanted)))
+			return VIODMA_FAULT_PERMISSION;
+		if (cache) {
+			cache->extent = *extent;
+			cache->generation = space->generation;
+		}
+	}
+	space->statistics.translations++;
+	if (extent->first.v == extent->phys.v)
+		space->statistics.identity_translations++;
+	return VIODMA_OK;
+}
+
+void viodma_space_want(struct viodma_space *space, viodma_bus bus, enum viodma_permission wanted)
+{
+	if (space->hold_misses)
+		return;
+	if (space->kind == VIODMA_SPACE_IOTLB)
+		viodma_iotlb_want(space->iotlb, bus, wanted);
+	else if (space->kind == VIODMA_SPACE_TRANSLATOR && space->translator.want)
+		space->translator.want(space->translator.context, bus, wanted);
+}
+
+/* How many of `left` bytes (at least 1) from `bus` on the extent holds. */
+static uint64_t bytes_in(const struct viodma_extent *extent, uint64_t bus, uint64_t left)
+{
+	uint64_t behind = extent->last.v - bus;
+
+	return left - 1 <= behind ? left : behind + 1;
+}
+
+/* How many of `left` bytes lie in the same page. */
+static uint64_t bytes_in_page(uint64_t bus, uint64_t left)
+{
+	uint64_t page = VIODMA_IOTLB_PAGE_BYTES - bus % VIODMA_IOTLB_PAGE_BYTES;
+
+	return left < page ? left : page;
+}
+
+static enum viodma_result refuse(struct viodma_space *space, unsigned queue, uint64_t bus, uint64_t len,
+				 enum viodma_permission permission, enum viodma_result reason, viodma_bus *missed)
+{
+	const struct viodma_fault fault = {queue, {bus}, len, permission, reason};
+
+	*missed = fault.bus;
+	viodma_space_report(space, &fault);
+	return reason;
+}
+
+/*
+ * The one loop over a buffer. `visit` gets each translated stretch, in order, but only until something misses; after
+ * that the rest is translated just to ask for what misses, too.
+ */
+enum viodma_result viodma_space_each(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
+				     viodma_bus start, uint64_t len_bytes, enum viodma_permission permission,
+				     viodma_space_visit visit, void *context, viodma_bus *missed)
+{
+	enum viodma_result outcome = VIODMA_OK;
+	uint64_t bus = start.v, left = len_bytes;
+
+	if (left == 0)
+		return VIODMA_OK;
+	if (!VIODMA_REQUIRE(DRV_15, bus + (left - 1) >= bus))
+		return refuse(space, queue, bus, left, permission, VIODMA_PEER_ADDRESS_WRAP, missed);
+	while (left) {
+		struct viodma_extent extent;
+		enum viodma_result result = viodma_space_translate(space, cache, (viodma_bus){bus}, permission,
+								   &extent);
+		uint64_t here;
+
+		if (result == VIODMA_OK) {
+			here = bytes_in(&extent, bus, left);
+			if (outcome == VIODMA_OK)
+				outcome = visit(context, viodma_shared_at(extent.memory, bus - extent.first.v), here);
+			if (outcome != VIODMA_OK && outcome != VIODMA_MISS)
+				return outcome;
+		} else if (result == VIODMA_MISS) {
+			viodma_space_want(space, (viodma_bus){bus}, permission);
+			missed->v = bus;
+			outcome = VIODMA_MISS;
+			here = bytes_in_page(bus, left);
+		} else {
+			return refuse(space, queue, bus, left, permission, result, missed);
+		}
+		bus += here;
+		left -= here;
+	}
+	return outcome;
+}
+
+void viodma_space_touch(struct viodma_space *space, struct viodma_space_cache *cache, viodma_bus start,
+			uint64_t len_bytes, enum viodma_permission permission)
+{
+	uint64_t bus = start.v, left = len_bytes;
+
+	if (!space->events.touch)
+		return;
+	while (left) {
+		struct viodma_extent extent;
+		uint64_t here;
+
+		if (viodma_space_translate(space, cache, (viodma_bus){bus}, permission, &extent) != VIODMA_OK)
+			return;
+		here = bytes_in(&extent, bus, left);
+		space->events.touch(space->events.context, (viodma_bus){bus},
+				    (viodma_phys){extent.phys.v + (bus - extent.first.v)}, here, permission);
+		bus += here;
+		left -= here;
+	}
+}
+
+struct gathering {
+	struct viodma_piece *pieces;
+	uint32_t capacity, count;
+	size_t first_len; /* of the last piece there was before, which may have grown */
+};
+
+static enum viodma_result gather(void *context, struct viodma_shared *memory, uint64_t len)
+{
+	struct gathering *gathering = context;
+	struct viodma_piece *last = gathering->count ? &gathering->pieces[gathering->count - 1] : NULL;
+
+	if (last && viodma_shared_at(last->memory, last->len_bytes) == memory) {
+		last->len_bytes += (size_t)len;
+		return VIODMA_OK;
+	}
+	if (gathering->count == gathering->capacity)
+		return VIODMA_E_LIMIT;
+	gathering->pieces[gathering->count].memory = memory;
+	gathering->pieces[gathering->count].len_bytes = (size_t)len;
+	gathering->count++;
+	return VIODMA_OK;
+}
+
+enum viodma_result viodma_space_map(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
+				    const struct viodma_segment *segment, struct viodma_piece *pieces,
+				    uint32_t capacity, uint32_t *count, viodma_bus *missed)
+{
+	struct gathering gathering = {pieces, capacity, *count, *count ? pieces[*count - 1].len_bytes : 0};
+	enum viodma_result result = viodma_space_each(space, cache, queue, segment->bus, segment->len_bytes,
+						      segment->permission, gather, &gathering, missed);
+
+	if (result == VIODMA_OK)
+		*count = gathering.count;
+	else if (*count)
+		pieces[*count - 1].len_bytes = gathering.first_len;
+	return result;
+}
+
+static enum viodma_result just_look(void *context, struct viodma_shared *memory, uint64_t len)
+{
+	(void)context;
+	(void)memory;
+	(void)len;
+	return VIODMA_OK;
+}
+
+static enum viodma_result copy_in(void *context, struct viodma_shared *memory, uint64_t len)
+{
+	unsigned char **destination = context;
+
+	viodma_shared_copy_in(*destination, memory, (size_t)len);
+	*destination += len;
+	return VIODMA_OK;
+}
+
+static enum viodma_result copy_out(void *context, struct viodma_shared *memory, uint64_t len)
+{
+	const unsigned char **source = context;
+
+	viodma_shared_copy_out(memory, *source, (size_t)len);
+	*source += len;
+	return VIODMA_OK;
+}
+
+/* All of it is translated before the first byte is copied. */
+static enum viodma_result copy(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
+			       viodma_bus bus, size_t len_bytes, enum viodma_permission permission,
+			       viodma_space_visit visit, void *context, viodma_bus *missed)
+{
+	enum viodma_result result = viodma_space_each(space, cache, queue, bus, len_bytes, permission, just_look, NULL,
+						      missed);
+
+	if (result != VIODMA_OK)
+		return result;
+	viodma_space_touch(space, cache, bus, len_bytes, permission);
+	return viodma_space_each(space, cache, queue, bus, len_bytes, permission, visit, context, missed);
+}
+
+enum viodma_result viodma_space_read(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
+				     viodma_bus bus, void *destination, size_t len_bytes, viodma_bus *missed)
+{
+	unsigned char *at = destination;
+
+	return copy(space, cache, queue, bus, len_bytes, VIODMA_READ, copy_in, &at, missed);
+}
+
+enum viodma_result viodma_space_write(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
+				      viodma_bus bus, const void *source, size_t len_bytes, viodma_bus *missed)
+{
+	const unsigned char *at = source;
+
+	return copy(space, cache, queue, bus, len_bytes, VIODMA_WRITE, copy_out, &at, missed);
+}
+
+struct word {
+	struct viodma_shared *at;
+	uint64_t bytes;
+};
+
+static enum viodma_result take_word(void *context, struct viodma_shared *memory, uint64_t len)
+{
+	struct word *word = context;
+
+	if (!word->at)
+		word->at = memory;
+	word->bytes = len;
+	return VIODMA_OK;
+}
+
+enum viodma_result viodma_space_word(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
+				     viodma_bus bus, enum viodma_permission permission, struct viodma_shared **word,
+				     viodma_bus *missed)
+{
+	struct word found = {NULL, 0};
+	enum viodma_result result = viodma_space_each(space, cache, queue, bus, sizeof(uint16_t), permission, take_word,
+						      &found, missed);
+
+	if (result != VIODMA_OK)
+		return result;
+	if (found.bytes != sizeof(uint16_t) || !viodma_shared_aligned(found.at, sizeof(uint16_t)))
+		return VIODMA_PEER_RING_LAYOUT; /* = DRV-17 */
+	*word = found.at;
+	return VIODMA_OK;
+}
