@@ -358,12 +358,14 @@ void viodma_queue_push(struct viodma_queue *queue, struct viodma_request *reques
 enum viodma_result viodma_queue_reject(struct viodma_queue *queue, struct viodma_request *request, const void *tail,
 				       uint32_t tail_bytes)
 {
-	enum viodma_result result = viodma_request_write_tail(request, tail, tail_bytes);
+	enum viodma_result result = VIODMA_OK;
 
+	if (tail_bytes)
+		result = viodma_request_write_tail(request, tail, tail_bytes);
 	if (result == VIODMA_OK) {
 		request->extent_count = 0;
 		queue->statistics.failed++;
-		viodma_queue_push(queue, request, request->writable_bytes);
+		viodma_queue_push(queue, request, tail_bytes ? request->writable_bytes : 0);
 		return VIODMA_OK;
 	}
 	queue->submitted--;

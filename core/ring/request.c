@@ -388,7 +388,7 @@ enum viodma_result viodma_request_write_tail(struct viodma_request *request, con
 			kept += request->segments[i].len_bytes;
 		else
 			kept = 0; /* readable segments beyond the room: no writable one followed yet */
-	if (!tail_bytes || tail_bytes > kept)
+	if (tail_bytes > kept)
 		return VIODMA_PEER_REQUEST;
 	return write_segments(request, kept - tail_bytes, tail, tail_bytes);
 }

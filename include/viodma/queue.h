@@ -192,12 +192,13 @@ void viodma_queue_push(struct viodma_queue *queue, struct viodma_request *reques
 
 /*
  * Give a request back as failed: the last tail_bytes of the writable part are set to tail (a status byte, say), if
- * they alone can be reached. VIODMA_OK: pushed. VIODMA_MISS: not reachable yet; the request is parked, and popped
+ * they alone can be reached. tail_bytes 0, for device types without a status: the driver sees a used length of 0.
+ * The answer may be ignored: it only says what became of the request. VIODMA_OK: pushed. VIODMA_MISS: not reachable yet; the request is parked, and popped
  * again with the same result. Anything else: the driver cannot be told; the queue is broken, so that the driver does
  * not take what lies in the status for an answer.
  */
-VIODMA_MUST_USE enum viodma_result viodma_queue_reject(struct viodma_queue *queue, struct viodma_request *request,
-						       const void *tail, uint32_t tail_bytes);
+enum viodma_result viodma_queue_reject(struct viodma_queue *queue, struct viodma_request *request, const void *tail,
+				       uint32_t tail_bytes);
 
 /* Should the driver be called (interrupted) for what was pushed since the last time this was asked? */
 bool viodma_queue_call_needed(struct viodma_queue *queue);
