@@ -2,9 +2,10 @@
 """Fixtures of the protocol suite.
 
 How it works
-  image, serve, drive   a disk image of known bytes, a started program (checked
-                        to its end after the test), a driver on it.
-  without_rule          helper for mutant twins: see mutants().
+  image, serve   a disk image of known bytes, and the program serving it;
+                 start() starts more of them. Each is asked the questions of
+                 servers.Serve.finish() when its test is over.
+  slow_disk      the same image on a disk whose answers the test holds back.
 A test that needs the program is skipped by name, never passed, when the
 program is not built; VIODMA_REQUIRED=1 makes that a failure (make check sets it).
 """
@@ -17,10 +18,8 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-import blk as blk_module  # noqa: E402
 import servers  # noqa: E402
-
-IMAGE_SIZE = 4 << 20
+from images import Image  # noqa: E402
 
 
 def pytest_configure(config):
@@ -35,40 +34,9 @@ def tmp():
     shutil.rmtree(path, ignore_errors=True)
 
 
-class Image:
-    """A disk image whose every sector is different."""
-
-    def __init__(self, path, size=IMAGE_SIZE, seed=7):
-        self.path, self.size = path, size
-        self.bytes = blk_module.pattern(size, seed)
-        with open(path, "wb") as file:
-            file.write(self.bytes)
-
-    def __str__(self):
-        return self.path
-
-    def read(self, at=0, length=None):
-        with open(self.path, "rb") as file:
-            file.seek(at)
-            return file.read(self.size - at if length is None else length)
-
-    def must_be(self, expected, what="the image"):
-        found = self.read()
-        if found != bytes(expected):
-            at = next(i for i, (a, b) in enumerate(zip(found, expected)) if a != b)
-            raise servers.Violation(f"{what} differs from what was written, first at byte {at}")
-
-
 @pytest.fixture
 def image(tmp):
     return Image(os.path.join(tmp, "disk.img"))
-
-
-def built(path):
-    if not os.access(path, os.X_OK):
-        if os.environ.get("VIODMA_REQUIRED"):
-            pytest.fail(f"{path} is not built")
-        pytest.skip(f"not run: {path} is not built")
 
 
 @pytest.fixture
@@ -77,7 +45,7 @@ def start(tmp):
     started = []
 
     def start_one(images, *options, **how):
-        built(servers.VIODMA_TEST_BUILD if how.get("mutant") or how.get("test_build") else servers.VIODMA)
+        servers.needs(servers.VIODMA_TEST_BUILD if how.get("mutant") or how.get("test_build") else servers.VIODMA)
         images = [str(i) for i in (images if isinstance(images, (list, tuple)) else [images])]
         program = servers.Serve(tmp, images, options, name=f"serve{len(started)}-", **how)
         started.append(program)
@@ -110,3 +78,15 @@ def pytest_runtest_makereport(item, call):
     if report.failed and "start" in getattr(item, "funcargs", {}):
         for program in getattr(item.funcargs["start"], "all", []):
             report.sections.append((f"log of {' '.join(program.argv)}", program.log()[-4000:]))
+
+
+@pytest.fixture
+def slow_disk(tmp, image):
+    """A disk whose answers the test decides, holding what `image` holds."""
+    import slow_disk as module
+    reason = module.available(os.path.join(tmp, "probe"))
+    if reason:
+        pytest.skip(f"not run: no disk that can be held: {reason}")
+    disk = module.SlowDisk(os.path.join(tmp, "slow"), image.bytes)
+    yield disk
+    disk.close()

@@ -15,6 +15,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 import vhost_user as vu
 from vhost_user import Violation, must
 
@@ -28,6 +30,14 @@ SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime 
 
 class NotStarted(Exception):
     """The program did not come up: the test could not run, which is not a Violation."""
+
+
+def needs(binary):
+    """Skips a test whose program is not built; fails it where VIODMA_REQUIRED is set."""
+    if not os.access(binary, os.X_OK):
+        if os.environ.get("VIODMA_REQUIRED"):
+            pytest.fail(f"{binary} is not built")
+        pytest.skip(f"not run: {binary} is not built")
 
 
 class Program:
