@@ -140,7 +140,7 @@ class Blk:
         iommu.grant(ring.avail_address, 6 + 2 * ring.size)
         iommu.grant(ring.used_address, 6 + 8 * ring.size)
 
-    def stop_ring(self, timeout=vu.PATIENCE):
+    def stop_ring(self, timeout=None):
         """GET_VRING_BASE; returns the base the back end gives back."""
         reply = self.front_end.ask(R.GET_VRING_BASE, vu.vring_state(0, 0), timeout=timeout)
         index, base = vu.VRING_STATE.unpack(reply.payload)
@@ -223,7 +223,7 @@ class Blk:
                 done.append(request)
         return done
 
-    def wait(self, request, timeout=vu.PATIENCE):
+    def wait(self, request, timeout=None):
         self.front_end.wait_until(lambda: self.collect() is None or request.used is not None,
                                   f"request {request.kind} at sector {request.sector} to be used", timeout)
         return self.status(request)

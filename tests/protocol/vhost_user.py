@@ -284,6 +284,7 @@ class FrontEnd:
         self.events = {}            # eventfd → how often it was signalled
         self.protocol = 0           # protocol features in force
         self.unexpected = []
+        self.patience = PATIENCE    # for every wait that names no time of its own
 
     # -- sending -------------------------------------------------------------
     def start(self, request, payload=b"", fds=(), need_reply=None, then=None):
@@ -298,13 +299,13 @@ class FrontEnd:
         self.main.send(request, payload, fds, flags)
         return pending
 
-    def ask(self, request, payload=b"", fds=(), timeout=PATIENCE):
+    def ask(self, request, payload=b"", fds=(), timeout=None):
         """Sends a request that has a reply body; returns the reply."""
         pending = self.start(request, payload, fds, need_reply=False)
         self.wait(pending, timeout)
         return pending.reply
 
-    def tell(self, request, payload=b"", fds=(), need_reply=None, timeout=PATIENCE):
+    def tell(self, request, payload=b"", fds=(), need_reply=None, timeout=None):
         """Sends a request without reply body; its ack, where there is one, must be zero."""
         pending = self.start(request, payload, fds, need_reply)
         if pending:
@@ -358,7 +359,8 @@ class FrontEnd:
             self.back.close()
             self.back = None
 
-    def wait_until(self, condition, what, timeout=PATIENCE, closing_is_fine=False):
+    def wait_until(self, condition, what, timeout=None, closing_is_fine=False):
+        timeout = self.patience if timeout is None else timeout
         end = time.monotonic() + timeout
         while True:
             self.pump(0)
@@ -371,7 +373,7 @@ class FrontEnd:
                 raise NoAnswer(f"{what}: not within {timeout:.1f} s")
             self.pump(min(left, 0.005))
 
-    def wait(self, pending, timeout=PATIENCE):
+    def wait(self, pending, timeout=None):
         self.wait_until(lambda: pending.done, f"the reply to {REQUEST_NAMES.get(pending.request)}", timeout)
         return pending.reply
 
@@ -382,7 +384,7 @@ class FrontEnd:
             self.pump(min(left, 0.005))
             must(never is None or not never(), what)
 
-    def wait_closed(self, timeout=PATIENCE):
+    def wait_closed(self, timeout=None):
         self.wait_until(lambda: self.closed is not None, "the back end to close the connection",
                         timeout, closing_is_fine=True)
 
