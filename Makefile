@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A thin face over Meson: `make` builds build/viodma; `make demo` shows real guests; `make check` runs all tests.
+# Each target says which Debian packages it needs; scripts/packages sees to them.
+
+BUILD ?= build
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+
+BUILD_PACKAGES = gcc libc6-dev meson ninja-build pkg-config liburing-dev libcmocka-dev
+DEMO_PACKAGES = $(BUILD_PACKAGES) qemu-system-x86 e2fsprogs cpio xz-utils python3
+CHECK_PACKAGES = $(DEMO_PACKAGES) g++ clang llvm libclang-rt-14-dev qemu-system-ppc qemu-system-arm \
+	qemu-system-data qemu-utils qemu-user-static gcc-s390x-linux-gnu libc6-dev-s390x-cross python3-pytest \
+	python3-hypothesis mandoc libxml2-utils binutils file git
+FUZZ_PACKAGES = $(BUILD_PACKAGES) clang llvm libclang-rt-14-dev python3
+
+.PHONY: all demo check check-all fuzz install clean
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet
+
+$(BUILD)/build.ninja:
+	@scripts/packages $(BUILD_PACKAGES)
+	@meson setup $(BUILD) --prefix=$(PREFIX) >$(BUILD)-setup.log 2>&1 || { cat $(BUILD)-setup.log; exit 1; }
+	@mv $(BUILD)-setup.log $(BUILD)/setup.log
+
+demo:
+	@scripts/packages $(DEMO_PACKAGES) $(if $(filter papr,$(PLATFORM)),qemu-system-ppc qemu-system-data)
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) -m lab.demo --viodma $(BUILD)/viodma-test --out $(BUILD)/demo $(if $(PLATFORM),--platform $(PLATFORM))
+
+check check-all:
+	@scripts/packages $(CHECK_PACKAGES)
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) scripts/check --build $(BUILD) $(if $(filter check-all,$@),--all)
+
+fuzz:
+	@scripts/packages $(FUZZ_PACKAGES)
+	@fuzz/run.sh $(or $(SECONDS_EACH),60)
+
+install: all
+	@meson install -C $(BUILD) --quiet
+
+clean:
+	rm -rf $(BUILD)

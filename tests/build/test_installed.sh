@@ -1,0 +1,60 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The installed tree is enough to work with: the examples compile against it by pkg-config alone, with both compilers,
+# shared and static, and do what they say. The shared library shows its public names and no others; man pages are there.
+set -eu
+root=$(cd "$(dirname "$0")/../.." && pwd)
+build=${BUILD:-$root/build}
+tree=$build/installed
+rm -rf "$tree"
+meson install -C "$build" --destdir "$tree" --quiet
+pc=$(dirname "$(find "$tree" -name viodma.pc)")
+libdir=$(dirname "$pc")
+export PKG_CONFIG_SYSROOT_DIR="$tree" PKG_CONFIG_PATH="$pc" LD_LIBRARY_PATH="$libdir"
+examples=$(dirname "$(find "$tree" -name my-device.c)")
+out=$build/installed-examples
+rm -rf "$out"
+mkdir -p "$out"
+cp "$examples"/* "$out"
+cd "$out"
+
+expect() {
+	if [ "$1" != "$2" ]; then
+		printf 'wanted:\n%s\ngot:\n%s\n' "$1" "$2"
+		exit 1
+	fi
+}
+
+for compiler in gcc clang; do
+	for kind in "" --static; do
+		flags=$(pkg-config $kind --cflags --libs viodma-core)
+		for example in my-device my-vmm; do
+			# shellcheck disable=SC2086
+			$compiler -std=c11 -Wall -Wextra -Werror $example.c $flags -o $example
+		done
+		# shellcheck disable=SC2046
+		$compiler -std=gnu11 -Wall -Wextra -Werror my-backend.c $(pkg-config --cflags --libs viodma) -o my-backend
+		expect "HELLO FROM THE DRIVER" "$(./my-device)"
+		expect "served
+refused: read of 21 bytes at bus address 0xfffe4000: DEV-9, the mapping does not permit this direction" "$(./my-vmm)"
+	done
+done
+# shellcheck disable=SC2046
+gcc -std=gnu11 my-backend.c $(pkg-config --cflags viodma) "$libdir/libviodma.a" -luring -lpthread -o my-backend-static
+
+MY_BACKEND=$out/my-backend /usr/bin/python3 -m pytest -q -p no:cacheprovider "$root/tests/examples"
+MY_BACKEND=$out/my-backend-static /usr/bin/python3 -m pytest -q -p no:cacheprovider "$root/tests/examples"
+
+others=$(nm -D --defined-only "$libdir/libviodma.so" | awk '{ print $3 }' | grep -v -e '^viodma_' -e '^VIODMA_' || true)
+expect "" "$others"
+for name in $(cat "$tree"/usr/local/include/viodma/*.h | grep -o 'viodma_[a-z0-9_]*(' | tr -d '(' | sort -u); do
+	# Inline functions, callbacks and macros have no symbol; what is declared at the start of a line has one.
+	if grep -hE "^[a-zA-Z].*[ *]$name\(" "$tree"/usr/local/include/viodma/*.h | grep -qv inline; then
+		nm -D --defined-only "$libdir/libviodma.so" | grep -q " $name\(@\|$\)" || { echo "not exported: $name"; exit 1; }
+	fi
+done
+for page in viodma.1 viodma-serve.1 viodma-platform-dma.7; do
+	[ -n "$(find "$tree" -name "$page*")" ] || { echo "not installed: $page"; exit 1; }
+done
+echo "installed tree: examples, symbols and man pages as they should be"
