@@ -24,6 +24,7 @@ from images import Image  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; not in make check")
+    config.addinivalue_line("markers", "mutant: a twin that runs the test build with one rule removed, and must fail")
 
 
 @pytest.fixture

@@ -72,8 +72,9 @@ def ready(serve, ring=False, **how):
 
 
 def refused(serve, blk, request, payload=b"", fds=(), flags=VERSION | NEED_REPLY, size=None, log="PLT-9", ack=None,
-            named=True):
-    """Sends it and demands a refusal. ack: whether one is due (default: asked for, and no reply body)."""
+            named=True, may_stay=False):
+    """Sends it and demands a refusal. ack: whether one is due (default: asked for, and no reply body).
+    may_stay: a refused grant may leave the connection as it is, because its ack said so."""
     channel = blk.front_end.main
     since = len(serve.log())
     if ack is None:
@@ -82,13 +83,14 @@ def refused(serve, blk, request, payload=b"", fds=(), flags=VERSION | NEED_REPLY
         channel.send(request, payload, fds, flags, size)
     except vu.PeerClosed:
         pass
-    closed_with_message(serve, channel, request, log, since, ack, named)
+    closed_with_message(serve, channel, request, log, since, ack, named, may_stay)
     serve.must_live()
 
 
-def closed_with_message(serve, channel, request, log, since, ack=False, named=True):
+def closed_with_message(serve, channel, request, log, since, ack=False, named=True, may_stay=False):
     name = NAMES.get(request, str(request))
-    must(channel.closed_within(), f"{name} that breaks {log} did not end the connection")
+    must(channel.closed_within(vu.QUIET if may_stay else vu.PATIENCE) or may_stay,
+         f"{name} that breaks {log} did not end the connection")
     acks = [m for m in channel.seen if m.request == request]
     if ack:
         must(acks, f"{name} asked for a reply and got none before the end")

@@ -59,7 +59,8 @@ class Lab:
 
 def forbidden(*ids, also=(None,)):
     """`also`: values for the check's second argument, where it takes one."""
-    cases = [(None, more) for more in also] + [(i, more) for i in ids for more in also]
+    cases = [(None, more) for more in also]
+    cases += [pytest.param((i, more), marks=pytest.mark.mutant) for i in ids for more in also]
 
     def name(case):
         return "-".join(filter(None, ["holds" if case[0] is None else f"not-without-{case[0]}",

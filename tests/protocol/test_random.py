@@ -136,7 +136,7 @@ class FrontEndMachine(RuleBasedStateMachine):
 
     # -- illegal ------------------------------------------------------------------------------------
     @connected
-    @rule(request=st.sampled_from(MESSAGE_IDS + NOT_OFFERED + [0, 41, 0xffffffff]), fds=st.integers(0, 3),
+    @rule(request=st.sampled_from(MESSAGE_IDS + NOT_OFFERED + [0, 41, 46, 0xffffffff]), fds=st.integers(0, 3),
           flags=st.sampled_from([VERSION, VERSION | NEED_REPLY, VERSION | REPLY, 0, 2, VERSION | 0x10, 0xffffffff]),
           spoil=st.lists(st.tuples(st.integers(0, 80), st.integers(0, 255)), max_size=3),
           cut=st.integers(-4, 4), said=st.sampled_from([None, None, None, 0, 8, 0xffffffff]))
