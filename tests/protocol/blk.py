@@ -55,8 +55,9 @@ class Blk:
     """One driver on one connection."""
 
     def __init__(self, path=None, iommu=False, size=64, event_idx=False, indirect=True, memory=None,
-                 sock=None, extra_features=0, drop_features=0):
+                 sock=None, extra_features=0, drop_features=0, patience=vu.PATIENCE):
         self.front_end = vu.FrontEnd(sock or connect(path))
+        self.front_end.patience = patience
         self.iommu_wanted, self.size, self.event_idx, self.indirect = iommu, size, event_idx, indirect
         self.extra_features, self.drop_features = extra_features, drop_features
         self.own_memory = memory is None

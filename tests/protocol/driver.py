@@ -23,6 +23,7 @@ import random
 import struct
 import threading
 import time
+from collections import deque
 
 from vhost_user import (BACKEND_IOTLB_MSG, INVALIDATE, IOTLB, MISS, NEED_REPLY, RO, RW, UPDATE, VERSION,
                         VERSION_MASK, WO, REPLY, Request, Violation, iotlb, must)
@@ -185,6 +186,7 @@ class Miss:
     def __init__(self, message, iova, permission):
         self.message, self.iova, self.permission = message, iova, permission
         self.answered = False
+        self.reply = None           # what the reply will say, once it is known
         self.time = time.monotonic()
 
     def __repr__(self):
@@ -200,6 +202,7 @@ class Iommu:
         self.next = base
         self.page = {}              # bus page → (physical page, permission)
         self.misses = []
+        self.unreplied = deque()    # replies carry no id: they go out in the order of the questions
         self.kept = []
         self.duplicates = []
         self.malformed = []
@@ -274,7 +277,8 @@ class Iommu:
         iova, _, _, permission, kind = IOTLB.unpack(message.payload)
         if kind != MISS:
             self.failures_reported.append((kind, iova, permission))
-            self.front_end.reply_on_backend_channel(message, 0)
+            self.unreplied.append(Miss(message, iova, permission))
+            self.reply(self.unreplied[-1], 0)
             return
         if permission not in (RO, WO, RW) or not message.flags & NEED_REPLY:
             self.malformed.append((message.request, message.flags, message.payload))
@@ -283,6 +287,7 @@ class Iommu:
                for m in self.misses):
             self.duplicates.append(miss)
         self.misses.append(miss)
+        self.unreplied.append(miss)
         self.policy(miss)
 
     def answer(self, miss):
@@ -296,17 +301,22 @@ class Iommu:
     def answer_with(self, miss, iova, size, uaddr, permission):
         """Sends this very UPDATE, and says done once it was acknowledged."""
         miss.answered = True
-        self.update(iova, size, uaddr, permission,
-                    then=lambda pending: self.front_end.reply_on_backend_channel(miss.message, 0))
+        self.update(iova, size, uaddr, permission, then=lambda pending: self.reply(miss, 0))
+
+    def reply(self, miss, value):
+        miss.reply = value
+        while self.unreplied and self.unreplied[0].reply is not None:
+            first = self.unreplied.popleft()
+            self.front_end.reply_on_backend_channel(first.message, first.reply)
 
     def refuse(self, miss):
         miss.answered = True
-        self.front_end.reply_on_backend_channel(miss.message, 1)
+        self.reply(miss, 1)
 
     def say_done(self, miss):
         """Replies success without having granted anything."""
         miss.answered = True
-        self.front_end.reply_on_backend_channel(miss.message, 0)
+        self.reply(miss, 0)
 
     def keep(self, miss):
         self.kept.append(miss)

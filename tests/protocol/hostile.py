@@ -89,7 +89,7 @@ def refused(serve, blk, request, payload=b"", fds=(), flags=VERSION | NEED_REPLY
 
 def closed_with_message(serve, channel, request, log, since, ack=False, named=True, may_stay=False):
     name = NAMES.get(request, str(request))
-    must(channel.closed_within(vu.QUIET if may_stay else vu.PATIENCE) or may_stay,
+    must(channel.closed_within(vu.QUIET if may_stay else serve.patience) or may_stay,
          f"{name} that breaks {log} did not end the connection")
     acks = [m for m in channel.seen if m.request == request]
     if ack:

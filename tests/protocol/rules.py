@@ -54,7 +54,7 @@ class Lab:
     def drive(self, program=None, device=0, **how):
         """A started driver on a device of a (new) program."""
         program = program or (self.programs[-1] if self.programs else self.serve())
-        return b.driving(program.sockets[device], **how)
+        return b.driving(program.sockets[device], patience=program.patience, **how)
 
 
 def forbidden(*ids, also=(None,)):

@@ -54,6 +54,7 @@ class Program:
             except OSError as error:
                 raise NotStarted(f"{argv[0]}: {error}") from error
         self.baseline = None
+        self.patience = vu.PATIENCE
 
     @property
     def pid(self):
@@ -110,9 +111,9 @@ class Program:
         with open(f"/proc/{self.pid}/maps") as maps:
             return sum(f"memfd:{name}" in line for line in maps)
 
-    def expect_log(self, pattern, timeout=vu.PATIENCE, since=0):
+    def expect_log(self, pattern, timeout=None, since=0):
         """The log must hold a line that matches (case aside)."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + (timeout or self.patience)
         while not re.search(pattern, self.log()[since:], re.I):
             if time.monotonic() > end or not self.alive():
                 raise Violation(f"no log line matches /{pattern}/; the log ends:\n{self.log()[since:][-1500:]}")
@@ -155,6 +156,8 @@ class Serve(Program):
         if mutant:
             env["VIODMA_MUTANT"] = mutant
         super().__init__(argv, tmp, name, pass_fds=() if fd is None else (fd,), env=env, limits=limits)
+        if mutant:
+            self.patience = vu.IMPATIENCE       # what a mutant leaves out is not waited for as long
         if fd is None:
             for path in self.sockets:
                 self.wait_for(lambda: f"listening on {path}" in self.log(), "the line 'listening on'", START_PATIENCE)

@@ -12,6 +12,7 @@ import blk as b
 import vhost_user as vu
 from hostile import (MESSAGE_IDS, NAMES, NOT_OFFERED, closed_with_message, messages, ready, refused, serves_on,
                      spare_fds)
+from rules import forbidden
 from vhost_user import NEED_REPLY, REPLY, VERSION, Request as R, must
 
 each_message = pytest.mark.parametrize("request_id", MESSAGE_IDS, ids=lambda r: vu.REQUEST_NAMES[r])
@@ -68,6 +69,36 @@ def test_a_request_with_the_reply_flag_or_another_version_ends_the_connection(se
     payload, count = messages(blk)[request_id]
     with spare_fds(count) as fds:
         refused(serve, blk, request_id, payload, fds, flags=flags, ack=False)
+    blk.close()
+
+
+SPOILT = {
+    "size": lambda blk: (R.SET_VRING_NUM, vu.vring_state(0, 64) + bytes(8), 0, VERSION),
+    "descriptors": lambda blk: (R.SET_VRING_BASE, vu.vring_state(0, 0), 1, VERSION),
+    "flags": lambda blk: (R.SET_VRING_BASE, vu.vring_state(0, 0), 0, VERSION | REPLY),
+    "order": lambda blk: (R.IOTLB_MSG, vu.iotlb(vu.INVALIDATE, 0, 4096), 0, VERSION),
+    "ring-bits": lambda blk: (R.SET_VRING_CALL, vu.u64(1 << 9), 1, VERSION),
+}
+
+
+@forbidden("PLT-9", also=tuple(SPOILT))
+def test_what_is_not_well_formed_is_refused(lab, how):
+    serve = lab.serve()
+    blk = ready(serve)
+    request, payload, count, flags = SPOILT[how](blk)
+    with spare_fds(count) as fds:
+        refused(serve, blk, request, payload, fds, flags=flags)
+    blk.close()
+
+
+@forbidden("PLT-10")
+def test_a_region_beyond_the_end_of_its_file_is_refused(lab):
+    serve = lab.serve()
+    blk = ready(serve, iommu=True)
+    fd = os.memfd_create("too-short")
+    os.ftruncate(fd, 1 << 20)
+    refused(serve, blk, R.ADD_MEM_REG, vu.mem_region(0x30_0000_0000, 2 << 20, 0x7c00_0000_0000, 0), [fd], log="PLT-10")
+    os.close(fd)
     blk.close()
 
 
