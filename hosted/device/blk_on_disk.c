@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * blk_on_disk.c - how it works: each descriptor of the largest queue has a slot, used by the request whose head it is:
+ * one disk operation, and an array of iovecs that grows to the largest request seen in that slot and stays.
+ *
+ * A kick makes the back end call process: viodma_blk parses requests, submit turns each into a disk operation, and the
+ * disk is kicked once for all of them. When the disk's event descriptor is readable, what ended is given back, the disk
+ * is kicked for what was submitted meanwhile, and the back end is told once.
+ */
+#include "hosted/device/blk_on_disk.h"
+
+#include "hosted/base/rate_limit.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct slot {
+	struct viodma_disk_io io;
+	struct viodma_blk_io *request; /* NULL: free */
+	struct viodma_blk_on_disk *device;
+	struct iovec *iovecs;
+	uint32_t iovec_capacity;
+};
+
+struct viodma_blk_on_disk {
+	struct viodma_blk blk;
+	struct viodma_blk_io *blk_ios; /* by head, for blk */
+	struct slot *slots;            /* by head */
+	struct viodma_piece *pieces;   /* scratch of submit */
+	struct viodma_disk *disk;
+	struct viodma_loop_watch *watch;
+	struct viodma_vhost_user *backend;
+	struct viodma_rate_limit refused_limit;
+	void (*log)(void *context, const char *line);
+	void *context;
+};
+
+/* ---- requests to operations, and back ---- */
+
+static void operation_done(struct viodma_disk_io *io, int error)
+{
+	struct slot *slot = io->user;
+	struct viodma_blk_io *request = slot->request;
+
+	slot->request = NULL;
+	viodma_blk_complete(&slot->device->blk, request, !error);
+}
+
+static bool fill_iovecs(struct viodma_blk_on_disk *device, struct slot *slot, const struct viodma_blk_io *request)
+{
+	uint32_t count = 0;
+
+	if (viodma_blk_io_pieces(request, 0, request->len_bytes, device->pieces, VIODMA_BLK_ON_DISK_PIECES_MAX,
+				 &count) != VIODMA_OK)
+		return false;
+	if (count > slot->iovec_capacity) {
+		struct iovec *more = realloc(slot->iovecs, count * sizeof(*more));
+
+		if (!more)
+			return false;
+		slot->iovecs = more;
+		slot->iovec_capacity = count;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		slot->iovecs[i].iov_base = device->pieces[i].memory;
+		slot->iovecs[i].iov_len = device->pieces[i].len_bytes;
+	}
+	slot->io.iovecs = slot->iovecs;
+	slot->io.iovec_count = count;
+	return true;
+}
+
+static void submit(void *context, struct viodma_blk_io *request)
+{
+	struct viodma_blk_on_disk *device = context;
+	struct slot *slot = &device->slots[request->request->head];
+
+	slot->request = request;
+	slot->io = (struct viodma_disk_io){
+		.durable = request->durable,
+		.offset_bytes = request->offset_bytes,
+		.len_bytes = request->len_bytes,
+		.done = operation_done,
+		.user = slot,
+	};
+	switch (request->operation) {
+	case VIODMA_BLK_READ:
+		slot->io.operation = VIODMA_DISK_READ;
+		break;
+	case VIODMA_BLK_WRITE:
+		slot->io.operation = VIODMA_DISK_WRITE;
+		break;
+	case VIODMA_BLK_FLUSH:
+		slot->io.operation = VIODMA_DISK_FLUSH;
+		break;
+	}
+	if (request->operation != VIODMA_BLK_FLUSH && !fill_iovecs(device, slot, request)) {
+		slot->request = NULL;
+		viodma_blk_complete(&device->blk, request, false);
+		return;
+	}
+	viodma_disk_submit(device->disk, &slot->io);
+}
+
+static void refused(void *context, uint16_t head, enum viodma_result reason, const char *what)
+{
+	struct viodma_blk_on_disk *device = context;
+	char line[256];
+	uint64_t suppressed;
+
+	if (!device->log ||
+	    !viodma_rate_limit_allow(&device->refused_limit, viodma_loop_now_ns(), &suppressed))
+		return;
+	snprintf(line, sizeof(line), "request %u refused: %s%s%s: %s", (unsigned)head,
+		 viodma_result_requirement(reason), *viodma_result_requirement(reason) ? ": " : "",
+		 viodma_result_text(reason), what);
+	if (suppressed)
+		snprintf(line + strlen(line), sizeof(line) - strlen(line), " (and %" PRIu64 " lines not shown)",
+			 suppressed);
+	device->log(device->context, line);
+}
+
+static void disk_ready(void *context, unsigned events)
+{
+	struct viodma_blk_on_disk *device = context;
+
+	(void)events;
+	if (viodma_disk_reap(device->disk) && device->backend)
+		viodma_vhost_user_completed(device->backend);
+}
+
+/* ---- the operations of a vhost-user device ---- */
+
+static uint64_t features(void *context)
+{
+	const struct viodma_blk_on_disk *device = context;
+
+	return viodma_blk_features(&device->blk);
+}
+
+static void accepted(void *context, uint64_t bits)
+{
+	struct viodma_blk_on_disk *device = context;
+
+	viodma_blk_set_accepted(&device->blk, bits);
+}
+
+static enum viodma_result read_config(void *context, uint32_t offset, void *destination, uint32_t len_bytes)
+{
+	const struct viodma_blk_on_disk *device = context;
+
+	viodma_blk_read_config(&device->blk, offset, destination, len_bytes);
+	return VIODMA_OK;
+}
+
+static enum viodma_result process(void *context, struct viodma_queue *queue)
+{
+	struct viodma_blk_on_disk *device = context;
+	enum viodma_result result = viodma_blk_process(&device->blk, queue);
+
+	viodma_disk_kick(device->disk);
+	return result;
+}
+
+static void fail_held(void *context, struct viodma_queue *queue)
+{
+	struct viodma_blk_on_disk *device = context;
+
+	viodma_blk_fail_held(&device->blk, queue);
+}
+
+const struct viodma_vhost_user_ops viodma_blk_on_disk_ops = {
+	.features = features,
+	.accepted = accepted,
+	.read_config = read_config,
+	.process = process,
+	.fail_held = fail_held,
+};
+
+/* ---- making and freeing ---- */
+
+static void free_memory(struct viodma_blk_on_disk *device)
+{
+	if (device->slots)
+		for (uint32_t i = 0; i < VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX; i++)
+			free(device->slots[i].iovecs);
+	free(device->slots);
+	free(device->blk_ios);
+	free(device->pieces);
+	free(device);
+}
+
+static enum viodma_result init_blk(struct viodma_blk_on_disk *device, const struct viodma_blk_on_disk_options *options)
+{
+	const struct viodma_blk_ops ops = { .submit = submit, .refused = refused, .context = device };
+	struct viodma_blk_config config = {
+		.capacity_bytes = viodma_disk_size_bytes(options->disk),
+		.blk_size = options->blk_size,
+		.seg_max = VIODMA_BLK_ON_DISK_SEG_MAX,
+		.size_max = VIODMA_BLK_ON_DISK_SIZE_MAX,
+		.read_only = options->read_only,
+	};
+	size_t serial_bytes = options->serial ? strlen(options->serial) : 0;
+
+	if (serial_bytes > sizeof(config.serial))
+		return VIODMA_E_INVALID;
+	if (serial_bytes)
+		memcpy(config.serial, options->serial, serial_bytes);
+	return viodma_blk_init(&device->blk, &config, &ops, device->blk_ios, VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX);
+}
+
+enum viodma_result viodma_blk_on_disk_new(const struct viodma_blk_on_disk_options *options,
+					  struct viodma_blk_on_disk **out)
+{
+	struct viodma_blk_on_disk *device = calloc(1, sizeof(*device));
+	enum viodma_result result;
+
+	if (!device)
+		return VIODMA_E_NO_MEMORY;
+	device->log = options->log;
+	device->context = options->context;
+	device->slots = calloc(VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX, sizeof(*device->slots));
+	device->blk_ios = calloc(VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX, sizeof(*device->blk_ios));
+	device->pieces = calloc(VIODMA_BLK_ON_DISK_PIECES_MAX, sizeof(*device->pieces));
+	if (!device->slots || !device->blk_ios || !device->pieces) {
+		free_memory(device);
+		return VIODMA_E_NO_MEMORY;
+	}
+	for (uint32_t i = 0; i < VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX; i++)
+		device->slots[i].device = device;
+	result = init_blk(device, options);
+	if (result == VIODMA_OK)
+		result = viodma_loop_watch(options->loop, viodma_disk_event_fd(options->disk), VIODMA_LOOP_IN,
+					   disk_ready, device, &device->watch);
+	if (result != VIODMA_OK) {
+		free_memory(device);
+		return result;
+	}
+	device->disk = options->disk;
+	*out = device;
+	return VIODMA_OK;
+}
+
+enum viodma_result viodma_blk_on_disk_free(struct viodma_blk_on_disk *device)
+{
+	if (!device)
+		return VIODMA_OK;
+	if (viodma_disk_in_flight(device->disk))
+		return VIODMA_E_BUSY;
+	viodma_loop_unwatch(device->watch);
+	if (viodma_disk_close(device->disk) != VIODMA_OK)
+		return VIODMA_E_BUSY;
+	free_memory(device);
+	return VIODMA_OK;
+}
+
+void viodma_blk_on_disk_limits(struct viodma_vhost_user_options *options)
+{
+	options->queue_count = 1;
+	options->queue_size_max = VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX;
+	options->segments_max = VIODMA_BLK_ON_DISK_SEGMENTS_MAX;
+	options->pieces_max = VIODMA_BLK_ON_DISK_PIECES_MAX;
+	options->request_bytes_max = VIODMA_BLK_ON_DISK_REQUEST_BYTES_MAX;
+}
+
+void viodma_blk_on_disk_set_backend(struct viodma_blk_on_disk *device, struct viodma_vhost_user *backend)
+{
+	device->backend = backend;
+}
+
+const struct viodma_blk_statistics *viodma_blk_on_disk_statistics(const struct viodma_blk_on_disk *device)
+{
+	return &device->blk.statistics;
+}
+
+unsigned viodma_blk_on_disk_in_flight(const struct viodma_blk_on_disk *device)
+{
+	return viodma_disk_in_flight(device->disk);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * blk_on_disk.h - a virtio-blk device half whose disk is a file: viodma/device_blk.h on one side, hosted/disk on the
+ * other, shaped as the operations viodma/vhost_user.h takes.
+ *
+ *	viodma_blk_on_disk_new(&options, &device);
+ *	viodma_blk_on_disk_limits(&vhost_user_options);
+ *	viodma_vhost_user_new(loop, &viodma_blk_on_disk_ops, device, &vhost_user_options, &backend);
+ *	viodma_blk_on_disk_set_backend(device, backend);
+ *
+ * Single owner: the loop's thread (any one thread until the loop runs).
+ */
+#ifndef VIODMA_HOSTED_BLK_ON_DISK_H
+#define VIODMA_HOSTED_BLK_ON_DISK_H
+
+#include "hosted/disk/disk.h"
+
+#include <viodma/device_blk.h>
+#include <viodma/vhost_user.h>
+
+/*
+ * What the driver is told, and what follows from it. A request of the largest size has SEG_MAX data segments of
+ * SIZE_MAX bytes; its header and status may be split into single bytes by a driver that likes to.
+ */
+#define VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX 1024u
+#define VIODMA_BLK_ON_DISK_SEG_MAX 126u /* with header and status: a queue of 128 */
+#define VIODMA_BLK_ON_DISK_SIZE_MAX 65536u
+#define VIODMA_BLK_ON_DISK_SEGMENTS_MAX (VIODMA_BLK_ON_DISK_SEG_MAX + 16u + 1u)
+/* A segment of 64 KiB that begins inside a page touches 17 pages; any other part of a request at most 2. */
+#define VIODMA_BLK_ON_DISK_PIECES_MAX (VIODMA_BLK_ON_DISK_SEG_MAX * 17u + 17u * 2u)
+#define VIODMA_BLK_ON_DISK_REQUEST_BYTES_MAX ((uint64_t)VIODMA_BLK_ON_DISK_SEG_MAX * VIODMA_BLK_ON_DISK_SIZE_MAX)
+
+struct viodma_blk_on_disk;
+
+struct viodma_blk_on_disk_options {
+	struct viodma_loop *loop;
+	struct viodma_disk *disk; /* owned by the device once it was made */
+	uint32_t blk_size;
+	bool read_only;
+	const char *serial; /* at most VIODMA_BLK_SERIAL_BYTES; NULL: empty */
+	/* One line per event, without newline. May be NULL. */
+	void (*log)(void *context, const char *line);
+	void *context;
+};
+
+/* VIODMA_E_INVALID: serial too long, or blk_size not one viodma_blk_init takes; VIODMA_E_NO_MEMORY; VIODMA_E_IO. */
+VIODMA_MUST_USE enum viodma_result viodma_blk_on_disk_new(const struct viodma_blk_on_disk_options *options,
+							  struct viodma_blk_on_disk **device);
+
+/* Close the disk and free everything. VIODMA_E_BUSY: operations are in flight. NULL is allowed. */
+VIODMA_MUST_USE enum viodma_result viodma_blk_on_disk_free(struct viodma_blk_on_disk *device);
+
+/* Fill in the members of the options that are about queues and requests. */
+void viodma_blk_on_disk_limits(struct viodma_vhost_user_options *options);
+
+/* Whom to tell about completions; NULL: nobody (any more). */
+void viodma_blk_on_disk_set_backend(struct viodma_blk_on_disk *device, struct viodma_vhost_user *backend);
+
+const struct viodma_blk_statistics *viodma_blk_on_disk_statistics(const struct viodma_blk_on_disk *device);
+
+/* Operations the disk has not answered. */
+unsigned viodma_blk_on_disk_in_flight(const struct viodma_blk_on_disk *device);
+
+/* For viodma_vhost_user_new; its `device` is a struct viodma_blk_on_disk. */
+extern const struct viodma_vhost_user_ops viodma_blk_on_disk_ops;
+
+#endif

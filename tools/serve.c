@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * serve.c - `viodma serve`: how it works: one thread for each device, each with a loop of its own (serve_blk.c), and
+ * the main thread with a loop for signals:
+ *
+ *	SIGTERM, SIGINT   stop all devices, write the statistics, exit 0
+ *	SIGUSR1           write the statistics
+ *
+ * They are blocked everywhere and read from a descriptor. SIGPIPE and SIGXFSZ are ignored: writing then fails, and the
+ * failure is dealt with where it happens.
+ *
+ * First every image is opened, then every socket: a command line with one wrong path serves nothing.
+ */
+#include "tools/serve_blk.h"
+
+#include "tools/commands.h"
+#include "tools/log.h"
+#include "tools/test_requests.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define TRACE_FLUSH_NS 1000000000u
+
+struct serve {
+	struct serve_options options;
+	struct serve_blk *devices; /* options.device_count */
+	const struct device_report **reports;
+	struct trace *trace;
+	struct viodma_loop *loop;
+	struct viodma_loop_watch *signal_watch;
+	struct viodma_loop_timer *flush_timer;
+	int signal_fd;
+};
+
+/* ---- statistics and trace ---- */
+
+static void write_statistics(const struct serve *serve)
+{
+	if (!serve->options.stats_json)
+		return;
+	if (!statistics_write(serve->options.stats_json, serve->reports, serve->options.device_count))
+		log_event(NULL, "%s: writing the statistics: %s", serve->options.stats_json, strerror(errno));
+}
+
+static void flush_trace(void *context)
+{
+	struct serve *serve = context;
+
+	trace_flush(serve->trace);
+	viodma_loop_arm(serve->flush_timer, viodma_loop_now_ns() + TRACE_FLUSH_NS);
+}
+
+static void end_trace(struct serve *serve)
+{
+	if (serve->trace && !trace_close(serve->trace))
+		log_event(NULL, "%s: writing the trace: %s", serve->options.trace_json, strerror(errno));
+	serve->trace = NULL;
+}
+
+/* ---- signals ---- */
+
+static void take_signal(void *context, unsigned events)
+{
+	struct serve *serve = context;
+	struct signalfd_siginfo taken;
+
+	(void)events;
+	if (read(serve->signal_fd, &taken, sizeof(taken)) != (ssize_t)sizeof(taken))
+		return;
+	if (taken.ssi_signo != SIGUSR1) {
+		log_event(NULL, "%s: stopping", taken.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+		viodma_loop_stop(serve->loop);
+		return;
+	}
+	for (unsigned i = 0; i < serve->options.device_count; i++)
+		serve_blk_report(&serve->devices[i]);
+	if (serve->options.stats_json)
+		write_statistics(serve);
+	else
+		log_event(NULL, "SIGUSR1: no --stats-json to write to");
+}
+
+static bool prepare_signals(struct serve *serve)
+{
+	sigset_t taken;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	sigemptyset(&taken);
+	sigaddset(&taken, SIGTERM);
+	sigaddset(&taken, SIGINT);
+	sigaddset(&taken, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &taken, NULL);
+	serve->signal_fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
+	return serve->signal_fd >= 0;
+}
+
+/* A front end that came on --fd has gone; the only device has no more to do. In the device's thread. */
+static void front_end_gone(void *context)
+{
+	struct serve *serve = context;
+
+	log_event(NULL, "the front end has gone: stopping");
+	viodma_loop_stop(serve->loop);
+}
+
+/* ---- everything together ---- */
+
+static bool set_up(struct serve *serve)
+{
+	const unsigned count = serve->options.device_count;
+
+	serve->devices = calloc(count, sizeof(*serve->devices));
+	serve->reports = calloc(count, sizeof(*serve->reports));
+	if (!serve->devices || !serve->reports || !prepare_signals(serve) ||
+	    viodma_loop_new(&serve->loop) != VIODMA_OK ||
+	    viodma_loop_watch(serve->loop, serve->signal_fd, VIODMA_LOOP_IN, take_signal, serve,
+			      &serve->signal_watch) != VIODMA_OK ||
+	    viodma_loop_timer(serve->loop, flush_trace, serve, &serve->flush_timer) != VIODMA_OK) {
+		log_event(NULL, "setting up: %s", strerror(errno));
+		return false;
+	}
+	if (serve->options.trace_json) {
+		serve->trace = trace_open(serve->options.trace_json);
+		if (!serve->trace) {
+			log_event(NULL, "%s: %s", serve->options.trace_json, strerror(errno));
+			return false;
+		}
+		viodma_loop_arm(serve->flush_timer, 0);
+	}
+	for (unsigned i = 0; i < count; i++) {
+		struct serve_blk *device = &serve->devices[i];
+
+		snprintf(device->name, sizeof(device->name), "blk%u", i);
+		device->options = &serve->options;
+		device->device_options = &serve->options.devices[i];
+		device->trace = (struct trace_device){ serve->trace, device->name };
+		device->finished = front_end_gone;
+		device->finished_context = serve;
+		serve->reports[i] = &device->report;
+		if (!serve_blk_open(device))
+			return false;
+	}
+	for (unsigned i = 0; i < count; i++)
+		if (!serve_blk_listen(&serve->devices[i]))
+			return false;
+	if (serve->options.test_socket) {
+		struct serve_blk *first = &serve->devices[0];
+
+		if (!test_requests_new(first->loop, first->backend, serve->options.test_socket,
+				       &first->test_requests)) {
+			log_event(NULL, "--test-socket %s: %s", serve->options.test_socket, strerror(errno));
+			return false;
+		}
+	}
+	for (unsigned i = 0; i < count; i++)
+		if (!serve_blk_start(&serve->devices[i]))
+			return false;
+	return true;
+}
+
+static void tear_down(struct serve *serve)
+{
+	for (unsigned i = 0; serve->devices && i < serve->options.device_count; i++)
+		serve_blk_free(&serve->devices[i]);
+	end_trace(serve);
+	viodma_loop_free(serve->loop);
+	if (serve->signal_fd >= 0)
+		close(serve->signal_fd);
+	free(serve->devices);
+	free(serve->reports);
+	serve_options_free(&serve->options);
+}
+
+static int serve_blk_main(int argc, char **argv)
+{
+	struct serve serve = { .signal_fd = -1 };
+	bool ready, stuck = false;
+	int status;
+
+	if (!serve_options_parse(argc, argv, &serve.options, &status)) {
+		serve_options_free(&serve.options);
+		return status;
+	}
+	ready = set_up(&serve);
+	if (ready)
+		viodma_loop_run(serve.loop);
+	for (unsigned i = 0; serve.devices && i < serve.options.device_count; i++)
+		serve_blk_stop(&serve.devices[i]);
+	for (unsigned i = 0; serve.devices && i < serve.options.device_count; i++) {
+		serve_blk_join(&serve.devices[i]);
+		stuck = stuck || serve.devices[i].stuck;
+	}
+	if (ready)
+		write_statistics(&serve);
+	if (stuck) {
+		end_trace(&serve);
+		_exit(EXIT_FAILED); /* the kernel may still use the memory of what did not end */
+	}
+	tear_down(&serve);
+	return ready ? 0 : EXIT_FAILED;
+}
+
+static int help(void)
+{
+	puts("usage: viodma serve blk [OPTION]...\n"
+	     "\n"
+	     "  blk    virtio disks; see viodma serve blk --help");
+	return 0;
+}
+
+int viodma_serve_main(int argc, char **argv)
+{
+	const char *type = argc > 1 ? argv[1] : NULL;
+
+	if (!type) {
+		fprintf(stderr, "viodma serve: expected a device type (blk); see viodma serve --help\n");
+		return EXIT_USAGE;
+	}
+	if (!strcmp(type, "blk"))
+		return serve_blk_main(argc - 1, argv + 1);
+	if (!strcmp(type, "--help") || !strcmp(type, "-h") || !strcmp(type, "help"))
+		return help();
+	fprintf(stderr, "viodma serve: unknown device type '%s', expected blk\n", type);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * serve_blk.c - how it works: everything is made in the main thread, so that what goes wrong is said before anybody
+ * serves anything. Then the device's own thread runs its loop until the end; the main thread reaches in with
+ * viodma_loop_call.
+ *
+ * The end: the back end is freed, which waits for requests with the disk. While it is busy, a timer tries again. A disk
+ * that does not answer in time leaves the device stuck: the program then says so, and exits without freeing memory the
+ * kernel may still use.
+ */
+#include "tools/serve_blk.h"
+
+#include "tools/log.h"
+#include "tools/test_requests.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define STOP_RETRY_NS 2000000u
+#define FINISHED_POLL_NS 20000000u
+
+static void log_to_device(void *context, const char *line)
+{
+	const struct serve_blk *serve = context;
+
+	log_line(serve->name, line);
+}
+
+static void on_ring(void *context, unsigned queue, const struct viodma_queue_setup *setup, bool start)
+{
+	struct serve_blk *serve = context;
+
+	trace_ring(&serve->trace, queue, setup, start);
+}
+
+/* ---- setting up ---- */
+
+bool serve_blk_open(struct serve_blk *serve)
+{
+	const struct serve_device_options *device = serve->device_options;
+	const struct viodma_disk_options options = {
+		.path = device->file,
+		.read_only = device->read_only,
+		.engine = serve->options->io,
+		.log = log_to_device,
+		.context = serve,
+	};
+	char text[512];
+	uint64_t size;
+
+	if (viodma_disk_open(&options, &serve->disk, text, sizeof(text)) != VIODMA_OK) {
+		log_line(serve->name, text);
+		return false;
+	}
+	size = viodma_disk_size_bytes(serve->disk);
+	if (size % device->blk_size) {
+		log_event(serve->name, "%s: has %llu bytes, expected a multiple of the block size, %u", device->file,
+			  (unsigned long long)size, (unsigned)device->blk_size);
+		return false;
+	}
+	log_event(serve->name, "%s: %llu bytes, %s, %s", device->file, (unsigned long long)size,
+		  device->read_only ? "read-only" : "writable", viodma_disk_engine_name(serve->disk));
+	return true;
+}
+
+/* A listening socket has another front end to come, always. */
+static bool fd_is_connected(int fd)
+{
+	int listening = 0;
+	socklen_t bytes = sizeof(listening);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &bytes) == 0 && !listening;
+}
+
+static void look_whether_finished(void *context)
+{
+	struct serve_blk *serve = context;
+
+	if (serve->backend && viodma_vhost_user_finished(serve->backend))
+		serve->finished(serve->finished_context);
+	else
+		viodma_loop_arm(serve->finished_timer, viodma_loop_now_ns() + FINISHED_POLL_NS);
+}
+
+static void try_to_end(void *context);
+
+static bool make_device(struct serve_blk *serve)
+{
+	const struct serve_device_options *device = serve->device_options;
+	const struct viodma_blk_on_disk_options options = {
+		.loop = serve->loop,
+		.disk = serve->disk,
+		.blk_size = device->blk_size,
+		.read_only = device->read_only,
+		.serial = device->serial,
+		.log = log_to_device,
+		.context = serve,
+	};
+	enum viodma_result result = viodma_blk_on_disk_new(&options, &serve->device);
+
+	if (result != VIODMA_OK) {
+		log_event(serve->name, "setting up the device: %s", viodma_result_text(result));
+		return false;
+	}
+	serve->disk = NULL; /* the device's */
+	return true;
+}
+
+static bool make_backend(struct serve_blk *serve)
+{
+	const struct serve_device_options *device = serve->device_options;
+	struct viodma_vhost_user_options options = {
+		.name = serve->name,
+		.socket_path = device->socket_path,
+		.socket_fd = device->socket_fd,
+		.platform_dma = serve->options->platform_dma,
+		.access = serve->options->copy ? VIODMA_ACCESS_COPY : VIODMA_ACCESS_PIN,
+		.iotlb_entries = serve->options->iotlb_entries,
+		.revoke_timeout_ms = serve->options->revoke_timeout_ms,
+		.log = log_to_device,
+		.ring = on_ring,
+		.context = serve,
+	};
+	enum viodma_result result;
+
+	viodma_blk_on_disk_limits(&options);
+	if (serve->trace.trace) {
+		serve->events = trace_events(&serve->trace);
+		options.events = &serve->events;
+	}
+	result = viodma_vhost_user_new(serve->loop, &viodma_blk_on_disk_ops, serve->device, &options, &serve->backend);
+	if (result != VIODMA_OK) {
+		serve->backend = NULL;
+		log_event(serve->name, "setting up the back end: %s", viodma_result_text(result));
+		return false;
+	}
+	viodma_blk_on_disk_set_backend(serve->device, serve->backend);
+	return true;
+}
+
+bool serve_blk_listen(struct serve_blk *serve)
+{
+	const struct serve_device_options *device = serve->device_options;
+	const bool watch_end = !device->socket_path && fd_is_connected(device->socket_fd);
+
+	if (device->socket_fd >= 0)
+		(void)fcntl(device->socket_fd, F_SETFD, FD_CLOEXEC);
+	if (viodma_loop_new(&serve->loop) != VIODMA_OK ||
+	    viodma_loop_timer(serve->loop, try_to_end, serve, &serve->stop_timer) != VIODMA_OK ||
+	    viodma_loop_timer(serve->loop, look_whether_finished, serve, &serve->finished_timer) != VIODMA_OK) {
+		log_event(serve->name, "setting up the event loop: %s", strerror(errno));
+		return false;
+	}
+	if (!make_device(serve) || !make_backend(serve))
+		return false;
+	if (watch_end)
+		viodma_loop_arm(serve->finished_timer, 0);
+	serve->report = (struct device_report){
+		.name = serve->name,
+		.socket = device->socket_path,
+		.file = device->file,
+		.policy = serve->options->platform_dma,
+	};
+	return true;
+}
+
+static void *run(void *context)
+{
+	struct serve_blk *serve = context;
+
+	viodma_loop_run(serve->loop);
+	return NULL;
+}
+
+bool serve_blk_start(struct serve_blk *serve)
+{
+	int error = pthread_create(&serve->thread, NULL, run, serve);
+
+	if (error) {
+		log_event(serve->name, "starting its thread: %s", strerror(error));
+		return false;
+	}
+	serve->thread_runs = true;
+	return true;
+}
+
+/* ---- in the device's thread ---- */
+
+static void take_report(void *context)
+{
+	struct serve_blk *serve = context;
+
+	if (serve->backend)
+		viodma_vhost_user_statistics(serve->backend, &serve->report.backend);
+	serve->report.blk = *viodma_blk_on_disk_statistics(serve->device);
+}
+
+static void try_to_end(void *context)
+{
+	struct serve_blk *serve = context;
+
+	take_report(serve);
+	if (viodma_vhost_user_free(serve->backend) == VIODMA_OK) {
+		serve->backend = NULL;
+		viodma_blk_on_disk_set_backend(serve->device, NULL);
+	} else if (viodma_loop_now_ns() < serve->stop_deadline_ns) {
+		viodma_loop_arm(serve->stop_timer, viodma_loop_now_ns() + STOP_RETRY_NS);
+		return;
+	} else {
+		serve->stuck = true;
+		log_event(serve->name, "%u disk operations did not end within %u ms",
+			  viodma_blk_on_disk_in_flight(serve->device), SERVE_STOP_PATIENCE_MS);
+	}
+	take_report(serve);
+	viodma_loop_stop(serve->loop);
+}
+
+static void begin_to_end(void *context)
+{
+	struct serve_blk *serve = context;
+
+	test_requests_free(serve->test_requests);
+	serve->test_requests = NULL;
+	viodma_loop_arm(serve->finished_timer, UINT64_MAX);
+	serve->stop_deadline_ns = viodma_loop_now_ns() + (uint64_t)SERVE_STOP_PATIENCE_MS * 1000000;
+	try_to_end(serve);
+}
+
+/* ---- from the main thread ---- */
+
+void serve_blk_report(struct serve_blk *serve)
+{
+	viodma_loop_call(serve->loop, take_report, serve);
+}
+
+void serve_blk_stop(struct serve_blk *serve)
+{
+	if (serve->thread_runs)
+		viodma_loop_call(serve->loop, begin_to_end, serve);
+}
+
+void serve_blk_join(struct serve_blk *serve)
+{
+	if (!serve->thread_runs)
+		return;
+	pthread_join(serve->thread, NULL);
+	serve->thread_runs = false;
+}
+
+void serve_blk_free(struct serve_blk *serve)
+{
+	/* Nothing is in flight: nobody can be busy. */
+	test_requests_free(serve->test_requests);
+	if (serve->backend)
+		(void)!viodma_vhost_user_free(serve->backend);
+	if (serve->device)
+		(void)!viodma_blk_on_disk_free(serve->device);
+	(void)!viodma_disk_close(serve->disk);
+	viodma_loop_free(serve->loop);
+	memset(serve, 0, sizeof(*serve));
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * statistics.c - how it works: written by hand, member by member, to a temporary file in the same directory, which then
+ * takes the old one's place. Feature sets and addresses are text, since many readers lose bits of larger numbers.
+ */
+#include "tools/statistics.h"
+
+#include "tools/serve_options.h"
+
+#include <viodma/wire/blk.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- text ---- */
+
+/* Bytes of the UTF-8 sequence at `text`; 0: not one. */
+static unsigned utf8_bytes(const unsigned char *text)
+{
+	uint32_t code;
+	unsigned bytes;
+
+	if (text[0] < 0x80)
+		return 1;
+	if (text[0] >= 0xc2 && text[0] <= 0xdf)
+		bytes = 2, code = text[0] & 0x1f;
+	else if (text[0] >= 0xe0 && text[0] <= 0xef)
+		bytes = 3, code = text[0] & 0x0f;
+	else if (text[0] >= 0xf0 && text[0] <= 0xf4)
+		bytes = 4, code = text[0] & 0x07;
+	else
+		return 0;
+	for (unsigned i = 1; i < bytes; i++) {
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (text[i] & 0x3fu);
+	}
+	if ((bytes == 3 && (code < 0x800 || (code >= 0xd800 && code <= 0xdfff))) ||
+	    (bytes == 4 && (code < 0x10000 || code > 0x10ffff)))
+		return 0;
+	return bytes;
+}
+
+void json_string(FILE *file, const char *text)
+{
+	const unsigned char *at = (const unsigned char *)text;
+
+	putc('"', file);
+	while (*at) {
+		unsigned bytes = utf8_bytes(at);
+
+		if (!bytes) {
+			fputs("\\ufffd", file);
+			bytes = 1;
+		} else if (*at == '"' || *at == '\\') {
+			fprintf(file, "\\%c", *at);
+		} else if (*at < 0x20 || *at == 0x7f) {
+			fprintf(file, "\\u%04x", *at);
+		} else {
+			fwrite(at, 1, bytes, file);
+		}
+		at += bytes;
+	}
+	putc('"', file);
+}
+
+static const char *json_bool(bool value)
+{
+	return value ? "true" : "false";
+}
+
+/* ---- features ---- */
+
+static const char *blk_feature_name(unsigned bit)
+{
+	static const char *const names[24] = {
+		[VIRTIO_BLK_F_SIZE_MAX_BIT] = "VIRTIO_BLK_F_SIZE_MAX",
+		[VIRTIO_BLK_F_SEG_MAX_BIT] = "VIRTIO_BLK_F_SEG_MAX",
+		[VIRTIO_BLK_F_GEOMETRY_BIT] = "VIRTIO_BLK_F_GEOMETRY",
+		[VIRTIO_BLK_F_RO_BIT] = "VIRTIO_BLK_F_RO",
+		[VIRTIO_BLK_F_BLK_SIZE_BIT] = "VIRTIO_BLK_F_BLK_SIZE",
+		[VIRTIO_BLK_F_FLUSH_BIT] = "VIRTIO_BLK_F_FLUSH",
+		[VIRTIO_BLK_F_TOPOLOGY_BIT] = "VIRTIO_BLK_F_TOPOLOGY",
+		[VIRTIO_BLK_F_CONFIG_WCE_BIT] = "VIRTIO_BLK_F_CONFIG_WCE",
+		[VIRTIO_BLK_F_MQ_BIT] = "VIRTIO_BLK_F_MQ",
+		[VIRTIO_BLK_F_DISCARD_BIT] = "VIRTIO_BLK_F_DISCARD",
+		[VIRTIO_BLK_F_WRITE_ZEROES_BIT] = "VIRTIO_BLK_F_WRITE_ZEROES",
+		[VIRTIO_BLK_F_LIFETIME_BIT] = "VIRTIO_BLK_F_LIFETIME",
+		[VIRTIO_BLK_F_SECURE_ERASE_BIT] = "VIRTIO_BLK_F_SECURE_ERASE",
+		[VIRTIO_BLK_F_ZONED_BIT] = "VIRTIO_BLK_F_ZONED",
+	};
+
+	return bit < 24 ? names[bit] : NULL;
+}
+
+static void write_features(FILE *file, uint64_t features)
+{
+	const char *separator = "";
+
+	fprintf(file, "{\"bits\": \"0x%" PRIx64 "\", \"names\": [", features);
+	for (unsigned bit = 0; bit < 64; bit++) {
+		const char *name;
+
+		if (!(features & VIODMA_FEATURE(bit)))
+			continue;
+		name = bit < 24 ? blk_feature_name(bit) : bit == 30 ? "VHOST_USER_F_PROTOCOL_FEATURES" :
+									viodma_feature_name(bit);
+		if (name)
+			fprintf(file, "%s\"%s\"", separator, name);
+		else
+			fprintf(file, "%s\"bit %u\"", separator, bit);
+		separator = ", ";
+	}
+	fputs("]}", file);
+}
+
+/* ---- parts ---- */
+
+static void write_requests(FILE *file, const struct viodma_blk_statistics *blk)
+{
+	fprintf(file,
+		"\"requests\": {\"in\": %" PRIu64 ", \"out\": %" PRIu64 ", \"flush\": %" PRIu64 ", \"get_id\": %" PRIu64
+		", \"unsupported\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"total\": %" PRIu64
+		"},\n   \"bytes\": {\"in\": %" PRIu64 ", \"out\": %" PRIu64 "},\n   ",
+		blk->in, blk->out, blk->flush, blk->get_id, blk->unsupported, blk->failed,
+		blk->in + blk->out + blk->flush + blk->get_id + blk->unsupported + blk->failed, blk->in_bytes,
+		blk->out_bytes);
+}
+
+/* Members both the device and its sessions have. */
+static void write_iotlb_counts(FILE *file, const struct viodma_iotlb_statistics *iotlb)
+{
+	fprintf(file,
+		"\"hits\": %" PRIu64 ", \"misses\": %" PRIu64 ", \"answered\": %" PRIu64 ", \"failed\": %" PRIu64
+		", \"updates\": %" PRIu64 ", \"invalidations\": %" PRIu64,
+		iotlb->hits, iotlb->misses, iotlb->answered, iotlb->failed, iotlb->updates, iotlb->invalidations);
+}
+
+static void write_fault(FILE *file, const struct viodma_fault *fault)
+{
+	fprintf(file, "{\"address\": \"0x%" PRIx64 "\", \"length\": %" PRIu64 ", \"direction\": \"%s\", \"reason\": ",
+		fault->bus.v, fault->len_bytes,
+		fault->permission == VIODMA_READ  ? "read" :
+		fault->permission == VIODMA_WRITE ? "write" :
+						    "read-write");
+	json_string(file, viodma_result_text(fault->reason));
+	fprintf(file, ", \"requirement\": \"%s\"}", viodma_result_requirement(fault->reason));
+}
+
+static void write_session(FILE *file, const struct viodma_vhost_user_session *session)
+{
+	fprintf(file,
+		"{\"bit33\": %s, \"iotlb_active\": %s, \"queue_size\": %" PRIu32 ", \"desc\": \"0x%" PRIx64
+		"\", \"avail\": \"0x%" PRIx64 "\", \"used\": \"0x%" PRIx64 "\", \"requests\": %" PRIu64
+		", \"translations\": %" PRIu64 ", \"identity_translations\": %" PRIu64
+		", \"reachable_bytes_peak\": %" PRIu64 ", \"faults\": %" PRIu64 ", \"iotlb\": {",
+		json_bool(session->bit33), json_bool(session->iotlb_active), session->setup.size,
+		session->setup.desc.v, session->setup.avail.v, session->setup.used.v, session->requests,
+		session->space.translations, session->space.identity_translations, session->reachable_bytes_peak,
+		session->faults);
+	write_iotlb_counts(file, &session->iotlb);
+	fputs("}}", file);
+}
+
+static void write_device(FILE *file, const struct device_report *report)
+{
+	const struct viodma_vhost_user_statistics *backend = &report->backend;
+
+	fputs("  {\"name\": ", file);
+	json_string(file, report->name);
+	fputs(", \"type\": \"blk\", \"socket\": ", file);
+	if (report->socket)
+		json_string(file, report->socket);
+	else
+		fputs("null", file);
+	fputs(", \"file\": ", file);
+	json_string(file, report->file);
+	fprintf(file, ",\n   \"connected\": %s, \"connections\": %" PRIu64 ", \"features_accepted\": ",
+		json_bool(backend->connected), backend->connections);
+	write_features(file, backend->accepted);
+	fprintf(file, ",\n   \"platform_dma\": {\"policy\": \"%s\", \"accepted\": %s, \"iotlb_active\": %s},\n   ",
+		serve_platform_dma_name(report->policy),
+		json_bool(backend->accepted & VIODMA_FEATURE(VIRTIO_F_ACCESS_PLATFORM_BIT)),
+		json_bool(backend->iotlb_active));
+	write_requests(file, &report->blk);
+	fprintf(file, "\"translations\": %" PRIu64 ", \"identity_translations\": %" PRIu64 ",\n   \"iotlb\": {",
+		backend->space.translations, backend->space.identity_translations);
+	write_iotlb_counts(file, &backend->iotlb);
+	fprintf(file,
+		", \"outstanding\": %" PRIu32 ", \"dropped\": %" PRIu64 ", \"evictions\": %" PRIu64
+		", \"entries\": %" PRIu32 ", \"capacity\": %" PRIu32 "},\n   \"region_bytes\": %" PRIu64
+		", \"reachable_bytes\": %" PRIu64 ", \"reachable_bytes_peak\": %" PRIu64
+		",\n   \"faults\": {\"total\": %" PRIu64 ", \"recent\": [",
+		backend->misses_outstanding, backend->iotlb.dropped, backend->iotlb.evictions, backend->iotlb_entries,
+		backend->iotlb_capacity, backend->region_bytes, backend->reachable_bytes,
+		backend->reachable_bytes_peak, backend->fault_count);
+	for (uint32_t i = 0; i < backend->faults_kept; i++) {
+		fputs(i ? ",\n    " : "\n    ", file);
+		write_fault(file, &backend->faults[i]);
+	}
+	fprintf(file, "]},\n   \"session_count\": %" PRIu64 ", \"sessions\": [", backend->session_count);
+	for (uint32_t i = 0; i < backend->sessions_kept; i++) {
+		fputs(i ? ",\n    " : "\n    ", file);
+		write_session(file, &backend->sessions[i]);
+	}
+	fputs("]}", file);
+}
+
+static void write_all(FILE *file, const struct device_report *const *reports, unsigned count)
+{
+	fputs("{\"version\": ", file);
+	json_string(file, VIODMA_VERSION);
+	fputs(", \"devices\": [\n", file);
+	for (unsigned i = 0; i < count; i++) {
+		write_device(file, reports[i]);
+		fputs(i + 1 < count ? ",\n" : "\n", file);
+	}
+	fputs("]}\n", file);
+}
+
+/* ---- the file ---- */
+
+bool statistics_write(const char *path, const struct device_report *const *reports, unsigned count)
+{
+	static const char suffix[] = ".XXXXXX";
+	size_t path_bytes = strlen(path);
+	char *temporary = malloc(path_bytes + sizeof(suffix));
+	mode_t mask = umask(0);
+	FILE *file = NULL;
+	bool ok = false;
+	int fd, error;
+
+	umask(mask);
+	if (!temporary)
+		return false;
+	memcpy(temporary, path, path_bytes);
+	memcpy(temporary + path_bytes, suffix, sizeof(suffix));
+	fd = mkstemp(temporary);
+	if (fd >= 0) {
+		file = fdopen(fd, "w");
+		if (!file)
+			close(fd);
+	}
+	if (file) {
+		write_all(file, reports, count);
+		/* mkstemp's file is its owner's alone; this one is like any other. */
+		ok = fchmod(fd, 0666 & ~mask) == 0 && !ferror(file);
+		ok = fclose(file) == 0 && ok;
+		ok = ok && rename(temporary, path) == 0;
+	}
+	error = errno;
+	if (fd >= 0 && !ok)
+		unlink(temporary);
+	free(temporary);
+	errno = error;
+	return ok;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * statistics.h - what the devices counted, as JSON (viodma-serve(1), "Statistics").
+ */
+#ifndef VIODMA_TOOLS_STATISTICS_H
+#define VIODMA_TOOLS_STATISTICS_H
+
+#include <viodma/device_blk.h>
+#include <viodma/vhost_user.h>
+
+#include <stdio.h>
+
+/* One device at one moment. Strings are the device's. */
+struct device_report {
+	const char *name;
+	const char *socket; /* NULL: an inherited descriptor */
+	const char *file;
+	enum viodma_platform_dma policy;
+	struct viodma_vhost_user_statistics backend;
+	struct viodma_blk_statistics blk;
+};
+
+/*
+ * Replace the file at `path` as a whole. False: it could not be; errno says why, and the old file is untouched.
+ */
+bool statistics_write(const char *path, const struct device_report *const *reports, unsigned count);
+
+/* A text as a JSON string, quotes included. What is not UTF-8 becomes U+FFFD. */
+void json_string(FILE *file, const char *text);
+
+#endif
