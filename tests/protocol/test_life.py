@@ -343,3 +343,36 @@ def test_memory_shrunk_under_the_device_ends_its_connection_and_no_other(start, 
     serve.must_live()
     with b.driving(serve.sockets[0], iommu=True) as blk:
         must(blk.read(2, 512) == image.bytes[1024:1536], "the next front end reads wrong bytes")
+
+
+@pytest.mark.parametrize("which", ["call", "err"])
+def test_a_full_event_counter_made_blocking_does_not_hang_the_process(start, image, which):
+    """The file is shared: its other holder can clear O_NONBLOCK and fill the counter at any time."""
+    serve = start(image)
+    with b.driving(serve.path) as blk:
+        blk.still_works()
+        fd = blk.call_fd if which == "call" else blk.err_fd
+        del blk.front_end.events[fd]
+        try:
+            os.eventfd_read(fd)
+        except BlockingIOError:
+            pass
+        os.eventfd_write(fd, 2**64 - 2)
+        os.set_blocking(fd, True)
+        for _ in range(3):
+            blk.offer(blk.make(b.IN, 0, length=512))
+            blk.front_end.stay(0.02)
+        blk.ring.set_avail_index(blk.ring.next_avail + 1000)
+        blk.kick()
+        blk.front_end.stay(vu.QUIET)
+        must(serve.terminate() == 0, "SIGTERM does not end it")
+        serve.finished = True
+
+
+def test_a_broken_ring_says_so_on_its_error_descriptor(serve, image):
+    with b.driving(serve.path, iommu=True) as blk:
+        blk.still_works()
+        must(blk.front_end.events[blk.err_fd] == 0, "an error before any error")
+        blk.ring.set_avail_index(blk.ring.next_avail + 1000)
+        blk.kick()
+        blk.front_end.wait_until(lambda: blk.front_end.events[blk.err_fd] > 0, "the error descriptor")

@@ -7,6 +7,7 @@ io_uring and with threads. After the acknowledgement the memory is filled anew;
 one byte of it changed later is a violation.
 """
 import errno
+import random
 import time
 
 import pytest
@@ -168,6 +169,47 @@ class image_of:
 
     def __init__(self, disk):
         self.bytes = bytes(disk.data)
+
+
+@each_io
+@pytest.mark.parametrize("copy", [False, True], ids=["in-place", "copy"])
+def test_under_load_no_byte_is_written_after_its_revocation_was_acknowledged(start, image, io, copy):
+    """Eight reads in flight at all times; mappings are revoked at any moment, and their memory is looked at later."""
+    serve = start(image, f"--io={io}", *(["--copy"] if copy else []))
+    generator = random.Random(3)
+    with b.driving(serve.path, iommu=True, memory=b.Memory(((1 << 32, 64 << 20, 0x7f40_0000_0000, 0),), noise=False)) as blk:
+        free = [blk.memory.alloc(4 * PAGE) for _ in range(40)]
+        header = [blk.memory.alloc(16) for _ in range(8)]
+        status = [blk.memory.alloc(1) for _ in range(8)]
+        slots, dead, revoked = {}, [], 0
+        for turn in range(400):
+            for slot in range(8):
+                if slot not in slots:
+                    place = free.pop(0)
+                    blk.memory.write(header[slot], b.HEADER.pack(b.IN, 0, turn))
+                    request = b.BlkRequest(b.IN, turn, header[slot], [(place, 4 * PAGE)], status[slot], 4 * PAGE)
+                    slots[slot] = blk.offer(blk.map(request))
+            victim = generator.choice(list(slots))
+            request = slots[victim]
+            if generator.random() < 0.5:        # before it has completed, perhaps
+                blk.domain.revoke(blk.data_address(request), 4 * PAGE)
+                place = request.data[0][0]
+                blk.memory.write(place, b"revoked!" * (PAGE // 2))
+                dead.append(place)
+                revoked += 1
+                blk.wait(request)
+            else:
+                must(blk.wait(request) == b.OK, "a read whose mapping lives failed")
+                must(blk.data(request) == image.bytes[request.sector * 512:request.sector * 512 + 4 * PAGE], "wrong bytes")
+                free.append(request.data[0][0])
+            del slots[victim]
+            if len(dead) > 12:
+                place = dead.pop(0)
+                must(blk.memory.read(place, 4 * PAGE) == b"revoked!" * (PAGE // 2), "memory was written after its revocation")
+                free.append(place)
+        must(revoked > 100, "too few revocations to tell")
+        for place in dead:
+            must(blk.memory.read(place, 4 * PAGE) == b"revoked!" * (PAGE // 2), "memory was written after its revocation")
 
 
 # -- regions ------------------------------------------------------------------------------------------
