@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -265,6 +266,7 @@ bool test_requests_new(struct viodma_loop *loop, struct viodma_vhost_user *backe
 {
 	struct test_requests *requests = calloc(1, sizeof(*requests));
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct stat found;
 	int error;
 
 	if (!requests)
@@ -277,7 +279,8 @@ bool test_requests_new(struct viodma_loop *loop, struct viodma_vhost_user *backe
 	requests->space = viodma_vhost_user_space(backend);
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	requests->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	unlink(path);
+	if (stat(path, &found) == 0 && S_ISSOCK(found.st_mode))
+		unlink(path); /* of an earlier run */
 	if (requests->listen_fd < 0 || bind(requests->listen_fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    listen(requests->listen_fd, CLIENTS_MAX) < 0 ||
 	    viodma_loop_watch(loop, requests->listen_fd, VIODMA_LOOP_IN, accept_client, requests,
