@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * backend.c - how it works: a back end is made with everything it will ever need (IOTLB, queues, list of questions), so
+ * that nothing a front end sends makes it allocate more than what holds one memory region. It listens, serves one front
+ * end at a time (others wait in the backlog), and listens again when that one's requests have ended.
+ */
+#include "hosted/vhost_user/messages.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG 8
+
+static void log_line(const struct viodma_vhost_user_options *options, const char *format, va_list arguments)
+{
+	char text[640];
+	int at = snprintf(text, sizeof(text), "viodma: %.64s: ", options->name ? options->name : "device");
+
+	if (!options->log)
+		return;
+	vsnprintf(text + at, sizeof(text) - (size_t)at, format, arguments);
+	options->log(options->context, text);
+}
+
+void viodma_backend_log(struct viodma_vhost_user *backend, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	log_line(&backend->options, format, arguments);
+	va_end(arguments);
+}
+
+/* ---- listening ---- */
+
+static enum viodma_result io_failure(struct viodma_vhost_user *backend, const char *what)
+{
+	const int reason = errno;
+
+	viodma_backend_log(backend, "%s%s%s: %s", what, backend->options.socket_path ? " " : "",
+			   backend->options.socket_path ? backend->options.socket_path : "", strerror(reason));
+	errno = reason;
+	return VIODMA_E_IO;
+}
+
+static void accept_one(void *context, unsigned events)
+{
+	struct viodma_vhost_user *backend = context;
+	int fd = accept4(backend->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	if (fd < 0)
+		return; /* it has gone again; or no descriptor is left, and the next turn tries once more */
+	if (viodma_connection_open(backend, fd) != VIODMA_OK) {
+		viodma_backend_log(backend, "cannot serve a connection");
+		close(fd);
+		return;
+	}
+	viodma_loop_unwatch(backend->listen_watch); /* the others wait */
+	backend->listen_watch = NULL;
+}
+
+void viodma_backend_listen_again(struct viodma_vhost_user *backend)
+{
+	if (backend->listen_fd < 0) {
+		backend->finished = true;
+		return;
+	}
+	if (backend->closing || backend->listen_watch)
+		return;
+	if (viodma_loop_watch(backend->loop, backend->listen_fd, VIODMA_LOOP_IN, accept_one, backend,
+			      &backend->listen_watch) != VIODMA_OK) {
+		viodma_backend_log(backend, "cannot listen any more");
+		backend->finished = true;
+	}
+}
+
+/* Is nobody behind the socket that is there? Then it goes. False with errno: it stays. */
+static bool remove_stale(const struct sockaddr_un *address)
+{
+	struct stat status;
+	bool stale;
+	int fd;
+
+	if (lstat(address->sun_path, &status) < 0)
+		return errno == ENOENT;
+	if (!S_ISSOCK(status.st_mode)) {
+		errno = EEXIST;
+		return false;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	stale = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 && errno == ECONNREFUSED;
+	close(fd);
+	if (!stale) {
+		errno = EADDRINUSE;
+		return false;
+	}
+	return unlink(address->sun_path) == 0 || errno == ENOENT;
+}
+
+static enum viodma_result listen_at(struct viodma_vhost_user *backend, const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct stat status;
+
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		errno = ENAMETOOLONG;
+		return io_failure(backend, "cannot listen on");
+	}
+	strcpy(address.sun_path, path);
+	if (!remove_stale(&address))
+		return io_failure(backend, "cannot listen on");
+	backend->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (backend->listen_fd < 0 ||
+	    bind(backend->listen_fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return io_failure(backend, "cannot listen on");
+	if (stat(path, &status) == 0) {
+		backend->socket_device = status.st_dev;
+		backend->socket_inode = status.st_ino;
+	}
+	if (listen(backend->listen_fd, BACKLOG) < 0)
+		return io_failure(backend, "cannot listen on");
+	return VIODMA_OK;
+}
+
+/* A socket somebody made: it listens, or it is connected. */
+static enum viodma_result adopt(struct viodma_vhost_user *backend, int fd)
+{
+	int type = 0, listening = 0;
+	socklen_t length = sizeof(type), other = sizeof(listening);
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &other) < 0)
+		return io_failure(backend, "the socket given");
+	if (type != SOCK_STREAM) {
+		errno = EPROTOTYPE;
+		return io_failure(backend, "the socket given");
+	}
+	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		return io_failure(backend, "the socket given");
+	if (listening) {
+		backend->listen_fd = fd;
+		return VIODMA_OK;
+	}
+	return viodma_connection_open(backend, fd);
+}
+
+/* ---- options ---- */
+
+static void set_defaults(struct viodma_vhost_user_options *options)
+{
+	if (!options->name)
+		options->name = "device";
+	if (!options->queue_count)
+		options->queue_count = 1;
+	if (!options->queue_size_max)
+		options->queue_size_max = 1024;
+	if (!options->segments_max)
+		options->segments_max = options->queue_size_max;
+	if (!options->pieces_max)
+		options->pieces_max = 4 * options->segments_max;
+	if (!options->request_bytes_max)
+		options->request_bytes_max = 4u << 20;
+	if (!options->iotlb_entries)
+		options->iotlb_entries = 65536;
+	if (!options->revoke_timeout_ms)
+		options->revoke_timeout_ms = 10000;
+}
+
+static bool options_sound(struct viodma_vhost_user *backend)
+{
+	const struct viodma_vhost_user_options *options = &backend->options;
+	uint32_t least;
+
+	if (!backend->ops.process || options->queue_count > VIODMA_BACKEND_QUEUES_MAX ||
+	    options->platform_dma_bit >= 64) {
+		viodma_backend_log(backend, "options out of range");
+		return false;
+	}
+	least = viodma_iotlb_least_capacity(options->queue_size_max, options->request_bytes_max,
+					    options->segments_max);
+	if (options->platform_dma != VIODMA_PLATFORM_DMA_OFF && options->iotlb_entries < least) {
+		viodma_backend_log(backend,
+				   "%u IOTLB entries are too few for rings of %u and requests of %llu bytes: at least %u",
+				   options->iotlb_entries, options->queue_size_max,
+				   (unsigned long long)options->request_bytes_max, least);
+		return false;
+	}
+	return true;
+}
+
+/* ---- life ---- */
+
+static void touched(void *context, viodma_bus bus, viodma_phys phys, uint64_t len_bytes,
+		    enum viodma_permission permission)
+{
+	const struct viodma_space_events *events = ((struct viodma_vhost_user *)context)->options.events;
+
+	events->touch(events->context, bus, phys, len_bytes, permission);
+}
+
+static void granted(void *context, const struct viodma_extent *extent)
+{
+	const struct viodma_space_events *events = ((struct viodma_vhost_user *)context)->options.events;
+
+	events->grant(events->context, extent);
+}
+
+static void revoked(void *context, viodma_bus first, viodma_bus last)
+{
+	const struct viodma_space_events *events = ((struct viodma_vhost_user *)context)->options.events;
+
+	events->revoke(events->context, first, last);
+}
+
+static enum viodma_result make_space(struct viodma_vhost_user *backend)
+{
+	const struct viodma_space_events *wanted = backend->options.events;
+	/* What nobody listens to costs nothing. */
+	const struct viodma_space_events events = {
+		.fault = viodma_fault_note,
+		.touch = wanted && wanted->touch ? touched : NULL,
+		.grant = wanted && wanted->grant ? granted : NULL,
+		.revoke = wanted && wanted->revoke ? revoked : NULL,
+		.context = backend,
+	};
+	struct viodma_iotlb_config config = {
+		.space = &backend->space,
+		.capacity = backend->options.iotlb_entries,
+		.miss_capacity = VIODMA_BACKEND_MISSES,
+		.ask = viodma_channel_ask,
+		.context = backend,
+	};
+
+	backend->region_storage = calloc(1, VIODMA_SPACE_REGION_BYTES(VIODMA_BACKEND_MEMORY_SLOTS));
+	config.entries = calloc(config.capacity, sizeof(*config.entries));
+	config.misses = calloc(config.miss_capacity, sizeof(*config.misses));
+	backend->iotlb.config.entries = config.entries; /* freed with the back end, whatever comes */
+	backend->iotlb.config.misses = config.misses;
+	backend->channel.questions = calloc(VIODMA_BACKEND_QUESTIONS, sizeof(*backend->channel.questions));
+	if (!backend->region_storage || !config.entries || !config.misses || !backend->channel.questions)
+		return VIODMA_E_NO_MEMORY;
+	viodma_space_init(&backend->space, backend->region_storage, VIODMA_BACKEND_MEMORY_SLOTS, &events);
+	return viodma_iotlb_init(&backend->iotlb, &config);
+}
+
+static enum viodma_result make_parts(struct viodma_vhost_user *backend)
+{
+	enum viodma_result result = make_space(backend);
+
+	if (result == VIODMA_OK)
+		result = viodma_loop_deferred(backend->loop, viodma_backend_turn, backend, &backend->turn);
+	if (result == VIODMA_OK)
+		result = viodma_loop_timer(backend->loop, viodma_vring_poll, backend, &backend->poll_timer);
+	if (result == VIODMA_OK)
+		result = viodma_loop_timer(backend->loop, viodma_revocation_expired, backend,
+					   &backend->revocation.timer);
+	if (result != VIODMA_OK)
+		return result;
+	backend->rings = calloc(backend->options.queue_count, sizeof(*backend->rings));
+	if (!backend->rings)
+		return VIODMA_E_NO_MEMORY;
+	for (unsigned i = 0; i < backend->options.queue_count; i++)
+		backend->rings[i].kick_fd = backend->rings[i].call_fd = backend->rings[i].err_fd = -1;
+	for (unsigned i = 0; result == VIODMA_OK && i < backend->options.queue_count; i++)
+		result = viodma_vring_init(backend, i);
+	return result;
+}
+
+static void destroy(struct viodma_vhost_user *backend)
+{
+	struct stat status;
+
+	viodma_loop_unwatch(backend->listen_watch);
+	if (backend->listen_fd >= 0) {
+		const char *path = backend->options.socket_path;
+
+		if (path && backend->socket_inode && lstat(path, &status) == 0 &&
+		    status.st_dev == backend->socket_device && status.st_ino == backend->socket_inode)
+			unlink(path);
+		close(backend->listen_fd);
+	}
+	for (unsigned i = 0; backend->rings && i < backend->options.queue_count; i++)
+		viodma_vring_destroy(&backend->rings[i]);
+	free(backend->rings);
+	viodma_loop_timer_free(backend->revocation.timer);
+	viodma_loop_timer_free(backend->poll_timer);
+	viodma_loop_deferred_free(backend->turn);
+	free(backend->channel.questions);
+	free(backend->iotlb.config.misses);
+	free(backend->iotlb.config.entries);
+	free(backend->region_storage);
+	free(backend);
+}
+
+static enum viodma_result fail_new(struct viodma_vhost_user *backend, enum viodma_result result)
+{
+	const int reason = errno;
+
+	destroy(backend);
+	errno = reason;
+	return result;
+}
+
+enum viodma_result viodma_vhost_user_new(struct viodma_loop *loop, const struct viodma_vhost_user_ops *ops,
+					 void *device, const struct viodma_vhost_user_options *options,
+					 struct viodma_vhost_user **out)
+{
+	struct viodma_vhost_user *backend;
+	enum viodma_result result;
+
+	if (!loop || !ops || !options || !out)
+		return VIODMA_E_INVALID;
+	backend = calloc(1, sizeof(*backend));
+	if (!backend)
+		return VIODMA_E_NO_MEMORY;
+	backend->loop = loop;
+	backend->ops = *ops;
+	backend->device = device;
+	backend->options = *options;
+	backend->listen_fd = backend->connection.fd = backend->channel.fd = -1;
+	set_defaults(&backend->options);
+	if (!options_sound(backend))
+		return fail_new(backend, VIODMA_E_INVALID);
+	result = make_parts(backend);
+	if (result != VIODMA_OK) {
+		viodma_backend_log(backend, "cannot be made: %s", viodma_result_text(result));
+		return fail_new(backend, result);
+	}
+	backend->offered = viodma_feature_offer_device(options->platform_dma, options->platform_dma_bit) |
+			   VIODMA_FEATURE(VHOST_USER_F_PROTOCOL_FEATURES_BIT) |
+			   (ops->features ? ops->features(device) : 0);
+	backend->offered_protocol = VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_REPLY_ACK_BIT) |
+				    VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_BACKEND_REQ_BIT) |
+				    VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_CONFIG_BIT) |
+				    VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS_BIT) |
+				    VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_STATUS_BIT);
+	if (backend->options.queue_count > 1)
+		backend->offered_protocol |= VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_MQ_BIT);
+
+	result = options->socket_path ? listen_at(backend, options->socket_path) : adopt(backend, options->socket_fd);
+	if (result != VIODMA_OK)
+		return fail_new(backend, result);
+	if (backend->listen_fd >= 0) {
+		viodma_backend_listen_again(backend);
+		viodma_backend_log(backend, "listening on %s",
+				   options->socket_path ? options->socket_path : "the socket given");
+	}
+	*out = backend;
+	return VIODMA_OK;
+}
+
+void viodma_vhost_user_completed(struct viodma_vhost_user *backend)
+{
+	viodma_backend_schedule(backend);
+}
+
+enum viodma_result viodma_vhost_user_free(struct viodma_vhost_user *backend)
+{
+	if (!backend)
+		return VIODMA_OK;
+	backend->closing = true;
+	viodma_loop_unwatch(backend->listen_watch);
+	backend->listen_watch = NULL;
+	viodma_connection_end(backend, "shutting down");
+	viodma_revocation_advance(backend);
+	if (backend->revocation.kind != VIODMA_REVOKE_NOTHING)
+		return VIODMA_E_BUSY;
+	destroy(backend);
+	return VIODMA_OK;
+}
+
+bool viodma_vhost_user_connected(const struct viodma_vhost_user *backend)
+{
+	return backend->connection.fd >= 0;
+}
+
+bool viodma_vhost_user_finished(const struct viodma_vhost_user *backend)
+{
+	return backend->finished;
+}
+
+struct viodma_space *viodma_vhost_user_space(struct viodma_vhost_user *backend)
+{
+	return &backend->space;
+}

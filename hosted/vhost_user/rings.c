@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rings.c - how it works: a ring starts once its size, base, addresses and kick descriptor are there, and is looked at
+ * once at that moment, because requests may be waiting already. It is worked on while it is started and enabled; it
+ * stops with GET_VRING_BASE, a reset, or the end of the connection, and its kick descriptor goes with it, so that no
+ * stray kick starts it again. What addresses mean is decided when the first ring starts, and holds until the last has
+ * stopped.
+ *
+ * Work happens in turns: one deferred call of the loop looks at every ring that was kicked, has more, or may go on
+ * because the space changed; takes at most one queue-full from each; calls the driver; sends questions; and lets a
+ * pending revocation go on.
+ *
+ * Kick, call and error descriptors have to be eventfds: writing to a pipe nobody reads would raise a signal. They are
+ * made non-blocking. A front end can make its end blocking again; this side trusts it not to do that.
+ */
+#include "hosted/vhost_user/messages.h"
+
+#include "core/base/require.h"
+
+#include <viodma/wire/ring.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- life ---- */
+
+static void *copy_alloc(void *context, size_t bytes)
+{
+	struct viodma_vhost_user *backend = context;
+	void *memory;
+
+	if (bytes > VIODMA_BACKEND_COPY_BYTES - backend->copy_bytes)
+		return NULL;
+	memory = malloc(bytes);
+	if (memory)
+		backend->copy_bytes += bytes;
+	return memory;
+}
+
+static void copy_free(void *context, void *memory, size_t bytes)
+{
+	struct viodma_vhost_user *backend = context;
+
+	free(memory);
+	backend->copy_bytes -= bytes;
+}
+
+enum viodma_result viodma_vring_init(struct viodma_vhost_user *backend, unsigned index)
+{
+	struct viodma_vring *ring = &backend->rings[index];
+	struct viodma_queue_config config = {
+		.space = &backend->space,
+		.index = index,
+		.size_max = backend->options.queue_size_max,
+		.segments_max = backend->options.segments_max,
+		.pieces_max = backend->options.pieces_max,
+		.access = backend->options.access,
+		.copy_alloc = copy_alloc,
+		.copy_free = copy_free,
+		.copy_context = backend,
+	};
+
+	ring->backend = backend;
+	ring->index = index;
+	ring->kick_fd = ring->call_fd = ring->err_fd = -1;
+	config.memory_bytes = viodma_queue_memory_bytes(&config);
+	if (!config.memory_bytes)
+		return VIODMA_E_INVALID;
+	ring->memory = calloc(1, config.memory_bytes);
+	if (!ring->memory)
+		return VIODMA_E_NO_MEMORY;
+	config.memory = ring->memory;
+	return viodma_queue_init(&ring->queue, &config);
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void viodma_vring_unwatch_kick(struct viodma_vring *ring)
+{
+	viodma_loop_unwatch(ring->kick_watch);
+	ring->kick_watch = NULL;
+}
+
+static void drop_kick(struct viodma_vring *ring)
+{
+	viodma_vring_unwatch_kick(ring);
+	close_fd(&ring->kick_fd);
+	ring->polled = ring->kicked = ring->more = false;
+}
+
+void viodma_vring_destroy(struct viodma_vring *ring)
+{
+	drop_kick(ring);
+	close_fd(&ring->call_fd);
+	close_fd(&ring->err_fd);
+	free(ring->memory);
+	ring->memory = NULL;
+}
+
+bool viodma_vring_any_running(const struct viodma_vhost_user *backend)
+{
+	for (unsigned i = 0; i < backend->options.queue_count; i++)
+		if (backend->rings[i].queue.running)
+			return true;
+	return false;
+}
+
+uint32_t viodma_vring_submitted(const struct viodma_vhost_user *backend)
+{
+	uint32_t submitted = 0;
+
+	for (unsigned i = 0; i < backend->options.queue_count; i++)
+		submitted += backend->rings[i].queue.submitted;
+	return submitted;
+}
+
+/* ---- start and stop ---- */
+
+/* Ring addresses as the device half uses them. */
+static enum viodma_result locate(const struct viodma_vring *ring, struct viodma_queue_setup *setup)
+{
+	const struct viodma_space *space = &ring->backend->space;
+	const uint32_t event_bytes = setup->event_idx ? 2 : 0;
+	viodma_phys desc, avail, used;
+
+	if (ring->backend->addressing == VIODMA_ADDRESSING_PLATFORM) {
+		setup->desc.v = ring->desc;
+		setup->avail.v = ring->avail;
+		setup->used.v = ring->used;
+		return VIODMA_OK;
+	}
+	if (viodma_space_user_to_phys(space, (viodma_uaddr){ring->desc}, VIRTQ_DESC_BYTES(ring->size), &desc) ||
+	    viodma_space_user_to_phys(space, (viodma_uaddr){ring->avail},
+				      VIRTQ_AVAIL_BYTES(ring->size) - 2 + event_bytes, &avail) ||
+	    viodma_space_user_to_phys(space, (viodma_uaddr){ring->used},
+				      VIRTQ_USED_BYTES(ring->size) - 2 + event_bytes, &used))
+		return VIODMA_PEER_MAPPING; /* = PLT-10 */
+	setup->desc.v = desc.v;
+	setup->avail.v = avail.v;
+	setup->used.v = used.v;
+	return VIODMA_OK;
+}
+
+static bool accepted(const struct viodma_vhost_user *backend, unsigned bit)
+{
+	return backend->accepted >> bit & 1;
+}
+
+static struct viodma_queue_setup setup_of(const struct viodma_vring *ring)
+{
+	return (struct viodma_queue_setup){
+		.size = ring->size,
+		.base = ring->base,
+		.indirect_desc = accepted(ring->backend, VIRTIO_F_INDIRECT_DESC_BIT),
+		.event_idx = accepted(ring->backend, VIRTIO_F_EVENT_IDX_BIT),
+	};
+}
+
+static enum viodma_result start_queue(struct viodma_vring *ring, const struct viodma_queue_setup *setup,
+				      const char **why)
+{
+	uint32_t dropped = 0;
+	enum viodma_result result = viodma_queue_start(&ring->queue, setup, &dropped);
+
+	*why = "the ring cannot be started";
+	if (result == VIODMA_OK && dropped)
+		viodma_backend_log(ring->backend, "ring %u: %u requests held from before were dropped", ring->index,
+				   dropped);
+	return result;
+}
+
+static void polling(struct viodma_vring *ring)
+{
+	if (ring->polled)
+		viodma_loop_arm(ring->backend->poll_timer, viodma_loop_now_ns() + VIODMA_BACKEND_POLL_NS);
+}
+
+enum viodma_result viodma_vring_try_start(struct viodma_vring *ring, const char **why)
+{
+	struct viodma_vhost_user *backend = ring->backend;
+	const struct viodma_negotiation negotiation = {
+		.offered = backend->offered,
+		.accepted = backend->accepted,
+		.policy = backend->options.platform_dma,
+		.platform_dma_bit = backend->options.platform_dma_bit,
+	};
+	struct viodma_queue_setup setup = setup_of(ring);
+	enum viodma_result result;
+
+	*why = "";
+	if (ring->queue.running || !ring->size_set || !ring->address_set || !ring->base_set ||
+	    (ring->kick_fd < 0 && !ring->polled) || !backend->connection.features_set)
+		return VIODMA_OK;
+	result = viodma_feature_negotiate_device(&negotiation, &backend->addressing);
+	if (result != VIODMA_OK) {
+		*why = "no ring is touched";
+		return result;
+	}
+	if (backend->addressing == VIODMA_ADDRESSING_PHYSICAL && !backend->space.region_count)
+		return VIODMA_OK; /* its memory is still to come */
+	result = locate(ring, &setup);
+	if (result != VIODMA_OK) {
+		*why = "the ring is not in the memory table";
+		return result;
+	}
+	if (!viodma_vring_any_running(backend)) {
+		if (backend->addressing == VIODMA_ADDRESSING_PLATFORM)
+			viodma_space_set_iotlb(&backend->space, &backend->iotlb);
+		else
+			viodma_space_set_physical(&backend->space);
+		viodma_reachable_changed(backend);
+	}
+	result = start_queue(ring, &setup, why);
+	if (result != VIODMA_OK)
+		return result;
+	ring->broken_told = false;
+	ring->kicked = true;
+	viodma_session_begin(ring);
+	viodma_backend_log(backend, "ring %u started: size %u, bit 33 %s, %s, desc 0x%llx avail 0x%llx used 0x%llx, base %u",
+			   ring->index, setup.size,
+			   backend->addressing == VIODMA_ADDRESSING_PLATFORM ? "accepted" : "clear",
+			   backend->addressing == VIODMA_ADDRESSING_PLATFORM ? "IOTLB" : "physical addresses",
+			   (unsigned long long)setup.desc.v, (unsigned long long)setup.avail.v,
+			   (unsigned long long)setup.used.v, setup.base);
+	if (backend->options.ring)
+		backend->options.ring(backend->options.context, ring->index, &ring->queue.setup, true);
+	polling(ring);
+	viodma_backend_schedule(backend);
+	return VIODMA_OK;
+}
+
+void viodma_vring_stop(struct viodma_vring *ring)
+{
+	struct viodma_vhost_user *backend = ring->backend;
+	const struct viodma_queue_setup setup = ring->queue.setup;
+	uint16_t base = ring->base;
+
+	drop_kick(ring);
+	if (!ring->queue.running || viodma_queue_stop(&ring->queue, &base) != VIODMA_OK)
+		return;
+	ring->base = base;
+	ring->base_set = true;
+	viodma_backend_log(backend, "ring %u stopped: base %u, %llu requests", ring->index, base,
+			   (unsigned long long)(ring->queue.statistics.pushed - ring->session_pushed));
+	viodma_session_end(ring);
+	if (backend->options.ring)
+		backend->options.ring(backend->options.context, ring->index, &setup, false);
+	if (!viodma_vring_any_running(backend)) {
+		/* Mappings are not kept where no withdrawal may reach them. */
+		viodma_channel_clear_iotlb(backend);
+		viodma_space_set_closed(&backend->space);
+	}
+}
+
+void viodma_vring_reset(struct viodma_vring *ring, bool keep_notifiers)
+{
+	viodma_vring_stop(ring);
+	viodma_queue_reset(&ring->queue);
+	ring->size_set = ring->address_set = ring->base_set = ring->enabled = false;
+	ring->base = 0;
+	ring->broken_told = ring->call_owed = false;
+	if (!keep_notifiers) {
+		close_fd(&ring->call_fd);
+		close_fd(&ring->err_fd);
+	}
+}
+
+enum viodma_result viodma_vring_relocate(struct viodma_vring *ring, const char **why)
+{
+	const struct viodma_queue_setup *now = &ring->queue.setup;
+	struct viodma_queue_setup setup = setup_of(ring);
+	enum viodma_result result;
+
+	if (!ring->queue.running)
+		return viodma_vring_try_start(ring, why);
+	result = locate(ring, &setup);
+	if (result != VIODMA_OK) {
+		*why = "a running ring is not in it";
+		return result;
+	}
+	if (setup.desc.v == now->desc.v && setup.avail.v == now->avail.v && setup.used.v == now->used.v)
+		return VIODMA_OK;
+	result = viodma_queue_stop(&ring->queue, &setup.base);
+	return result == VIODMA_OK ? start_queue(ring, &setup, why) : result;
+}
+
+/* ---- turns ---- */
+
+static void tick(int fd)
+{
+	const uint64_t one = 1;
+
+	/* Not written because its counter is full: then it is signalled. Any other failure is the front end's loss. */
+	while (fd >= 0 && write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+void viodma_vring_signal(struct viodma_vring *ring)
+{
+	if (!ring->queue.running || !viodma_queue_call_needed(&ring->queue))
+		return;
+	if (ring->call_fd < 0)
+		ring->call_owed = true;
+	tick(ring->call_fd);
+}
+
+static void tell_if_broken(struct viodma_vring *ring)
+{
+	const enum viodma_result broken = ring->queue.broken;
+
+	if (broken == VIODMA_OK || ring->broken_told)
+		return;
+	ring->broken_told = true;
+	viodma_backend_log(ring->backend, "ring %u broken: %s %s; it needs a reset", ring->index,
+			   viodma_result_requirement(broken), viodma_result_text(broken));
+	tick(ring->err_fd);
+}
+
+static bool works(const struct viodma_vring *ring)
+{
+	const struct viodma_vhost_user *backend = ring->backend;
+
+	return ring->queue.running && ring->queue.broken == VIODMA_OK &&
+	       (ring->enabled || !accepted(backend, VHOST_USER_F_PROTOCOL_FEATURES_BIT));
+}
+
+/* True: there is more for another turn. */
+static bool work(struct viodma_vring *ring)
+{
+	if (!ring->kicked && !ring->more && !viodma_queue_has_work(&ring->queue))
+		return false;
+	if (ring->kicked)
+		viodma_queue_kicked(&ring->queue);
+	ring->kicked = false;
+	/* = DEV-17: one queue-full at most */
+	ring->more = ring->backend->ops.process(ring->backend->device, &ring->queue) == VIODMA_OK;
+	return ring->more;
+}
+
+void viodma_backend_turn(void *context)
+{
+	struct viodma_vhost_user *backend = context;
+	bool again = false, all_tried = true;
+
+	for (unsigned i = 0; i < backend->options.queue_count; i++) {
+		struct viodma_vring *ring = &backend->rings[i];
+
+		if (!works(ring))
+			continue;
+		if (viodma_revocation_allows(backend, ring))
+			again |= work(ring);
+		else
+			all_tried = false;
+	}
+	if (!again && all_tried)
+		viodma_iotlb_settle(&backend->iotlb);
+	for (unsigned i = 0; i < backend->options.queue_count; i++) {
+		viodma_vring_signal(&backend->rings[i]);
+		tell_if_broken(&backend->rings[i]);
+	}
+	viodma_channel_flush(backend);
+	if (backend->connection.fd >= 0 && atomic_load(&backend->memory_gone)) {
+		viodma_backend_log(backend, "memory: %s %s", viodma_result_requirement(VIODMA_PEER_MEMORY_GONE),
+				   viodma_result_text(VIODMA_PEER_MEMORY_GONE));
+		viodma_connection_end(backend, "its memory is gone");
+	}
+	if (backend->channel.overflow)
+		viodma_connection_end(backend, "%u questions were left unanswered (PLT-11)", VIODMA_BACKEND_QUESTIONS);
+	viodma_revocation_advance(backend);
+	if (again)
+		viodma_backend_schedule(backend);
+}
+
+static void kicked(void *context, unsigned events)
+{
+	struct viodma_vring *ring = context;
+	uint64_t counter;
+	ssize_t got = read(ring->kick_fd, &counter, sizeof(counter));
+
+	(void)events;
+	if (got <= 0 && (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))) {
+		viodma_backend_log(ring->backend, "ring %u: its kick descriptor cannot be read", ring->index);
+		viodma_vring_unwatch_kick(ring);
+		return;
+	}
+	ring->kicked = true;
+	viodma_backend_schedule(ring->backend);
+}
+
+void viodma_vring_poll(void *context)
+{
+	struct viodma_vhost_user *backend = context;
+
+	for (unsigned i = 0; i < backend->options.queue_count; i++)
+		if (backend->rings[i].polled && backend->rings[i].queue.running) {
+			backend->rings[i].kicked = true;
+			polling(&backend->rings[i]);
+			viodma_backend_schedule(backend);
+		}
+}
+
+/* ---- messages ---- */
+
+static struct viodma_vring *ring_of(struct viodma_vhost_user *backend, const struct viodma_message *message)
+{
+	return &backend->rings[message->payload.state.index];
+}
+
+static enum viodma_verdict start_if_complete(struct viodma_vring *ring, const struct viodma_message *message)
+{
+	const char *why;
+	enum viodma_result result = viodma_vring_try_start(ring, &why);
+
+	return result == VIODMA_OK ? VIODMA_DONE
+				   : viodma_connection_refuse(ring->backend, message->header.request, result, "%s", why);
+}
+
+enum viodma_verdict viodma_handle_vring_num(struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	struct viodma_vring *ring = ring_of(backend, message);
+	const uint32_t size = message->payload.state.num;
+
+	if (!size || size > backend->options.queue_size_max || (size & (size - 1))) /* = DRV-17 */
+		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_RING_LAYOUT,
+						"size %u, at most %u", size, backend->options.queue_size_max);
+	ring->size = size;
+	ring->size_set = true;
+	return start_if_complete(ring, message);
+}
+
+enum viodma_verdict viodma_handle_vring_addr(struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	const struct vhost_user_vring_addr *addr = &message->payload.addr;
+	struct viodma_vring *ring = ring_of(backend, message);
+
+	if (!VIODMA_REQUIRE(PLT_9, !addr->flags))
+		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
+						"flags 0x%x: logging is not offered", addr->flags);
+	ring->desc = addr->descriptor;
+	ring->avail = addr->available;
+	ring->used = addr->used;
+	ring->address_set = true;
+	return start_if_complete(ring, message);
+}
+
+enum viodma_verdict viodma_handle_vring_base(struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	struct viodma_vring *ring = ring_of(backend, message);
+	const uint32_t base = message->payload.state.num;
+
+	if (!VIODMA_REQUIRE(PLT_9, base <= UINT16_MAX))
+		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
+						"base %u is beyond 16 bits", base);
+	ring->base = (uint16_t)base;
+	ring->base_set = true;
+	return start_if_complete(ring, message);
+}
+
+enum viodma_verdict viodma_handle_get_vring_base(struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	backend->revocation.ring = message->payload.state.index;
+	viodma_revocation_begin(backend, VIODMA_REVOKE_RING, message);
+	return VIODMA_LATER;
+}
+
+/* The descriptor of a message about a ring's notifications, or -1 where it says that there is none. */
+static enum viodma_verdict take_eventfd(struct viodma_vhost_user *backend, struct viodma_message *message, int *fd)
+{
+	struct stat status;
+	int flags;
+
+	*fd = -1;
+	if (message->payload.u64 & VHOST_USER_VRING_NOFD_MASK)
+		return VIODMA_DONE;
+	flags = fcntl(message->fds[0], F_GETFL);
+	/* An eventfd's inode is anonymous: it has no type. */
+	if (fstat(message->fds[0], &status) < 0 || (status.st_mode & S_IFMT) || flags < 0 ||
+	    fcntl(message->fds[0], F_SETFL, flags | O_NONBLOCK) < 0) /* = PLT-9 */
+		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
+						"the descriptor is no eventfd");
+	*fd = message->fds[0];
+	message->fds[0] = -1;
+	return VIODMA_DONE;
+}
+
+enum viodma_verdict viodma_handle_vring_kick(struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	struct viodma_vring *ring = &backend->rings[message->payload.u64 & VHOST_USER_VRING_INDEX_MASK];
+	int fd;
+
+	if (take_eventfd(backend, message, &fd) != VIODMA_DONE)
+		return VIODMA_FATAL;
+	drop_kick(ring);
+	ring->kicked = true; /* the old descriptor may have held a kick */
+	ring->kick_fd = fd;
+	ring->polled = fd < 0;
+	if (fd >= 0 &&
+	    viodma_loop_watch(backend->loop, fd, VIODMA_LOOP_IN, kicked, ring, &ring->kick_watch) != VIODMA_OK)
+		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
+						"the descriptor cannot be waited for");
+	if (ring->queue.running)
+		polling(ring);
+	return start_if_complete(ring, message);
+}
+
+enum viodma_verdict viodma_handle_vring_call(struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	struct viodma_vring *ring = &backend->rings[message->payload.u64 & VHOST_USER_VRING_INDEX_MASK];
+	int fd;
+
+	if (take_eventfd(backend, message, &fd) != VIODMA_DONE)
+		return VIODMA_FATAL;
+	viodma_vring_signal(ring); /* what is owed, on the old one */
+	close_fd(&ring->call_fd);
+	ring->call_fd = fd;
+	if (fd >= 0 && ring->call_owed) {
+		ring->call_owed = false;
+		tick(fd);
+	}
+	return VIODMA_DONE;
+}
+
+enum viodma_verdict viodma_handle_vring_err(struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	struct viodma_vring *ring = &backend->rings[message->payload.u64 & VHOST_USER_VRING_INDEX_MASK];
+	int fd;
+
+	if (take_eventfd(backend, message, &fd) != VIODMA_DONE)
+		return VIODMA_FATAL;
+	close_fd(&ring->err_fd);
+	ring->err_fd = fd;
+	return VIODMA_DONE;
+}
+
+enum viodma_verdict viodma_handle_vring_enable(struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	struct viodma_vring *ring = ring_of(backend, message);
+	const uint32_t enable = message->payload.state.num;
+
+	if (!VIODMA_REQUIRE(PLT_9, enable <= 1))
+		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
+						"%u is neither 0 nor 1", enable);
+	ring->enabled = enable != 0;
+	ring->kicked |= ring->enabled; /* requests may have come meanwhile */
+	viodma_backend_schedule(backend);
+	return VIODMA_DONE;
+}
