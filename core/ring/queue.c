@@ -466,6 +466,7 @@ static void begin(struct viodma_queue *queue, struct viodma_request *request)
 	request->position = queue->next_avail;
 	request->walk_next = request->head;
 	request->walk_count = 0;
+	request->walk_bytes = 0;
 	request->readable_segments = 0;
 	request->pin.segment_count = request->pin.piece_count = 0;
 	request->readable_pieces = 0;

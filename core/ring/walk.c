@@ -76,6 +76,8 @@ static void keep_segment(struct viodma_request *request, const struct viodma_seg
 	uint32_t most = request->queue->config.segments_max;
 
 	if (request->pin.segment_count == most) {
+		if (segment->permission == VIODMA_WRITE && request->readable_segments == most)
+			request->readable_segments--;
 		request->result = VIODMA_E_LIMIT;
 		request->segments[most - 1] = *segment;
 		return;
@@ -90,7 +92,6 @@ static enum viodma_result add_buffer(struct viodma_request *request, const struc
 	const bool writable = descriptor->flags & VIRTQ_DESC_F_WRITE;
 	const struct viodma_segment segment = {{descriptor->address}, descriptor->len,
 					       writable ? VIODMA_WRITE : VIODMA_READ};
-	uint64_t total = (uint64_t)request->readable_bytes + request->writable_bytes + descriptor->len;
 
 	if (!VIODMA_REQUIRE(DRV_15, descriptor->len != 0))
 		return VIODMA_PEER_LENGTH_ZERO;
@@ -98,9 +99,10 @@ static enum viodma_result add_buffer(struct viodma_request *request, const struc
 		return VIODMA_PEER_ADDRESS_WRAP;
 	if (!VIODMA_REQUIRE(DRV_13, writable || !request->writable_bytes))
 		return VIODMA_PEER_CHAIN_ORDER;
-	if (total > UINT32_MAX) {
-		if (!VIODMA_REQUIRE(DRV_12, total <= (uint64_t)UINT32_MAX + 1))
-			return VIODMA_PEER_CHAIN_BYTES;
+	request->walk_bytes += descriptor->len;
+	if (!VIODMA_REQUIRE(DRV_12, request->walk_bytes <= (uint64_t)UINT32_MAX + 1))
+		return VIODMA_PEER_CHAIN_BYTES;
+	if (request->walk_bytes > UINT32_MAX) {
 		keep_segment(request, &segment);
 		request->result = VIODMA_E_LIMIT; /* 2^32 to the byte: legal, and one more than we count to */
 		return VIODMA_OK;

@@ -100,6 +100,7 @@ static uint32_t take(struct viodma_iotlb *iotlb)
 		tell_revoked(iotlb, entry->first, entry->last);
 		drop(iotlb, link);
 		iotlb->statistics.evictions++;
+		iotlb->config.space->generation++; /* a last hit must not outlive it: the next grant will not know of it */
 	}
 	link = iotlb->free_list;
 	iotlb->free_list = iotlb_entry(iotlb, link)->right;

@@ -58,7 +58,7 @@ struct viodma_request {
 	uint8_t indirect;
 	uint8_t extent_count;
 	bool pinned, walked, held;
-	uint64_t waiting_pages;
+	uint64_t waiting_pages, walk_bytes;
 	uint16_t position;
 	uint16_t walk_next;
 	uint16_t readable_segments;
