@@ -106,6 +106,6 @@ def unknown_type_is_unsupported(blk, image):
     must(blk.run(request) == UNSUPP, "an unknown request type was not answered with UNSUPP")
 
 
-def get_id_is_at_most_twenty_bytes(blk, image):
-    text = blk.get_id(20)
-    must(len(text.rstrip(b"\0")) > 0, "the id is empty")
+def get_id_is_padded_with_nul(blk, image):
+    """Text, then nothing but NUL; an empty id is one, too."""
+    must(b"\0" not in blk.get_id(20).rstrip(b"\0"), "NUL within the id")

@@ -54,6 +54,7 @@ class Program:
             except OSError as error:
                 raise NotStarted(f"{argv[0]}: {error}") from error
         self.baseline = None
+        self.last_log = ""
         self.patience = vu.PATIENCE
 
     @property
@@ -61,8 +62,13 @@ class Program:
         return self.process.pid
 
     def log(self):
-        with open(self.log_path, errors="replace") as log:
-            return log.read()
+        """Its standard error so far; what it was, once the test's directory is gone."""
+        try:
+            with open(self.log_path, errors="replace") as log:
+                self.last_log = log.read()
+        except FileNotFoundError:
+            pass
+        return self.last_log
 
     def alive(self):
         return self.process.poll() is None
@@ -123,6 +129,7 @@ class Program:
         if self.alive():
             self.process.kill()
         self.process.wait()
+        self.log()
 
     def terminate(self, timeout=vu.PATIENCE):
         self.process.send_signal(signal.SIGTERM)

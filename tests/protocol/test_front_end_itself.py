@@ -33,8 +33,7 @@ def foreign(tmp, image):
 @pytest.mark.parametrize("journey", [
     journeys.reads_what_the_image_holds, journeys.writes_reach_the_image, journeys.many_in_flight,
     journeys.header_split_over_descriptors, journeys.header_and_data_share_a_descriptor,
-    journeys.data_over_both_regions, journeys.indirect_requests, journeys.unknown_type_is_unsupported,
-    journeys.get_id_is_at_most_twenty_bytes], ids=lambda f: f.__name__)
+    journeys.data_over_both_regions, journeys.indirect_requests, journeys.unknown_type_is_unsupported], ids=lambda f: f.__name__)
 def test_a_third_partys_back_end_understands_this_front_end(foreign, image, journey):
     with b.driving(foreign.path) as blk:
         journey(blk, image)
