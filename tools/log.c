@@ -11,23 +11,31 @@
 #include <unistd.h>
 
 #define LINE_BYTES 1024
+#define PREFIX_BYTES 64
 
-void log_line(const char *device, const char *line)
+void log_whole_line(const char *line)
 {
-	char text[LINE_BYTES];
-	int length = snprintf(text, sizeof(text) - 1, "viodma: %s%s%s", device ? device : "", device ? ": " : "", line);
-	size_t bytes;
+	char text[LINE_BYTES + PREFIX_BYTES];
+	size_t bytes = strlen(line);
 	ssize_t written;
 
-	if (length < 0)
-		return;
-	bytes = (size_t)length < sizeof(text) - 2 ? (size_t)length : sizeof(text) - 2;
+	if (bytes > sizeof(text) - 1)
+		bytes = sizeof(text) - 1;
+	memcpy(text, line, bytes);
 	for (size_t i = 0; i < bytes; i++)
 		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
 			text[i] = '?';
 	text[bytes] = '\n';
 	written = write(STDERR_FILENO, text, bytes + 1);
 	(void)written;
+}
+
+void log_line(const char *device, const char *line)
+{
+	char text[LINE_BYTES + PREFIX_BYTES];
+
+	snprintf(text, sizeof(text), "viodma: %s%s%s", device ? device : "", device ? ": " : "", line);
+	log_whole_line(text);
 }
 
 void log_event(const char *device, const char *format, ...)

@@ -7,6 +7,9 @@
 #ifndef VIODMA_TOOLS_LOG_H
 #define VIODMA_TOOLS_LOG_H
 
+/* A line that begins with "viodma: DEVICE: " already, as the library's do. */
+void log_whole_line(const char *line);
+
 /* device: its name, or NULL for the program itself. Control characters in the line become '?'. */
 void log_line(const char *device, const char *line);
 

@@ -28,6 +28,12 @@ static void log_to_device(void *context, const char *line)
 	log_line(serve->name, line);
 }
 
+static void log_of_backend(void *context, const char *line)
+{
+	(void)context;
+	log_whole_line(line);
+}
+
 static void on_ring(void *context, unsigned queue, const struct viodma_queue_setup *setup, bool start)
 {
 	struct serve_blk *serve = context;
@@ -119,7 +125,7 @@ static bool make_backend(struct serve_blk *serve)
 		.access = serve->options->copy ? VIODMA_ACCESS_COPY : VIODMA_ACCESS_PIN,
 		.iotlb_entries = serve->options->iotlb_entries,
 		.revoke_timeout_ms = serve->options->revoke_timeout_ms,
-		.log = log_to_device,
+		.log = log_of_backend,
 		.ring = on_ring,
 		.context = serve,
 	};
