@@ -10,6 +10,7 @@
  * youngest ones that are still parked go back by winding the index back; an older one cannot (a younger one has
  * completed), so it is held for the next start. (= DEV-18)
  */
+#include <viodma/iotlb.h>
 #include <viodma/port.h>
 #include <viodma/wire/ring.h>
 
@@ -420,6 +421,8 @@ static bool still_waits(struct viodma_queue *queue, const struct viodma_request 
 		return false;
 	if (space->iotlb && !request->waiting_pages && request->walked)
 		return false; /* there was no room to ask for its pages; perhaps there is now */
+	if (!space->iotlb || space->iotlb->failed_count)
+		return false; /* an answer may have been a refusal, of any of its pages */
 	viodma_space_want(space, request->wait_bus, request->wait_permission);
 	return true;
 }
