@@ -85,6 +85,7 @@ struct viodma_channel {
 	struct viodma_loop_watch *watch;
 	struct viodma_question *questions;
 	uint32_t head, sent, tail;
+	uint32_t refused_until; /* refusals are remembered until the head has come this far */
 	size_t sent_bytes; /* of question `sent` */
 	unsigned char in[1280];
 	size_t in_bytes;
@@ -224,6 +225,8 @@ enum viodma_result viodma_memory_add_all(struct viodma_vhost_user *backend, stru
 /* iotlb_channel.c */
 void viodma_channel_ask(void *context, viodma_bus bus, enum viodma_permission wanted);
 void viodma_channel_flush(struct viodma_vhost_user *backend);
+/* Every queue has tried what waited: forget refusals that nobody waits for any more. */
+void viodma_channel_settle(struct viodma_vhost_user *backend);
 /* Deal with replies that came before everything read from the main socket by now. */
 void viodma_channel_replies(struct viodma_vhost_user *backend);
 void viodma_channel_update(struct viodma_vhost_user *backend);

@@ -159,7 +159,7 @@ void viodma_connection_end(struct viodma_vhost_user *backend, const char *format
 	for (unsigned i = 0; i < backend->options.queue_count; i++)
 		viodma_vring_unwatch_kick(&backend->rings[i]);
 	viodma_revocation_begin(backend, VIODMA_REVOKE_CONNECTION, NULL);
-	viodma_backend_schedule(backend);
+	viodma_revocation_advance(backend);
 }
 
 /* ---- in ---- */

@@ -62,6 +62,30 @@ static void write_question(unsigned char *to, const struct viodma_question *ques
 	memcpy(to + sizeof(header), &body, sizeof(body));
 }
 
+/*
+ * A refusal has to be remembered until every request that may wait for it has been tried, and such a request may wait
+ * for other answers, too: those to everything asked before now. Then, or once no request waits for anything, it is
+ * forgotten, so that the next access asks again.
+ */
+static void refusal(struct viodma_vhost_user *backend)
+{
+	backend->channel.refused_until = backend->channel.tail;
+	viodma_backend_schedule(backend);
+}
+
+void viodma_channel_settle(struct viodma_vhost_user *backend)
+{
+	const struct viodma_channel *channel = &backend->channel;
+	uint32_t parked = 0;
+
+	if (!backend->iotlb.failed_count)
+		return;
+	for (unsigned i = 0; i < backend->options.queue_count; i++)
+		parked += backend->rings[i].queue.parked;
+	if (!parked || (int32_t)(channel->head - channel->refused_until) >= 0)
+		viodma_iotlb_settle(&backend->iotlb);
+}
+
 /* Nobody will answer: everything asked counts as refused. */
 static void refuse_all(struct viodma_vhost_user *backend)
 {
@@ -76,7 +100,7 @@ static void refuse_all(struct viodma_vhost_user *backend)
 		result = viodma_iotlb_replied(&backend->iotlb, (viodma_bus){question.bus},
 					      (enum viodma_permission)question.permission, false);
 		if (result == VIODMA_OK)
-			viodma_backend_schedule(backend);
+			refusal(backend);
 	}
 	channel->sent = channel->tail;
 	channel->sent_bytes = 0;
@@ -105,7 +129,7 @@ void viodma_channel_close(struct viodma_vhost_user *backend)
 	struct viodma_channel *channel = &backend->channel;
 
 	shut(channel);
-	channel->head = channel->sent = channel->tail = 0;
+	channel->head = channel->sent = channel->tail = channel->refused_until = 0;
 	channel->sent_bytes = 0;
 	channel->overflow = false;
 }
@@ -168,6 +192,7 @@ void viodma_channel_update(struct viodma_vhost_user *backend)
 		lost(backend, strerror(errno));
 }
 
+/* The reply to a question. What the core makes of it: granted (there was an update), or refused. */
 static void answered(struct viodma_vhost_user *backend, bool granted)
 {
 	struct viodma_channel *channel = &backend->channel;
@@ -176,10 +201,12 @@ static void answered(struct viodma_vhost_user *backend, bool granted)
 
 	if (question.dropped)
 		return;
+	if (granted && VIODMA_REQUIRE(PLT_11, false))
+		return; /* believed, whether or not an update came */
 	result = viodma_iotlb_replied(&backend->iotlb, (viodma_bus){question.bus},
 				      (enum viodma_permission)question.permission, granted);
-	if (result == VIODMA_OK && !granted)
-		viodma_backend_schedule(backend); /* what waited for it finds out */
+	if (result == VIODMA_OK)
+		refusal(backend);
 }
 
 /* False: the connection has ended. */
@@ -279,6 +306,7 @@ enum viodma_verdict viodma_handle_backend_fd(struct viodma_vhost_user *backend, 
 	for (uint32_t at = channel->head; at != end; at++)
 		if (!channel->questions[slot(at)].dropped)
 			channel->questions[slot(channel->tail++)] = channel->questions[slot(at)];
+	channel->refused_until = channel->tail;
 	viodma_backend_schedule(backend);
 	return VIODMA_DONE;
 }
@@ -345,6 +373,7 @@ void viodma_channel_clear_iotlb(struct viodma_vhost_user *backend)
 
 	viodma_iotlb_clear(&backend->iotlb);
 	channel->tail = channel->sent_bytes ? channel->sent + 1 : channel->sent; /* the rest need not be sent */
+	channel->refused_until = channel->head; /* refusals are forgotten, too */
 	for (uint32_t at = channel->head; at != channel->tail; at++)
 		channel->questions[slot(at)].dropped = true;
 	viodma_reachable_changed(backend);

@@ -131,10 +131,12 @@ static void reset(struct viodma_vhost_user *backend)
 static void disconnected(struct viodma_vhost_user *backend)
 {
 	for (unsigned i = 0; i < backend->options.queue_count; i++)
-		viodma_vring_reset(&backend->rings[i], false);
+		viodma_vring_reset(&backend->rings[i], true);
 	viodma_channel_clear_iotlb(backend);
 	viodma_space_set_closed(&backend->space);
 	viodma_memory_drop_all(backend);
+	for (unsigned i = 0; i < backend->options.queue_count; i++)
+		viodma_vring_reset(&backend->rings[i], false);
 	atomic_store(&backend->memory_gone, 0);
 	viodma_reachable_changed(backend);
 	backend->status = 0;

@@ -11,7 +11,9 @@
  * pending revocation go on.
  *
  * Kick, call and error descriptors have to be eventfds: writing to a pipe nobody reads would raise a signal. They are
- * made non-blocking. A front end can make its end blocking again; this side trusts it not to do that.
+ * made non-blocking, but a front end can undo that, and fill their counters: so each is read without waiting, and
+ * written only when there is room. A front end that wins the race between that look and the write blocks this loop; it
+ * can stop its own VM's disk more easily.
  */
 #include "hosted/vhost_user/messages.h"
 
@@ -21,9 +23,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* ---- life ---- */
@@ -165,6 +169,18 @@ static struct viodma_queue_setup setup_of(const struct viodma_vring *ring)
 	};
 }
 
+static void tick(int fd)
+{
+	const uint64_t one = 1;
+	struct pollfd room = {.fd = fd, .events = POLLOUT};
+
+	/* No room: its counter is full, so it is signalled. Any other failure is the front end's loss. */
+	if (fd < 0 || poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT))
+		return;
+	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
 static enum viodma_result start_queue(struct viodma_vring *ring, const struct viodma_queue_setup *setup,
 				      const char **why)
 {
@@ -242,11 +258,14 @@ void viodma_vring_stop(struct viodma_vring *ring)
 {
 	struct viodma_vhost_user *backend = ring->backend;
 	const struct viodma_queue_setup setup = ring->queue.setup;
+	const uint64_t pushed = ring->queue.statistics.pushed;
 	uint16_t base = ring->base;
 
 	drop_kick(ring);
 	if (!ring->queue.running || viodma_queue_stop(&ring->queue, &base) != VIODMA_OK)
 		return;
+	if (ring->queue.statistics.pushed != pushed)
+		tick(ring->call_fd); /* stopping delivered something; the ring is not asked any more */
 	ring->base = base;
 	ring->base_set = true;
 	viodma_backend_log(backend, "ring %u stopped: base %u, %llu requests", ring->index, base,
@@ -294,15 +313,6 @@ enum viodma_result viodma_vring_relocate(struct viodma_vring *ring, const char *
 }
 
 /* ---- turns ---- */
-
-static void tick(int fd)
-{
-	const uint64_t one = 1;
-
-	/* Not written because its counter is full: then it is signalled. Any other failure is the front end's loss. */
-	while (fd >= 0 && write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
-}
 
 void viodma_vring_signal(struct viodma_vring *ring)
 {
@@ -362,7 +372,7 @@ void viodma_backend_turn(void *context)
 			all_tried = false;
 	}
 	if (!again && all_tried)
-		viodma_iotlb_settle(&backend->iotlb);
+		viodma_channel_settle(backend);
 	for (unsigned i = 0; i < backend->options.queue_count; i++) {
 		viodma_vring_signal(&backend->rings[i]);
 		tell_if_broken(&backend->rings[i]);
@@ -384,9 +394,12 @@ static void kicked(void *context, unsigned events)
 {
 	struct viodma_vring *ring = context;
 	uint64_t counter;
-	ssize_t got = read(ring->kick_fd, &counter, sizeof(counter));
+	struct iovec vector = {&counter, sizeof(counter)};
+	ssize_t got = preadv2(ring->kick_fd, &vector, 1, -1, RWF_NOWAIT);
 
 	(void)events;
+	if (got < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
+		got = read(ring->kick_fd, &counter, sizeof(counter)); /* a kernel that cannot say so */
 	if (got <= 0 && (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))) {
 		viodma_backend_log(ring->backend, "ring %u: its kick descriptor cannot be read", ring->index);
 		viodma_vring_unwatch_kick(ring);
