@@ -27,7 +27,7 @@ $(BUILD)/build.ninja:
 demo:
 	@scripts/packages $(DEMO_PACKAGES) $(if $(filter papr,$(PLATFORM)),qemu-system-ppc qemu-system-data)
 	@$(MAKE) --no-print-directory all
-	@$(PYTHON) -m lab.demo --viodma $(BUILD)/viodma-test --out $(BUILD)/demo $(if $(PLATFORM),--platform $(PLATFORM))
+	@$(PYTHON) -m lab.demo --viodma $(BUILD)/viodma-test --output $(BUILD)/demo $(if $(PLATFORM),--platform $(PLATFORM))
 
 check check-all:
 	@scripts/packages $(CHECK_PACKAGES)
