@@ -225,8 +225,10 @@ class Blk:
         return done
 
     def wait(self, request, timeout=None):
+        patience = self.front_end.patience
         self.front_end.wait_until(lambda: self.collect() is None or request.used is not None,
-                                  f"request {request.kind} at sector {request.sector} to be used", timeout)
+                                  f"request {request.kind} at sector {request.sector} to be used",
+                                  min(timeout or patience, patience))
         return self.status(request)
 
     def status(self, request):

@@ -46,6 +46,7 @@ def page_of(address):
 
 
 def pages(address, length):
+    """The first addresses of the pages that hold any of these bytes."""
     return range(page_of(address), address + length, PAGE)
 
 
@@ -332,7 +333,8 @@ class Iommu:
             self.answer(miss)
 
     def misses_at(self, bus, length=1):
-        return [m for m in self.misses if page_of(bus) <= m.iova < bus + length]
+        """Questions about any page of that range."""
+        return [m for m in self.misses if page_of(m.iova) in pages(bus, length)]
 
 
 class Ring:

@@ -112,18 +112,27 @@ class Program:
                                 f"too many are {more[:10]}")
             time.sleep(0.01)
 
-    def memory_maps(self, name):
-        """How many mappings of memfds with that name the process holds."""
-        with open(f"/proc/{self.pid}/maps") as maps:
-            return sum(f"memfd:{name}" in line for line in maps)
+    def must_map_no_memory(self, timeout=vu.PATIENCE):
+        """The driver's memory is unmapped once its connection has ended, and the I/O into it."""
+        end = time.monotonic() + timeout
+        while True:
+            with open(f"/proc/{self.pid}/maps") as maps:
+                mapped = sum("memfd:driver-memory" in line for line in maps)
+            if not mapped:
+                return
+            must(time.monotonic() < end, f"{mapped} mappings of a closed connection's memory are left")
+            time.sleep(0.01)
 
-    def expect_log(self, pattern, timeout=None, since=0):
-        """The log must hold a line that matches (case aside)."""
-        end = time.monotonic() + (timeout or self.patience)
+    def expect_log(self, pattern, timeout=None, since=0, pump=None):
+        """The log must hold a line that matches (case aside). pump: a front end that goes on answering meanwhile."""
+        end = time.monotonic() + min(timeout or self.patience, self.patience)
         while not re.search(pattern, self.log()[since:], re.I):
             if time.monotonic() > end or not self.alive():
                 raise Violation(f"no log line matches /{pattern}/; the log ends:\n{self.log()[since:][-1500:]}")
-            time.sleep(0.005)
+            if pump is None:
+                time.sleep(0.005)
+            else:
+                pump.pump(0.005)
 
     def kill(self):
         if self.alive():
@@ -207,7 +216,7 @@ class Serve(Program):
             self.must_live()
             if self.baseline is not None:
                 self.must_hold_no_more_fds()
-                must(self.memory_maps("driver-memory") == 0, "memory of a closed connection is still mapped")
+                self.must_map_no_memory()
                 self.stats()
             code = self.terminate()
             must(code == 0, f"SIGTERM ended the process with {code}; its log ends:\n{self.log()[-1500:]}")

@@ -112,8 +112,8 @@ class SlowDisk:
         body = message[IN_HEADER.size:]
         if opcode == INIT:
             _, minor, readahead, flags = struct.unpack_from("<IIII", body)
-            big_writes = flags & (1 << 5)
-            self._answer(unique, 0, struct.pack("<IIIIHHIIHHIII", 7, min(minor, 31), readahead, big_writes, 16, 12,
+            wanted = flags & (1 << 0 | 1 << 5 | 1 << 15)    # async reads, big writes, async direct I/O
+            self._answer(unique, 0, struct.pack("<IIIIHHIIHHIII", 7, min(minor, 31), readahead, wanted, 16, 12,
                                                 1 << 20, 1, 256, 0, 0, 0, 0) + bytes(20))
         elif opcode == LOOKUP:
             if body.rstrip(b"\0") == b"disk":

@@ -164,6 +164,37 @@ def test_a_miss_answered_with_an_error_fails_its_request_alone(serve, image):
         blk.still_works()
 
 
+def test_the_first_refusal_fails_a_request_and_no_page_is_asked_for_twice(serve, image):
+    """Four pages are asked for together, all refused, one by one: one fault, at the first refused byte, no repetition."""
+    with b.driving(serve.path, iommu=True) as blk:
+        pages = [blk.memory.alloc(PAGE) for _ in range(4)]
+        bus = blk.domain.map_pages(pages, WO)
+        blk.domain.unmap(bus, 4 * PAGE)
+        request = blk.make(b.IN, 0, data_at=[(p, PAGE) for p in pages])
+        request.chain = [(blk.domain.map(request.header, 16, RO), 16, 0), (bus, 4 * PAGE, WRITE),
+                         (blk.domain.map(request.status, 1, WO), 1, WRITE)]
+        blk.offer(request)
+        must(blk.wait(request) == b.IOERR, "not IOERR")
+        blk.front_end.stay(vu.QUIET / 2)
+        asked = blk.domain.misses_at(bus, 4 * PAGE)
+        must(len(asked) == 4, f"{len(asked)} questions about 4 pages that were refused: {asked}")
+        fault_of(serve, "DEV-9|DEV-10", bus)
+
+
+def test_a_refusal_fails_a_request_though_its_other_pages_are_never_answered(serve, image):
+    with b.driving(serve.path, iommu=True) as blk:
+        pages = [blk.memory.alloc(PAGE) for _ in range(2)]
+        bus = blk.domain.map_pages(pages, WO)
+        blk.domain.policy = lambda m: (blk.domain.refuse(m) if m.iova & -PAGE == bus else
+                                       blk.domain.keep(m) if m.iova & -PAGE == bus + PAGE else blk.domain.answer(m))
+        request = blk.make(b.IN, 0, data_at=[(p, PAGE) for p in pages])
+        request.chain = [(blk.domain.map(request.header, 16, RO), 16, 0), (bus, 2 * PAGE, WRITE),
+                         (blk.domain.map(request.status, 1, WO), 1, WRITE)]
+        blk.offer(request)
+        must(blk.wait(request, SOON) == b.IOERR, "not IOERR")
+        must(len(blk.domain.misses_at(bus)) == 1, "asked again about what was refused")
+
+
 def test_a_refused_address_is_asked_for_again_by_the_next_request(serve, image):
     """A refusal is an answer to one question, not a ban."""
     with b.driving(serve.path, iommu=True) as blk:
@@ -176,10 +207,8 @@ def test_a_refused_address_is_asked_for_again_by_the_next_request(serve, image):
         must(blk.run(request) == b.OK and blk.data(request) == image.bytes[9 * 512:10 * 512], "refused for ever")
 
 
-@forbidden("PLT-11")
-def test_a_miss_answered_done_without_a_grant_fails_its_request(lab):
-    serve = lab.serve()
-    with lab.drive(serve, iommu=True) as blk:
+def test_a_miss_answered_done_without_a_grant_fails_its_request(serve):
+    with b.driving(serve.path, iommu=True) as blk:
         request = parked(blk, blk.make(b.IN, 9, length=512))
         while blk.domain.kept:
             blk.domain.say_done(blk.domain.kept.pop())

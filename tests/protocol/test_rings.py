@@ -216,7 +216,7 @@ def refuses(lab, build, requirement, iommu=True, **how):
         ring = blk.ring
         before = blk.memory.snapshot()
         blk.kick()
-        serve.expect_log(requirement, SOON, since)
+        serve.expect_log(requirement, SOON, since, blk.front_end)
         blk.front_end.stay(vu.QUIET / 3)
         serve.must_live()
         blk.memory.must_change_only(before, [ring.device_writes] + [(p.status, 1) for p in places])
@@ -235,13 +235,13 @@ def refuses(lab, build, requirement, iommu=True, **how):
     lab.image.must_be(lab.image.bytes)
 
 
-def family(requirement, *builders):
+def family(requirement, *builders, twins=True):
     by_name = {f.__name__: f for f in builders}
 
     def check(lab, name):
         refuses(lab, by_name[name], requirement)
     check.__name__ = check.__qualname__ = "test_" + requirement.lower().replace("-", "_") + "_is_held_against"
-    return forbidden(requirement, also=tuple(by_name))(check)
+    return forbidden(*([requirement] if twins else []), also=tuple(by_name))(check)
 
 
 test_drv_10_is_held_against = family("DRV-10", avail_index_jumps_by_size_and_one, avail_index_jumps_by_half,
@@ -256,7 +256,8 @@ test_drv_13_is_held_against = family("DRV-13", readable_after_writable, readable
 test_drv_14_is_held_against = family("DRV-14", table_of(1), table_of(15), table_of(17), table_of(40), table_of(49),
                                      table_larger_than_the_queue, table_inside_a_table, table_with_next)
 test_drv_15_is_held_against = family("DRV-15", address_wraps, table_address_wraps, length_is_zero)
-test_drv_18_is_held_against = family("DRV-18", no_header, short_header, no_status, write_without_status)
+test_drv_18_is_held_against = family("DRV-18", no_header, short_header, no_status, write_without_status,
+                                     twins=False)    # the parser behind the check says the same id
 
 
 @pytest.mark.parametrize("build, requirement", [
@@ -288,7 +289,7 @@ def test_a_head_offered_again_while_it_is_in_flight_is_refused(lab):
         since = len(serve.log())
         blk.ring.offer(request.head)
         blk.kick()
-        serve.expect_log("DRV-16", SOON, since)
+        serve.expect_log("DRV-16", SOON, since, blk.front_end)
         serve.must_live()
     with lab.drive(serve, iommu=True) as blk:
         blk.still_works()
