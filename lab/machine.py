@@ -7,7 +7,9 @@ How it works
 
     vtd     x86, q35 with an emulated VT-d. All memory is one shared memfd. bit33=False puts the same disk behind the
             same IOMMU with iommu_platform=off, which QEMU and Linux both take as: physical addresses, no translation.
-            Linux turns lazy invalidation off when the IOMMU says "caching mode", so lazy=caching-mode=off.
+            Linux turns lazy invalidation off when the IOMMU says "caching mode", so that is on for strict only. Lazily
+            it flushes whole domains, and QEMU tells a back end of those only as invalidations of a device's own
+            TLB: hence device-iotlb=on and ats=on; without them stale entries stay and data is lost.
     secure  x86, q35 without an IOMMU, two NUMA nodes: node 0 is private memory that is never handed to a back end,
             node 1 a shared memfd. The disk hangs below a PCI bridge of node 1, so that its rings come from there, and
             `swiotlb=force` makes the guest copy all its requests through a pool there. bounce=False is the control
@@ -168,7 +170,9 @@ def kernel_arguments(machine: Machine) -> str:
     if machine.platform in ("vtd", "arm"):
         words += [f"iommu.strict={int(machine.strict)}"]
     if machine.platform == "secure":
-        words += ["edd=off"] + (["swiotlb=force"] if machine.bounce else [])
+        # edd=off: no firmware requests for the disk from private memory. nokaslr: a kernel placed at random in the
+        # shared node can leave no room there for the bounce pool, which then comes from private memory.
+        words += ["edd=off", "nokaslr"] + (["swiotlb=force"] if machine.bounce else [])
     return " ".join(words)
 
 
@@ -190,9 +194,9 @@ def _memory(machine: Machine) -> list[str]:
 def _board(machine: Machine, accel: str) -> list[str]:
     """Machine type, processor and IOMMU."""
     if machine.platform == "vtd":
-        caching = "on" if machine.strict else "off"
+        mode = "caching-mode=on" if machine.strict else "caching-mode=off,device-iotlb=on"
         return ["-M", "q35,kernel-irqchip=split,memory-backend=ram", "-accel", accel, "-cpu", "max",
-                "-device", f"intel-iommu,caching-mode={caching}"]
+                "-device", f"intel-iommu,{mode}"]
     if machine.platform == "secure":
         return ["-M", "q35", "-accel", accel, "-cpu", "max"]
     if machine.platform == "papr":
@@ -204,10 +208,13 @@ def _disk(machine: Machine, disk: Disk) -> list[str]:
     """The disk and what it hangs on."""
     switch = "on" if machine.bit33 else "off"
     where = ",bus=rp" if machine.platform == "secure" else ""
+    port: list[str] = []
+    if machine.platform == "vtd" and not machine.strict:
+        port, where = ["-device", "pcie-root-port,id=rp,chassis=1"], ",bus=rp,ats=on"  # ATS is for devices below a port
     tail = f"iommu_platform={switch},disable-legacy=on,num-queues=1{where}"
     if disk.socket is not None:
-        return ["-chardev", f"socket,id=disk,path={disk.socket}", "-device", f"vhost-user-blk-pci,chardev=disk,{tail}"]
-    return ["-drive", f"if=none,id=disk,format=raw,file={disk.image}",
+        return [*port, "-chardev", f"socket,id=disk,path={disk.socket}", "-device", f"vhost-user-blk-pci,chardev=disk,{tail}"]
+    return [*port, "-drive", f"if=none,id=disk,format=raw,file={disk.image}",
             "-device", f"virtio-blk-pci,drive=disk,logical_block_size={disk.blk_size},"
                        f"physical_block_size={disk.blk_size},serial=lab,{tail}"]
 

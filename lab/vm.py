@@ -109,7 +109,7 @@ class Qmp:
 class GuestResult:
     """What one guest said and how it ended."""
 
-    ended: str = "not run"  # "off", "panic", "timeout", "qemu"
+    ended: str = "not run"  # "off", "failed", "panic", "timeout", "qemu"
     values: dict[str, str] = dataclasses.field(default_factory=dict)
     lists: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     points: list[str] = dataclasses.field(default_factory=list)
@@ -139,6 +139,7 @@ class Guest:
         (directory / "command").write_text(shlex.join(self.command) + "\n")
         self.child: subprocess.Popen[bytes] | None = None
         self.qmp: Qmp | None = None
+        self.observer: collections.abc.Callable[[str, str], None] | None = None  # sees each key and value as it comes
 
     def __enter__(self) -> "Guest":
         return self
@@ -169,12 +170,11 @@ class Guest:
         with open(self.directory / "qemu.log", "wb") as messages, open(self.result.log, "wb", buffering=0) as serial:
             self.child = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages,
                                           preexec_fn=die_with_parent)
-            self.qmp = Qmp_or_none(self.qmp_path, self.child)
+            self.qmp = connect_qmp(self.qmp_path, self.child)
             self._follow(deadline, serial, at or {})
         if self.qmp is not None:
             self.qmp.poll()
-            # Debian's QEMU reports a reset for the one at power-on as well; those come before the guest's first word.
-            self.result.resets = self.qmp.events.count("RESET")
+            self.result.resets = self.qmp.events.count("RESET")  # the one at power-on and SLOF's own included
         self.result.seconds = time.monotonic() - started
         self.close()
         return self.result
@@ -185,10 +185,13 @@ class Guest:
         assert self.child is not None and self.child.stdout is not None
         output = self.child.stdout.fileno()
         pending = b""
+        failed_until = 0.0
         while True:
+            if "failed" in self.result.values:  # it said why; a guest stuck in its disk cannot even power off
+                deadline = min(deadline, failed_until := failed_until or time.monotonic() + 4)
             left = deadline - time.monotonic()
             if left <= 0:
-                self.result.ended = "timeout"
+                self.result.ended = "failed" if "failed" in self.result.values else "timeout"
                 return
             ready, _, _ = select.select([output], [], [], min(left, 0.5))
             if self.qmp is not None:
@@ -225,6 +228,8 @@ class Guest:
         if found:
             self.result.values[key] = value
             self.result.lists.setdefault(key, []).append(value)
+            if self.observer is not None:
+                self.observer(key, value)
 
     def send(self, line: str) -> None:
         """Send one line to the guest's console, slowly enough for the smallest serial port."""
@@ -256,7 +261,7 @@ class Guest:
         return hits[0]
 
 
-def Qmp_or_none(path: pathlib.Path, child: subprocess.Popen[bytes]) -> Qmp | None:
+def connect_qmp(path: pathlib.Path, child: subprocess.Popen[bytes]) -> Qmp | None:
     """A QMP connection, or None if QEMU ended before it opened one (its log says why)."""
     deadline = time.monotonic() + 15
     while not path.exists():

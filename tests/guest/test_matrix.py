@@ -41,6 +41,7 @@ MATRIX = [vtd(*key) for key in itertools.product((True, False), (True, False), (
 SECURE = Cell("secure", Machine("secure"))
 PAPR = Cell("papr", Machine("papr"))
 ARM = Cell("arm", Machine("arm"))
+ARM_LAZY = Cell("arm lazy", Machine("arm", strict=False))
 REBIND = Cell("vtd rebind", Machine("vtd"), rebind=True)
 REBOOT = Cell("vtd reboot", Machine("vtd"), reboot=True)
 BY_PLATFORM = [vtd(True, True, 512), vtd(False, True, 512), SECURE, PAPR, ARM]
@@ -68,7 +69,7 @@ def test_a_secure_guest_is_served_out_of_the_shared_memory_alone(runner) -> None
 @pytest.mark.check
 def test_a_secure_guest_without_bouncing_is_refused_at_a_private_address(runner) -> None:
     """The control: without the pool the first request names memory that was never handed over."""
-    control = Cell("secure, no bouncing", Machine("secure", bounce=False), timeout=40)
+    control = Cell("secure, no bouncing", Machine("secure", bounce=False), timeout=120, patience=80)
     assert cells.control_failures(control, runner(control)) == []
 
 
@@ -90,10 +91,10 @@ def test_a_ppc64_guest_behind_tce_keeps_its_data(runner) -> None:
     assert cells.failures(PAPR, runner(PAPR)) == []
 
 
-@pytest.mark.check
-def test_an_arm64_guest_behind_smmu_keeps_its_data(runner) -> None:
-    """AArch64 with an SMMUv3."""
-    assert cells.failures(ARM, runner(ARM)) == []
+@pytest.mark.parametrize("cell", [parameter(ARM, check=True), parameter(ARM_LAZY, check=False)])
+def test_an_arm64_guest_behind_smmu_keeps_its_data(cell: Cell, runner) -> None:
+    """AArch64 with an SMMUv3, strict and lazy invalidation."""
+    assert cells.failures(cell, runner(cell)) == []
 
 
 # Rule 13 (c). DEV-10: the check that refuses accesses outside live mappings. DEV-3: translation itself, which means
@@ -117,7 +118,10 @@ def twins() -> list[object]:
 def test_without_the_rule_the_cell_fails(cell: Cell, mutant: str, runner) -> None:
     """The same cell, judged by the same function, comes out wrong, and in what the rule protects."""
     twin = cells.twin(cell, mutant)
-    wrong = cells.failures(twin, runner(twin))
+    seen = runner(twin)
+    wrong = cells.failures(twin, seen)
     assert wrong, f"{cell.name} holds although {mutant} was removed: this cell proves nothing"
-    expected = ("addresses:", "rings:", "faults:", "data:", "guest:") if mutant == "DEV-3" else ("stray:",)
-    assert any(text.startswith(expected) for text in wrong), wrong
+    if mutant == "DEV-3":  # bus addresses taken for physical ones lead nowhere, or to the wrong memory
+        assert seen.final.get("faults", {}).get("total") or seen.final.get("identity_translations"), wrong
+    else:
+        assert any(text.startswith("stray:") and "was not refused" in text for text in wrong), wrong
