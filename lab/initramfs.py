@@ -39,6 +39,7 @@ PRELUDE = r"""#!/bin/busybox sh
 # Made by viodma's lab/initramfs.py.
 export PATH=/bin
 /bin/busybox --install -s /bin
+mkdir -p /mnt /tmp
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev 2>/dev/null
@@ -61,11 +62,16 @@ lab_modules() {
     done
 }
 
-lab_disk() {                                   # wait until the disk is there and answers
-    n=0
-    while [ ! -b $DISK ] || [ "$(cat /sys/block/vda/size)" = 0 ]; do
+lab_disk() {                                   # [TENTHS]: wait until the disk is there and answers a read
+    rm -f /tmp/answered
+    asked= n=0
+    until [ -e /tmp/answered ]; do
+        if [ -z "$asked" ] && [ -b $DISK ]; then
+            asked=yes
+            { dd if=$DISK of=/dev/null bs=4096 count=1 iflag=direct status=none && : > /tmp/answered; } &
+        fi
         n=$((n + 1))
-        [ $n -gt ${1:-300} ] && lab_fail "no disk"
+        [ $n -gt ${1:-600} ] && lab_fail "no disk"
         sleep 0.1
     done
 }
@@ -142,7 +148,6 @@ lab_dmesg() {
 }
 
 lab "init=started"
-mkdir -p /mnt /tmp
 lab_modules
 """
 
