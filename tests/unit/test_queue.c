@@ -313,6 +313,10 @@ static bool requests_may_be_given_back_in_any_order(void)
 				held[request->head] = request;
 			}
 		}
+		for (head = 0; head < 8; head++)
+			if (held[head])
+				viodma_queue_push(&d->queue, held[head], head);
+		CHECK_EQUAL(d->copies, 0);
 		CHECK_RESULT(d->queue.broken, VIODMA_OK);
 	}
 	return true;
