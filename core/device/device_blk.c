@@ -153,6 +153,7 @@ static void get_id(struct viodma_blk *blk, struct viodma_request *request)
 
 static void serve(struct viodma_blk *blk, struct viodma_request *request)
 {
+	const uint8_t failure = VIRTIO_BLK_S_IOERR;
 	struct virtio_blk_request_header header;
 	uint32_t type;
 
@@ -173,6 +174,7 @@ static void serve(struct viodma_blk *blk, struct viodma_request *request)
 		fail(blk, request, VIODMA_PEER_REQUEST, "header");
 		return;
 	}
+	viodma_request_set_failure(request, &failure, 1);
 	type = viodma_le32_get(header.type);
 	switch (type) {
 	case VIRTIO_BLK_T_IN:

@@ -474,6 +474,8 @@ static void begin(struct viodma_queue *queue, struct viodma_request *request)
 	request->pin.segment_count = request->pin.piece_count = 0;
 	request->readable_pieces = 0;
 	request->copy = NULL;
+	request->failure_bytes = 0;
+	request->failing = false;
 }
 
 /* VIODMA_OK: *out, or NULL if the one fetched was parked. */

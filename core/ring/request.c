@@ -357,12 +357,18 @@ static enum viodma_result write_segments(struct viodma_request *request, uint64_
 	return VIODMA_OK;
 }
 
-enum viodma_result viodma_request_copy_out(struct viodma_request *request)
+void viodma_request_set_failure(struct viodma_request *request, const void *tail, uint32_t tail_bytes)
+{
+	if (tail_bytes > VIODMA_REQUEST_TAIL_BYTES)
+		return;
+	memcpy(request->failure, tail, tail_bytes);
+	request->failure_bytes = (uint8_t)tail_bytes;
+}
+
+static enum viodma_result deliver(struct viodma_request *request)
 {
 	const unsigned char *from;
 
-	if (!request->copy)
-		return VIODMA_OK;
 	from = request->copy + request->readable_bytes;
 	while (request->extent_count) {
 		unsigned i = request->extent_count - 1u;
@@ -375,6 +381,25 @@ enum viodma_result viodma_request_copy_out(struct viodma_request *request)
 		request->extent_count--;
 	}
 	return VIODMA_OK;
+}
+
+enum viodma_result viodma_request_copy_out(struct viodma_request *request)
+{
+	enum viodma_result result;
+
+	if (!request->copy)
+		return VIODMA_OK;
+	if (!request->failing) {
+		result = deliver(request);
+		if (result == VIODMA_OK || result == VIODMA_MISS || !request->failure_bytes)
+			return result;
+		request->failing = true; /* withdrawn while the device worked: say so, if that much can be reached */
+		request->queue->statistics.failed++;
+	}
+	result = viodma_request_write_tail(request, request->failure, request->failure_bytes);
+	if (result == VIODMA_OK)
+		request->failure_bytes = 0; /* written; what is left is the used ring */
+	return result;
 }
 
 enum viodma_result viodma_request_write_tail(struct viodma_request *request, const void *tail, uint32_t tail_bytes)
@@ -390,5 +415,7 @@ enum viodma_result viodma_request_write_tail(struct viodma_request *request, con
 			kept = 0; /* readable segments beyond the room: no writable one followed yet */
 	if (tail_bytes > kept)
 		return VIODMA_PEER_REQUEST;
+	if (!tail_bytes)
+		return VIODMA_OK;
 	return write_segments(request, kept - tail_bytes, tail, tail_bytes);
 }

@@ -44,6 +44,7 @@ enum viodma_access_mode {
 };
 
 #define VIODMA_REQUEST_EXTENTS 4
+#define VIODMA_REQUEST_TAIL_BYTES 4
 
 /* One request. The device reads the members above the line. */
 struct viodma_request {
@@ -73,6 +74,9 @@ struct viodma_request {
 	struct viodma_piece *pieces;
 	struct viodma_pin pin;
 	unsigned char *copy;
+	uint8_t failure[VIODMA_REQUEST_TAIL_BYTES];
+	uint8_t failure_bytes;
+	bool failing;
 	struct {
 		uint32_t offset, bytes;
 	} extents[VIODMA_REQUEST_EXTENTS];
@@ -183,6 +187,12 @@ VIODMA_MUST_USE enum viodma_result viodma_request_pieces(struct viodma_request *
 /* The device wrote `len_bytes` at `offset` of the writable part through pieces. COPY mode copies out just that. */
 VIODMA_MUST_USE enum viodma_result viodma_request_written(struct viodma_request *request, uint32_t offset,
 							  uint32_t len_bytes);
+
+/*
+ * What the driver is to see at the end of the writable part (a status, say; at most VIODMA_REQUEST_TAIL_BYTES) if, in
+ * COPY mode, its memory is withdrawn before what the device wrote could be delivered. Without it the queue breaks then.
+ */
+void viodma_request_set_failure(struct viodma_request *request, const void *tail, uint32_t tail_bytes);
 
 /*
  * Give a request back: the driver sees `used_bytes` written, at most writable_bytes (DEV-16). Never fails: if the used
