@@ -419,10 +419,12 @@ static bool still_waits(struct viodma_queue *queue, const struct viodma_request 
 	if (request->wait_permission == VIODMA_NO_ACCESS ||
 	    viodma_space_translate(space, NULL, request->wait_bus, request->wait_permission, &extent) != VIODMA_MISS)
 		return false;
-	if (space->iotlb && !request->waiting_pages && request->walked)
-		return false; /* there was no room to ask for its pages; perhaps there is now */
-	if (!space->iotlb || space->iotlb->failed_count)
-		return false; /* an answer may have been a refusal, of any of its pages */
+	if (request->walked && request->result == VIODMA_OK) {
+		if (space->iotlb && !request->waiting_pages)
+			return false; /* there was no room to ask for its pages; perhaps there is now */
+		if (!space->iotlb || space->iotlb->failed_count)
+			return false; /* an answer may have been a refusal, of any of its pages */
+	}
 	viodma_space_want(space, request->wait_bus, request->wait_permission);
 	return true;
 }
@@ -524,10 +526,10 @@ enum viodma_result viodma_queue_pop(struct viodma_queue *queue, struct viodma_re
 
 	if (!queue->running)
 		return VIODMA_FAULT_STOPPED;
-	if (queue->broken != VIODMA_OK)
-		return queue->broken;
 	if (queue->done_first && queue->done_epoch != queue->config.space->epoch)
 		flush_done(queue);
+	if (queue->broken != VIODMA_OK)
+		return queue->broken;
 	result = pop_parked(queue, request);
 	if (result != VIODMA_EMPTY)
 		return result;

@@ -413,9 +413,11 @@ enum viodma_result viodma_request_write_tail(struct viodma_request *request, con
 			kept += request->segments[i].len_bytes;
 		else
 			kept = 0; /* readable segments beyond the room: no writable one followed yet */
-	if (tail_bytes > kept)
-		return VIODMA_PEER_REQUEST;
 	if (!tail_bytes)
 		return VIODMA_OK;
+	if (!request->walked)
+		return VIODMA_FAULT_UNMAPPED; /* its table ends out of reach: nobody knows where the end is */
+	if (tail_bytes > kept)
+		return VIODMA_PEER_REQUEST;
 	return write_segments(request, kept - tail_bytes, tail, tail_bytes);
 }

@@ -106,7 +106,9 @@ static enum viodma_result translate_physical(const struct viodma_space *space, u
 static enum viodma_result look_up(struct viodma_space *space, viodma_bus bus, enum viodma_permission wanted,
 				  struct viodma_extent *extent)
 {
-	if (VIODMA_REQUIRE(DEV_3, space->kind == VIODMA_SPACE_PHYSICAL))
+	bool translated = VIODMA_REQUIRE(DEV_4, space->kind != VIODMA_SPACE_PHYSICAL);
+
+	if (VIODMA_REQUIRE(DEV_3, !translated))
 		return translate_physical(space, bus.v, extent);
 	switch (space->kind) {
 	case VIODMA_SPACE_IOTLB:
