@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define BACKLOG 8
+#define ACCEPT_AGAIN_NS 500000000u
 
 static void log_line(const struct viodma_vhost_user_options *options, const char *format, va_list arguments)
 {
@@ -44,9 +45,9 @@ void viodma_backend_log(struct viodma_vhost_user *backend, const char *format, .
 static enum viodma_result io_failure(struct viodma_vhost_user *backend, const char *what)
 {
 	const int reason = errno;
+	const char *path = backend->options.socket_path;
 
-	viodma_backend_log(backend, "%s%s%s: %s", what, backend->options.socket_path ? " " : "",
-			   backend->options.socket_path ? backend->options.socket_path : "", strerror(reason));
+	viodma_backend_log(backend, "%s%s%s: %s", what, path ? " " : "", path ? path : "", strerror(reason));
 	errno = reason;
 	return VIODMA_E_IO;
 }
@@ -57,8 +58,16 @@ static void accept_one(void *context, unsigned events)
 	int fd = accept4(backend->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
-	if (fd < 0)
-		return; /* it has gone again; or no descriptor is left, and the next turn tries once more */
+	if (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ECONNABORTED))
+		return; /* it has gone again */
+	if (fd < 0) {
+		/* No descriptor is left, say. It stays in the backlog; asking at once would keep the loop busy. */
+		viodma_backend_log(backend, "cannot accept a connection: %s", strerror(errno));
+		viodma_loop_unwatch(backend->listen_watch);
+		backend->listen_watch = NULL;
+		viodma_loop_arm(backend->listen_timer, viodma_loop_now_ns() + ACCEPT_AGAIN_NS);
+		return;
+	}
 	if (viodma_connection_open(backend, fd) != VIODMA_OK) {
 		viodma_backend_log(backend, "cannot serve a connection");
 		close(fd);
@@ -81,6 +90,11 @@ void viodma_backend_listen_again(struct viodma_vhost_user *backend)
 		viodma_backend_log(backend, "cannot listen any more");
 		backend->finished = true;
 	}
+}
+
+static void accept_again(void *context)
+{
+	viodma_backend_listen_again(context);
 }
 
 /* Is nobody behind the socket that is there? Then it goes. False with errno: it stays. */
@@ -192,7 +206,7 @@ static bool options_sound(struct viodma_vhost_user *backend)
 					    options->segments_max);
 	if (options->platform_dma != VIODMA_PLATFORM_DMA_OFF && options->iotlb_entries < least) {
 		viodma_backend_log(backend,
-				   "%u IOTLB entries are too few for rings of %u and requests of %llu bytes: at least %u",
+				   "%u IOTLB entries are too few for rings of %u, requests of %llu bytes: %u are due",
 				   options->iotlb_entries, options->queue_size_max,
 				   (unsigned long long)options->request_bytes_max, least);
 		return false;
@@ -264,6 +278,8 @@ static enum viodma_result make_parts(struct viodma_vhost_user *backend)
 	if (result == VIODMA_OK)
 		result = viodma_loop_timer(backend->loop, viodma_vring_poll, backend, &backend->poll_timer);
 	if (result == VIODMA_OK)
+		result = viodma_loop_timer(backend->loop, accept_again, backend, &backend->listen_timer);
+	if (result == VIODMA_OK)
 		result = viodma_loop_timer(backend->loop, viodma_revocation_expired, backend,
 					   &backend->revocation.timer);
 	if (result != VIODMA_OK)
@@ -296,6 +312,7 @@ static void destroy(struct viodma_vhost_user *backend)
 	free(backend->rings);
 	viodma_loop_timer_free(backend->revocation.timer);
 	viodma_loop_timer_free(backend->poll_timer);
+	viodma_loop_timer_free(backend->listen_timer);
 	viodma_loop_deferred_free(backend->turn);
 	free(backend->channel.questions);
 	free(backend->iotlb.config.misses);

@@ -144,6 +144,7 @@ struct viodma_vhost_user {
 
 	int listen_fd; /* -1: made from a connected socket */
 	struct viodma_loop_watch *listen_watch;
+	struct viodma_loop_timer *listen_timer; /* armed while accepting fails */
 	dev_t socket_device;
 	ino_t socket_inode;
 	bool closing;  /* viodma_vhost_user_free was called */

@@ -231,7 +231,8 @@ enum viodma_verdict viodma_handle_add_region(struct viodma_vhost_user *backend, 
 enum viodma_verdict viodma_handle_remove_region(struct viodma_vhost_user *backend, struct viodma_message *message)
 {
 	const struct vhost_user_region *wire = &message->payload.single.region;
-	const struct viodma_region *region = viodma_space_find_phys(&backend->space, (viodma_phys){wire->guest_address});
+	const viodma_phys phys = {wire->guest_address};
+	const struct viodma_region *region = viodma_space_find_phys(&backend->space, phys);
 
 	/* = PLT-10 */
 	if (!region || region->phys.v != wire->guest_address || region->user.v != wire->user_address ||

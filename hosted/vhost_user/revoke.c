@@ -164,12 +164,14 @@ void viodma_revocation_advance(struct viodma_vhost_user *backend)
 {
 	const struct viodma_revocation *revocation = &backend->revocation;
 	const uint32_t submitted = viodma_vring_submitted(backend);
+	bool in_use;
 
 	switch (revocation->kind) {
 	case VIODMA_REVOKE_NOTHING:
 		break;
 	case VIODMA_REVOKE_MAPPING:
-		if (VIODMA_REQUIRE(DEV_13, !viodma_space_in_use(&backend->space, revocation->first, revocation->last))) {
+		in_use = viodma_space_in_use(&backend->space, revocation->first, revocation->last);
+		if (VIODMA_REQUIRE(DEV_13, !in_use)) {
 			viodma_reachable_changed(backend);
 			complete(backend, true);
 		}
@@ -204,9 +206,10 @@ void viodma_revocation_expired(void *context)
 
 	if (revocation->kind == VIODMA_REVOKE_NOTHING || revocation->kind == VIODMA_REVOKE_CONNECTION)
 		return;
-	viodma_backend_log(backend, "%s failed: DEV-13 requests in flight still use the memory after %u ms (%u of them); the device stops",
-			   viodma_message_name(request), backend->options.revoke_timeout_ms,
-			   viodma_vring_submitted(backend));
+	viodma_backend_log(backend,
+			   "%s failed: DEV-13 requests in flight (%u) use the memory after %u ms; the device stops",
+			   viodma_message_name(request), viodma_vring_submitted(backend),
+			   backend->options.revoke_timeout_ms);
 	complete(backend, false);
 	viodma_connection_end(backend, "a revocation took longer than %u ms", backend->options.revoke_timeout_ms);
 }

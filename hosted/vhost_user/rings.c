@@ -241,7 +241,8 @@ enum viodma_result viodma_vring_try_start(struct viodma_vring *ring, const char 
 	ring->broken_told = false;
 	ring->kicked = true;
 	viodma_session_begin(ring);
-	viodma_backend_log(backend, "ring %u started: size %u, bit 33 %s, %s, desc 0x%llx avail 0x%llx used 0x%llx, base %u",
+	viodma_backend_log(backend,
+			   "ring %u started: size %u, bit 33 %s, %s, desc 0x%llx avail 0x%llx used 0x%llx, base %u",
 			   ring->index, setup.size,
 			   backend->addressing == VIODMA_ADDRESSING_PLATFORM ? "accepted" : "clear",
 			   backend->addressing == VIODMA_ADDRESSING_PLATFORM ? "IOTLB" : "physical addresses",
@@ -433,8 +434,9 @@ static enum viodma_verdict start_if_complete(struct viodma_vring *ring, const st
 	const char *why;
 	enum viodma_result result = viodma_vring_try_start(ring, &why);
 
-	return result == VIODMA_OK ? VIODMA_DONE
-				   : viodma_connection_refuse(ring->backend, message->header.request, result, "%s", why);
+	if (result == VIODMA_OK)
+		return VIODMA_DONE;
+	return viodma_connection_refuse(ring->backend, message->header.request, result, "%s", why);
 }
 
 enum viodma_verdict viodma_handle_vring_num(struct viodma_vhost_user *backend, struct viodma_message *message)

@@ -2,9 +2,9 @@
 /*
  * test_messages.c - the table of vhost-user messages says what the protocol's document says, and is kept to.
  *
- * How it works: the rows are compared with the structures of viodma/wire/vhost_user.h and with a list, made by hand from
- * the document, of which message belongs to which protocol feature. What the table forbids is then tried on a back end
- * that is not connected: a header is refused or not, and the line it logs is kept.
+ * How it works: the rows are compared with the structures of viodma/wire/vhost_user.h and with a list, made by hand
+ * from the document, of which message belongs to which protocol feature. What the table forbids is then tried on a
+ * back end that is not connected: a header is refused or not, and the line it logs is kept.
  */
 #include "hosted/vhost_user/messages.h"
 
@@ -249,7 +249,8 @@ static void a_payload_larger_than_any_is_refused_even_with_the_rule_removed(void
 	(void)state;
 	viodma_mutant_set("PLT-9");
 	assert_true(header_passes(backend, VHOST_USER_SET_OWNER, VHOST_USER_VERSION, 8));
-	assert_false(header_passes(backend, VHOST_USER_SET_OWNER, VHOST_USER_VERSION, sizeof(union viodma_payload) + 1));
+	assert_false(
+		header_passes(backend, VHOST_USER_SET_OWNER, VHOST_USER_VERSION, sizeof(union viodma_payload) + 1));
 	viodma_mutant_set(NULL);
 }
 
