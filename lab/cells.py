@@ -159,6 +159,8 @@ def run_cell(cell: Cell, program: pathlib.Path, directory: pathlib.Path, *, trac
             with Guest(cell.machine, cell.scenario(), Disk(socket=server.socket), directory) as guest:
                 seen.guest = guest.result
                 guest.observer = lambda key, _: milestone(MILESTONES[key]) if key in MILESTONES else None
+                if cell.mutant in ("DEV-3", "DEV-4"):  # every access goes astray: one refusal says it all
+                    guest.hopeless = lambda: "fault:" in server.log_text()
                 guest.run(cell.timeout, {"plant": lambda _: seen.secret, "planted": planted,
                                          "measured": lambda _: SECRET_PREFIX + seen.secret})
             if server.running():

@@ -179,7 +179,7 @@ h1{font-size:26px;line-height:1.25;margin:0 0 8px}h2{font-size:18px;margin:36px 
 th,td{text-align:left;vertical-align:top;padding:6px 12px 6px 0;border-bottom:1px solid var(--line)}
 thead th{border-bottom:2px solid var(--line)}tbody th{font-weight:400;color:var(--dim);white-space:nowrap}
 td{font-variant-numeric:tabular-nums}.bad{color:var(--bad);font-weight:600}.leak{color:var(--leak);font-weight:600}
-svg{width:100%%;height:auto;min-width:760px;display:block}.dimmed{color:var(--dim)}
+svg{width:100%%;height:auto;min-width:760px;display:block}.dimmed{color:var(--dim);font-weight:400}
 pre{overflow-x:auto;background:var(--none);padding:10px;font-size:12px;white-space:pre-wrap;word-break:break-all}
 </style></head><body class="viodma"><main>
 <h1>%(title)s</h1>
@@ -202,7 +202,9 @@ no error of viodma's can reach it. The same runs with the rule taken out are par
 
 def _html_table(outcomes: dict[str, Outcome]) -> str:
     """The contrast table for the page."""
-    parts = ["<table><thead><tr><th></th>", *(f"<th>{html.escape(title)}</th>" for title in TITLES.values()),
+    parts = ["<table><thead><tr><th></th>", *(f"<th>{html.escape(title)}<br><span class='dimmed'>"
+                                               f"{html.escape(outcomes[name].cell.name if name in outcomes else NOT_RUN)}</span></th>"
+                                               for name, title in TITLES.items()),
              "</tr></thead><tbody>"]
     for label, values in _all_rows(outcomes):
         parts.append(f"<tr><th>{html.escape(label)}</th>")

@@ -9,7 +9,8 @@ How it works
 
     Where no IOMMU translates, what the device can reach is all memory it was handed, all the time.
 
-    Drawn in layers, each one path: granted, touched, then refusals (red crosses) and the planted secret (a line).
+    Drawn in layers, each one path: granted, touched, then refusals (red crosses) and the planted secret (a line). The
+    lane above the strip is for addresses at which the VM has no memory.
     Colours are CSS variables of the page around it; standalone() adds them for use as a picture of its own.
 """
 from __future__ import annotations
@@ -21,7 +22,7 @@ import html
 from .serve import Json
 
 COLUMNS, ROWS = 420, 200
-WIDTH, LEFT, RIGHT, TOP = 1000, 92, 26, 46
+WIDTH, LEFT, RIGHT, TOP, LANE = 1000, 92, 26, 70, 22
 STRIP, REACH, FOOT = 200, 54, 50
 HEIGHT = TOP + STRIP + 16 + REACH + FOOT
 PLOT = WIDTH - LEFT - RIGHT
@@ -174,7 +175,7 @@ class Panel:
     def draw(self) -> str:
         """The whole panel."""
         run, history = self.run, self.history
-        self.text(LEFT, self.top - 26, run.title, "title")
+        self.text(LEFT, self.top - 50, run.title, "title")
         self.parts.append(f'<rect x="{LEFT}" y="{self.top}" width="{PLOT}" height="{STRIP}" fill="var(--none)"/>')
         low, high = run.handed
         if high - low < run.ram_bytes:
@@ -191,7 +192,7 @@ class Panel:
             self._mark(granted, low, high - low, history.start, history.end)
         for when, physical, length in history.touches:
             self._mark(touched, physical, length, when, when)
-        self.parts.append(f'<path d="{_layer(granted, self.top)}" fill="var(--grant)"/>')
+        self.parts.append(f'<path d="{_layer(granted, self.top)}" fill="var(--grant)" stroke="var(--grant)" stroke-width="2"/>')
         self.parts.append(f'<path d="{_layer(touched, self.top)}" fill="var(--touch)"/>')
         self._axes()
         self._reach()
@@ -202,7 +203,9 @@ class Panel:
         """Frame, addresses at the left, seconds below."""
         run, history = self.run, self.history
         bottom = self.top + STRIP + 16 + REACH
-        self.parts.append(f'<rect x="{LEFT}" y="{self.top}" width="{PLOT}" height="{STRIP}" fill="none" stroke="var(--line)"/>')
+        self.parts.append(f'<rect x="{LEFT}" y="{self.top}" width="{PLOT}" height="{STRIP}" fill="none" stroke="var(--line)"/>'
+                          f'<rect x="{LEFT}" y="{self.top - LANE}" width="{PLOT}" height="{LANE}" fill="none" stroke="var(--line)"/>')
+        self.text(LEFT - 8, self.top - LANE / 2 - 1, "no memory", "dim", "end")
         for part in range(5):
             address = run.ram_base + run.ram_bytes * part // 4
             self.text(LEFT - 8, self.y(address) + 4, size(address) if address else "0", "dim", "end")
@@ -221,8 +224,9 @@ class Panel:
             if not history.start <= when <= history.end or self.x(when) - last < 86:
                 continue
             last = self.x(when)
-            self.parts.append(f'<path d="M{last:.1f} {self.top - 6}V{bottom}" stroke="var(--dim)" stroke-dasharray="2 3" opacity=".7"/>')
-            self.text(last + 3, self.top - 8, words, "dim")
+            self.parts.append(f'<path d="M{last:.1f} {self.top - 38}V{bottom}" stroke="var(--dim)" stroke-dasharray="2 3" opacity=".7"/>')
+            fits = last + 7 * len(words) < LEFT + PLOT
+            self.text(last + 3 if fits else last - 3, self.top - 29, words, "dim", "start" if fits else "end")
 
     def _reach(self) -> None:
         """What the device could reach, as a curve of its own below the strip."""
@@ -241,8 +245,7 @@ class Panel:
         self.parts.append(f'<path d="M{LEFT} {bottom}h{PLOT}" stroke="var(--line)"/>')
         self.text(LEFT - 8, bottom - REACH + 10, size(peak), "dim", "end")
         self.text(LEFT - 8, bottom, "0", "dim", "end")
-        share = 100 * peak / run.ram_bytes
-        words = f"reachable: at most {size(peak)}, {share:.2g} % of the VM's memory"
+        words = f"reachable: at most {size(peak)}, {100 * peak / run.ram_bytes:.3g} % of the VM's memory"
         self.parts.append(f'<text x="{LEFT + PLOT - 6}" y="{bottom - REACH + 13}" text-anchor="end" stroke="var(--bg)" '
                           f'stroke-width="3" paint-order="stroke">{words}</text>')
 
@@ -265,7 +268,7 @@ class Panel:
                     self.parts.append(f'<circle cx="{self.x(near[-1]):.1f}" cy="{y:.1f}" r="5" fill="var(--leak)"/>')
         for when, bus, name in refused:
             inside = run.ram_base <= bus < run.ram_base + run.ram_bytes
-            x, y = self.x(when), self.y(bus) if inside else float(self.top)
+            x, y = self.x(when), self.y(bus) if inside else self.top - LANE / 2
             self.parts.append(f'<path d="M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10" stroke="var(--bad)" stroke-width="2.4">'
                               f"<title>refused {html.escape(name)} at {bus:#x}</title></path>")
 

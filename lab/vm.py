@@ -140,6 +140,7 @@ class Guest:
         self.child: subprocess.Popen[bytes] | None = None
         self.qmp: Qmp | None = None
         self.observer: collections.abc.Callable[[str, str], None] | None = None  # sees each key and value as it comes
+        self.hopeless: collections.abc.Callable[[], bool] | None = None  # true when waiting for the guest is no use
 
     def __enter__(self) -> "Guest":
         return self
@@ -187,8 +188,9 @@ class Guest:
         pending = b""
         failed_until = 0.0
         while True:
-            if "failed" in self.result.values:  # it said why; a guest stuck in its disk cannot even power off
-                deadline = min(deadline, failed_until := failed_until or time.monotonic() + 4)
+            # A guest that said why it failed, or whose disk is broken for good, may not even be able to power off.
+            if "failed" in self.result.values or (self.hopeless is not None and self.hopeless()):
+                deadline = min(deadline, failed_until := failed_until or time.monotonic() + 5)
             left = deadline - time.monotonic()
             if left <= 0:
                 self.result.ended = "failed" if "failed" in self.result.values else "timeout"

@@ -78,6 +78,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         row.outcome, row.why = ("held" if report.passed else "FAILED"), ""
 
 
+def _word(value: object, true: str, false: str, known: bool) -> str:
+    """A table's word for something that may never have been learnt."""
+    return (true if value else false) if known else "?"
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     """The table of all cells."""
     if not ROWS or terminalreporter.config.option.collectonly:
@@ -95,8 +100,8 @@ def pytest_terminal_summary(terminalreporter) -> None:
         seen, session = row.seen, row.seen.session
         iotlb = seen.final.get("iotlb", {})
         write(form.format(
-            name[:64], row.outcome, f"{seen.seconds:.0f}", "yes" if seen.guest.bit(33) else "no",
-            "active" if session.get("iotlb_active") else "off", seen.final.get("requests", {}).get("total", 0),
+            name[:64], row.outcome, f"{seen.seconds:.0f}", _word(seen.guest.bit(33), "yes", "no", "features" in seen.guest.values),
+            _word(session.get("iotlb_active"), "active", "off", bool(session)), seen.final.get("requests", {}).get("total", 0),
             iotlb.get("misses", 0), iotlb.get("invalidations", 0), session.get("reachable_bytes_peak", 0) // 1024,
             seen.on_secret or "none"))
 
