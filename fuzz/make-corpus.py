@@ -1,0 +1,185 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Write the seed corpus: fuzz/make-corpus.py [DIRECTORY] (default: fuzz/corpus).
+
+How it works: each target reads its input as a sequence of small fields (see the top of fuzz_*.c); the functions here
+write the same fields by name, so that a seed is a sentence: a ring with these descriptors, then these operations. The
+files are made, never edited; a name says what the seed does.
+"""
+
+import pathlib
+import struct
+import sys
+
+NEXT, WRITE, INDIRECT = 1, 2, 4
+
+
+def u16(value):
+    return struct.pack("<H", value & 0xFFFF)
+
+
+def u32(value):
+    return struct.pack("<I", value & 0xFFFFFFFF)
+
+
+# --- walker -------------------------------------------------------------------
+
+POP, USE, GRANTED, REFUSED, STOP, KICK, STORE = 2, 5, 7, 8, 9, 10, 11
+COPY, EVENT, NO_INDIRECT, SMALL, HEADS_IN_RANGE, PREGRANTED = 4, 8, 16, 32, 0x40, 0x80
+
+
+def descriptor(flags=0, page=32, offset=0, length=64, following=0, *, bus=None, long=False, table=False, whole=False):
+    kind = flags | (0x80 if bus is not None else 0) | (0x40 if long else 0) | (0x20 if whole else 0)
+    kind |= 0x10 if table else 0
+    wire = bytes([kind, page]) + u16(offset) + bytes([following]) + u16(length)
+    if bus is not None:
+        wire += u32(bus >> 32) + u32(bus)
+    return wire + (u32(length) if long else b"")
+
+
+def walker(options, available, heads, descriptors, operations):
+    heads = list(heads) + [0] * (16 - len(heads))
+    descriptors = list(descriptors) + [descriptor()] * (16 - len(descriptors))
+    wire = bytes([options, available]) + b"".join(u16(h) for h in heads) + b"".join(descriptors)
+    return wire + b"".join(bytes(o) for o in operations)
+
+
+def walker_seeds():
+    chain = [descriptor(NEXT, 32, 0, 16, 1), descriptor(NEXT | WRITE, 33, 100, 512, 2), descriptor(WRITE, 34, 0, 1)]
+    plain = chain + [descriptor(0, 35, 8, 32), descriptor(WRITE, 36, 4000, 300)]
+    tables = [descriptor(INDIRECT, 16, 0, 48, 0)] + [
+        descriptor(NEXT, 32, 0, 16, 1, table=True), descriptor(WRITE, 33, 0, 64, 0, table=True)]
+    finish = [(POP, 0), (POP, 0), (USE, 0), (USE, 1), (USE, 2), (KICK, 0)]
+    asked = [(POP, 0), (GRANTED, 0)] * 6
+    yield "chain-granted", walker(PREGRANTED | HEADS_IN_RANGE, 2, [0, 3], plain, finish)
+    yield "chain-physical", walker(2 | HEADS_IN_RANGE, 2, [0, 3], plain, finish)
+    yield "chain-asked", walker(HEADS_IN_RANGE, 2, [0, 3], plain, asked + finish + asked)
+    yield "chain-copied", walker(COPY | HEADS_IN_RANGE, 3, [0, 3, 4], plain, asked + [(1, 33)] + finish + asked)
+    yield "chain-refused", walker(HEADS_IN_RANGE, 1, [0], plain, asked[:8] + [(POP, 0), (REFUSED, 0), (POP, 0), (USE, 1)])
+    yield "small-iotlb", walker(SMALL | HEADS_IN_RANGE, 3, [0, 3, 4], plain, asked * 3 + finish)
+    yield "few-segments", walker(1 | PREGRANTED, 1, [0], [
+        *(descriptor(NEXT, 32 + i, 0, 16, i + 1) for i in range(6)), descriptor(WRITE, 40, 0, 1)], finish)
+    yield "indirect", walker(PREGRANTED | HEADS_IN_RANGE, 1, [0], tables, finish)
+    yield "indirect-asked", walker(HEADS_IN_RANGE, 1, [0], tables, asked + finish)
+    yield "indirect-refused", walker(HEADS_IN_RANGE, 1, [0], tables, asked[:6] + [(POP, 0), (REFUSED, 1), (POP, 0), (USE, 1)])
+    yield "indirect-not-negotiated", walker(NO_INDIRECT | PREGRANTED, 1, [0], tables, finish)
+    yield "nested-table", walker(PREGRANTED, 1, [0], [
+        descriptor(INDIRECT, 16, 0, 16), descriptor(INDIRECT, 16, 256, 16, table=True)], finish)
+    yield "loop", walker(PREGRANTED, 1, [0], [descriptor(NEXT, 32, 0, 16, 1), descriptor(NEXT, 32, 0, 16, 0)], finish)
+    yield "next-beyond", walker(PREGRANTED, 1, [0], [descriptor(NEXT, 32, 0, 16, 16)], finish)
+    yield "head-beyond", walker(PREGRANTED, 1, [999], plain, finish)
+    yield "index-ahead", walker(PREGRANTED, 17, [0], plain, finish)
+    yield "order", walker(PREGRANTED, 1, [0], [descriptor(WRITE | NEXT, 32, 0, 4, 1), descriptor(0, 33)], finish)
+    yield "wrap", walker(PREGRANTED, 1, [0], [descriptor(0, 0, 0, 64, 0, bus=2**64 - 32)], finish)
+    yield "four-gib", walker(PREGRANTED, 1, [0], [
+        descriptor(NEXT, 32, 0, 2**32 - 1, 1, long=True), descriptor(WRITE, 33, 0, 2)], finish)
+    yield "empty", walker(PREGRANTED, 1, [0], [descriptor(0, 32, 0, 0)], finish)
+    yield "twice", walker(PREGRANTED | EVENT, 2, [3, 3], plain, finish)
+    yield "stopped", walker(HEADS_IN_RANGE, 3, [0, 3, 4], plain, [
+        (0, 35), *asked[:6], (POP, 0), (USE, 0), (STOP, 0), *asked, *finish, (STOP, 255), *finish])
+    yield "revoked", walker(PREGRANTED | EVENT, 2, [0, 3], plain, [
+        (POP, 0), (1, 10), (1, 33), (USE, 0), (POP, 0), (GRANTED, 0), *asked, *finish])
+    yield "changing", walker(PREGRANTED, 2, [0, 3], plain, [
+        (POP, 0), (STORE, 1, *u16(8), *u32(0xFFFFFFFF)), (POP, 0), (STORE, 8, *u16(2), *u32(9)), *finish])
+
+
+# --- blk ----------------------------------------------------------------------
+
+IN, OUT, FLUSH, GET_ID = 0, 0x40, 0x80, 0xC0
+HEADER, STATUS, SECTORS, ANY = 0, 1, 2, 3
+W = 4
+
+
+def piece(kind, writable=False, sectors=1, size=0):
+    return bytes([kind | (W if writable else 0) | (sectors - 1) * 64]) + u16(size)
+
+
+def request(kind, sector, pieces, then=0, header=None):
+    wire = bytes([kind | (len(pieces) - 1) | (8 if header is not None else 0), sector])
+    return wire + (header or b"") + b"".join(pieces) + bytes([then])
+
+
+def blk_seeds():
+    read = request(IN, 3, [piece(HEADER), piece(SECTORS, True, 2), piece(STATUS, True)], 4)
+    write = request(OUT, 5, [piece(HEADER), piece(SECTORS, False, 4), piece(STATUS, True)], 4)
+    flush = request(FLUSH, 0, [piece(HEADER), piece(STATUS, True)], 1 | 4)
+    ident = request(GET_ID, 0, [piece(HEADER), piece(ANY, True, size=20), piece(STATUS, True)], 4)
+    for name, options in (("physical", 0), ("asked", 1), ("scattered", 3), ("copied", 7), ("events", 9)):
+        yield f"all-{name}", bytes([options]) + read + write + flush + ident
+    yield "read-only", bytes([17]) + write + read
+    yield "no-flush", bytes([33]) + write + flush
+    yield "late", bytes([1]) + request(IN, 1, [piece(HEADER), piece(SECTORS, True), piece(STATUS, True)], 1 | 4 | 8) + read
+    yield "failed", bytes([7]) + request(OUT, 1, [piece(HEADER), piece(SECTORS), piece(STATUS, True)], 2 | 4)
+    yield "short-header", bytes([1]) + request(IN, 0, [piece(ANY, size=15), piece(SECTORS, True), piece(STATUS, True)], 4)
+    yield "no-status", bytes([1]) + request(OUT, 0, [piece(HEADER), piece(SECTORS)], 4)
+    yield "odd-length", bytes([1]) + request(IN, 0, [piece(HEADER), piece(ANY, True, size=700), piece(STATUS, True)], 4)
+    yield "beyond", bytes([0]) + request(IN, 64, [piece(HEADER), piece(SECTORS, True), piece(STATUS, True)], 4)
+    yield "split", bytes([3]) + request(IN, 2, [piece(HEADER), piece(ANY, True, size=100), piece(ANY, True, size=412),
+                                               piece(STATUS, True)], 4)
+    for kind in (1, 4, 11, 0xFFFFFFFF):
+        header = u32(kind) + u32(0) + b"\xff" * 8
+        yield f"type-{kind:x}", bytes([1]) + request(IN, 0, [piece(HEADER), piece(SECTORS, True), piece(STATUS, True)], 4,
+                                                    header)
+
+
+# --- messages -----------------------------------------------------------------
+
+BIT33, EVENTS, COPIES, REQUIRED, HANDSHAKE, RING = 1, 2, 4, 8, 16, 32
+RAW, MEMORY, UPDATE, INVALIDATE, KICKED, LET_GO, START, ANSWER, GREET = 0, 2, 3, 4, 5, 6, 7, 8, 9
+
+
+def raw(kind, payload=b"", options=1, size=0):
+    return bytes([RAW, 0, kind, options, size]) + payload
+
+
+def store(offset, data):
+    """Into the front end's memory, at a multiple of 64 bytes, and of 4096 for code / 10."""
+    page, rest = divmod(offset, 4096)
+    return bytes([MEMORY + 10 * page, rest // 64]) + data.ljust(32, b"\0")[:32]
+
+
+def do(code, operand=0):
+    return bytes([code, operand])
+
+
+def messages_seeds():
+    begun = HANDSHAKE | RING
+    base = 0x7F0000000000
+    descriptors = struct.pack("<QIHHQIHH", base + 5 * 4096, 16, 1, 1, base + 6 * 4096, 64, 2, 0)
+    ring = store(0, descriptors) + store(4096, u16(0) + u16(1) + u16(0)) + b"".join(do(UPDATE + 10, n) for n in range(8))
+    served = do(KICKED) + do(ANSWER, 1) * 4 + do(KICKED) + do(LET_GO)
+    yield "nothing", b""
+    yield "greeting", bytes([BIT33 | HANDSHAKE])
+    yield "required", bytes([REQUIRED | HANDSHAKE])
+    yield "served", bytes([BIT33 | begun]) + ring + served
+    yield "served-copying", bytes([BIT33 | COPIES | begun]) + ring + served
+    yield "asked", bytes([BIT33 | EVENTS | begun]) + ring[:68] + served * 2
+    yield "refused", bytes([BIT33 | begun]) + ring[:68] + do(KICKED) + (do(ANSWER, 0) + do(KICKED)) * 3
+    yield "revoked", bytes([BIT33 | begun]) + ring + do(KICKED) * 3 + do(INVALIDATE, 6) + do(LET_GO) + served
+    yield "stopped", bytes([BIT33 | begun]) + ring + do(KICKED) * 3 + raw(11, u32(0) + u32(0)) + do(LET_GO) + do(START, 1)
+    yield "table-replaced", bytes([BIT33 | begun]) + ring + do(KICKED) * 3 + do(GREET, 1) + do(LET_GO)
+    yield "reset", bytes([BIT33 | begun]) + ring + do(KICKED) + raw(39, bytes(8)) + do(LET_GO) + do(START, 1)
+    yield "by-hand", bytes([0]) + do(GREET, 1) + do(START, 1) + ring + served
+    region = struct.pack("<QQQQQ", 0, 0x80000000, 0x1000, 0x660000000000, 0)
+    yield "regions", bytes([BIT33 | begun]) + raw(36) + raw(37, region) + raw(38, region) + raw(38, region)
+    yield "config", bytes([HANDSHAKE]) + raw(24, u32(0) + u32(60) + u32(0), 2 | 1, 72) + raw(25, u32(0) + u32(4) + bytes(8))
+    for kind in range(48):
+        yield f"message-{kind}", bytes([BIT33 | HANDSHAKE]) + raw(kind, bytes(8), 1) + raw(kind, b"\xff" * 40, 5)
+    yield "version", bytes([HANDSHAKE]) + bytes([RAW, 0, 1, 16, 0, 2])
+    yield "size", bytes([HANDSHAKE]) + raw(2, bytes(4), 3, 4)
+    yield "descriptors", bytes([HANDSHAKE]) + raw(2, bytes(8), 1 | 8 | 0xC0)
+
+
+def main():
+    top = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "corpus"
+    for target, seeds in (("walker", walker_seeds), ("blk", blk_seeds), ("messages", messages_seeds)):
+        directory = top / target
+        directory.mkdir(parents=True, exist_ok=True)
+        for old in directory.iterdir():
+            old.unlink()
+        for name, data in seeds():
+            (directory / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

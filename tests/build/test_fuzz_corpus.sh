@@ -1,0 +1,34 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Each file of the fuzz corpus once, with gcc and its sanitizers; and the corpus is what fuzz/make-corpus.py makes.
+set -eu
+root=$(cd "$(dirname "$0")/../.." && pwd)
+work=${BUILD:-$root/build}/fuzz-corpus
+rm -rf "$work"
+mkdir -p "$work"
+cd "$root"
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+flags="-std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+	-D_GNU_SOURCE -DVIODMA_TEST_BUILD -DVIODMA_VERSION=\"test\" -Wall -Wextra -I$root/include -I$root"
+/usr/bin/python3 fuzz/make-corpus.py "$work/made"
+# Inputs that once failed may stand beside the made ones, under names that begin with "found-".
+diff -r -x 'found-*' "$work/made" fuzz/corpus
+
+mkdir "$work/objects"
+# shellcheck disable=SC2086
+(cd "$work/objects" && gcc $flags -c "$root"/core/*/*.c "$root"/tests/support/blk_rig.c "$root"/tests/support/hooks.c \
+	"$root"/tests/support/mutant.c "$root"/tests/support/test_driver.c)
+failures=0
+for target in walker blk messages; do
+	more=
+	[ $target = messages ] && more="hosted/vhost_user/*.c hosted/loop/*.c"
+	# shellcheck disable=SC2086
+	gcc $flags fuzz/replay.c "fuzz/fuzz_$target.c" $more "$work/objects"/*.o -lpthread -o "$work/$target"
+	if ! timeout 120 "$work/$target" fuzz/corpus/$target/* >"$work/$target.log" 2>&1; then
+		echo "failed: $target"
+		tail -40 "$work/$target.log"
+		failures=$((failures + 1))
+	fi
+done
+[ "$failures" -eq 0 ]
