@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_queue_wait.c - a queue whose memory is not there yet, or not any more: parking, resuming, refusals, revocation.
+ * test_queue_wait.c - a queue whose memory is not there yet, or not any more: parking, resuming, refusals.
+ * (Withdrawn while in use: test_queue_revoke.c.)
  *
  * How it works: the IOTLB starts empty, or with the rings granted; the platform answers when the test says so.
  */
@@ -15,7 +16,6 @@
 #define BUFFER(n) (TEST_BUFFERS + (n) * TEST_PAGE)
 
 static const struct test_options asked = {.size = 8, .platform = true, .scatter = true};
-static const struct test_options copying = {.size = 8, .platform = true, .scatter = true, .copy = true};
 
 static struct test_driver *current;
 
@@ -418,165 +418,6 @@ static bool a_table_half_out_of_reach_is_not_answered_in_the_wrong_place(void)
 }
 HOLDS(a_table_half_out_of_reach_is_not_answered_in_the_wrong_place)
 
-/* ---- revocation ---- */
-
-static bool memory_in_use_is_not_let_go_before_the_request_ends(void)
-{
-	struct test_driver *d = with_rings(&asked);
-	struct viodma_request *request;
-
-	test_grant(d, BUFFER(0), 2 * TEST_PAGE, VIODMA_READ_WRITE);
-	test_request(d, 0, BUFFER(0), 16, BUFFER(1), 16);
-	test_make_available(d, 0);
-	CHECK_RESULT(viodma_queue_pop(&d->queue, &request), VIODMA_OK);
-	test_revoke(d, BUFFER(1), TEST_PAGE);
-	CHECK(viodma_space_in_use(&d->space, test_bus(d, BUFFER(1)), test_bus(d, BUFFER(1) + TEST_PAGE - 1)));
-	/* The device may end what it began (= DEV-13). */
-	CHECK_RESULT(viodma_request_write(request, 0, "0123456789abcdef", 16), VIODMA_OK);
-	viodma_queue_push(&d->queue, request, 16);
-	CHECK(!in_use(d));
-	CHECK_EQUAL(test_used_idx(d), 1);
-	CHECK(memcmp(d->memory + BUFFER(1), "0123456789abcdef", 16) == 0);
-	return true;
-}
-HOLDS(memory_in_use_is_not_let_go_before_the_request_ends)
-
-static struct viodma_request *copied_and_revoked(struct test_driver *d)
-{
-	struct viodma_request *request;
-
-	test_grant(d, BUFFER(0), 2 * TEST_PAGE, VIODMA_READ_WRITE);
-	test_fill(d, BUFFER(0), 2 * TEST_PAGE, 6);
-	test_request(d, 0, BUFFER(0), 16, BUFFER(1), 16);
-	test_make_available(d, 0);
-	if (viodma_queue_pop(&d->queue, &request) != VIODMA_OK || request->result != VIODMA_OK)
-		return NULL;
-	test_revoke(d, BUFFER(0), 2 * TEST_PAGE);
-	return request;
-}
-
-static bool in_copy_mode_a_revocation_never_waits_for_the_device(void)
-{
-	struct test_driver *d = with_rings(&copying);
-	struct viodma_request *request = copied_and_revoked(d), *none;
-	unsigned char bytes[16], before[16];
-
-	CHECK(request != NULL);
-	CHECK(!in_use(d));
-	memcpy(before, d->memory + BUFFER(0), 16);
-	memset(d->memory + BUFFER(0), 0, 16); /* the driver uses it for something else */
-	CHECK_RESULT(viodma_request_read(request, 0, bytes, 16), VIODMA_OK);
-	CHECK(memcmp(bytes, before, 16) == 0);
-	CHECK_RESULT(viodma_request_write(request, 0, "0123456789abcdef", 16), VIODMA_OK);
-	viodma_queue_push(&d->queue, request, 16);
-	CHECK(test_filled(d, BUFFER(1), TEST_PAGE, 6)); /* not mapped, not written */
-	CHECK_EQUAL(test_used_idx(d), 0);
-	CHECK_EQUAL(d->queue.done, 1);
-	CHECK(test_asked(d, BUFFER(1), VIODMA_WRITE));
-	test_answer(d, true); /* mapped again: the answer is delivered */
-	CHECK_RESULT(test_pop(d, &none), VIODMA_EMPTY);
-	CHECK_EQUAL(test_used_idx(d), 1);
-	CHECK(memcmp(d->memory + BUFFER(1), "0123456789abcdef", 16) == 0);
-	CHECK_EQUAL(d->copies, 0);
-	return true;
-}
-HOLDS(in_copy_mode_a_revocation_never_waits_for_the_device)
-
-static bool in_copy_mode_memory_that_is_gone_for_good_is_not_written(void)
-{
-	struct test_driver *d = with_rings(&copying);
-	struct viodma_request *request = copied_and_revoked(d);
-
-	CHECK(request != NULL);
-	CHECK_RESULT(viodma_request_write(request, 0, "0123456789abcdef", 16), VIODMA_OK);
-	viodma_queue_push(&d->queue, request, 16);
-	test_answer(d, false);
-	CHECK_RESULT(viodma_queue_pop(&d->queue, &request), VIODMA_PEER_UNREACHABLE);
-	CHECK(test_filled(d, BUFFER(0), 2 * TEST_PAGE, 6));
-	CHECK_EQUAL(test_used_idx(d), 0);
-	CHECK_EQUAL(d->copies, 0);
-	return true;
-}
-HOLDS(in_copy_mode_memory_that_is_gone_for_good_is_not_written)
-
-static bool in_copy_mode_a_request_waits_for_private_memory(void)
-{
-	struct test_driver *d = with_rings(&copying);
-	struct viodma_request *first, *second;
-
-	test_grant(d, BUFFER(0), 2 * TEST_PAGE, VIODMA_READ_WRITE);
-	test_request(d, 0, BUFFER(0), 16, BUFFER(1), 16);
-	test_request(d, 2, BUFFER(0), 16, BUFFER(1), 16);
-	test_make_available(d, 0);
-	CHECK_RESULT(viodma_queue_pop(&d->queue, &first), VIODMA_OK);
-	d->copy_refusals = 1;
-	test_make_available(d, 2);
-	second = NULL;
-	CHECK(viodma_queue_pop(&d->queue, &second) != VIODMA_OK);
-	CHECK_EQUAL(d->queue.parked, 1);
-	viodma_queue_push(&d->queue, first, 0);
-	CHECK(viodma_queue_has_work(&d->queue));
-	CHECK_RESULT(viodma_queue_pop(&d->queue, &second), VIODMA_OK);
-	CHECK_EQUAL(second->head, 2);
-	viodma_queue_push(&d->queue, second, 0);
-	CHECK_EQUAL(test_used_idx(d), 2);
-	CHECK_EQUAL(d->copies, 0);
-	return true;
-}
-HOLDS(in_copy_mode_a_request_waits_for_private_memory)
-
-/* ---- bounds ---- */
-
-static bool one_call_fetches_at_most_one_queue_full(void)
-{
-	struct test_driver *d = with_rings(&asked);
-	struct viodma_request *request;
-	unsigned i;
-
-	for (i = 0; i < 8; i++) {
-		test_request(d, (uint16_t)i, 0, 0, BUFFER(i), 16);
-		test_make_available(d, (uint16_t)i);
-	}
-	CHECK(viodma_queue_pop(&d->queue, &request) != VIODMA_OK); /* = DEV-17 */
-	CHECK_EQUAL(d->queue.statistics.fetched, 8);
-	CHECK_EQUAL(d->queue.parked, 8);
-	CHECK_EQUAL(d->ask_count, 8);
-	for (i = 0; i < 8; i++)
-		CHECK_RESULT(test_pop(d, &request), VIODMA_OK);
-	CHECK_EQUAL(d->queue.submitted, 8);
-	return true;
-}
-HOLDS(one_call_fetches_at_most_one_queue_full)
-
-static bool a_request_larger_than_the_iotlb_fails_and_starves_nobody(void)
-{
-	struct test_options options = asked;
-	struct test_driver *d;
-	struct viodma_request *request;
-	unsigned i;
-
-	options.iotlb_capacity = 16;
-	d = with_rings(&options);
-	test_request(d, 0, BUFFER(0), 64 * TEST_PAGE, BUFFER(0), 1);
-	test_request(d, 2, BUFFER(1), 16, BUFFER(1), 1);
-	test_make_available(d, 0);
-	test_make_available(d, 2);
-	CHECK_RESULT(test_pop(d, &request), VIODMA_OK);
-	for (i = 0; i < 100 && request->head == 0; i++) {
-		enum viodma_result result;
-
-		CHECK(request->result != VIODMA_OK);
-		result = viodma_queue_reject(&d->queue, request, "\1", 1);
-		CHECK(result == VIODMA_OK || result == VIODMA_MISS);
-		CHECK_RESULT(test_pop(d, &request), VIODMA_OK);
-	}
-	CHECK_EQUAL(request->head, 2);
-	CHECK_RESULT(request->result, VIODMA_OK);
-	CHECK_RESULT(d->queue.broken, VIODMA_OK);
-	return true;
-}
-HOLDS(a_request_larger_than_the_iotlb_fails_and_starves_nobody)
-
 static int no_driver(void **state)
 {
 	(void)state;
@@ -603,12 +444,6 @@ int main(void)
 		TEST(a_rejection_waits_for_the_status_byte),
 		TEST(an_indirect_table_that_misses_parks_its_request_which_goes_on_where_it_stood),
 		TEST(a_table_half_out_of_reach_is_not_answered_in_the_wrong_place),
-		TEST(memory_in_use_is_not_let_go_before_the_request_ends),
-		TEST(in_copy_mode_a_revocation_never_waits_for_the_device),
-		TEST(in_copy_mode_memory_that_is_gone_for_good_is_not_written),
-		TEST(in_copy_mode_a_request_waits_for_private_memory),
-		TEST(one_call_fetches_at_most_one_queue_full),
-		TEST(a_request_larger_than_the_iotlb_fails_and_starves_nobody),
 	};
 
 	return cmocka_run_group_tests_name("queue wait", tests, NULL, no_driver);
