@@ -76,6 +76,7 @@ def refused(serve, blk, request, payload=b"", fds=(), flags=VERSION | NEED_REPLY
     """Sends it and demands a refusal. ack: whether one is due (default: asked for, and no reply body).
     may_stay: a refused grant may leave the connection as it is, because its ack said so."""
     channel = blk.front_end.main
+    blk.front_end.wait_until(lambda: not blk.front_end.pending, "the answers to what was sent before")
     since = len(serve.log())
     if ack is None:
         ack = bool(flags & NEED_REPLY) and request not in vu.HAVE_REPLY

@@ -190,15 +190,26 @@ class Channel:
         self.fds = []
         self.sock.close()
 
-    def send_raw(self, data, fds=()):
-        """Any bytes with any descriptors. A peer that has hung up is PeerClosed."""
+    def send_raw(self, data, fds=(), patience=None):
+        """Any bytes with any descriptors. A peer that has hung up is PeerClosed. What comes in while the socket is
+        full is taken in meanwhile: the peer may be waiting for us to read."""
         control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        try:
-            sent = self.sock.sendmsg([data], control, socket.MSG_NOSIGNAL)
-            while sent < len(data):
-                sent += self.sock.send(data[sent:], socket.MSG_NOSIGNAL)
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise PeerClosed(f"sending to the back end: {error}") from error
+        end = time.monotonic() + (PATIENCE if patience is None else patience)
+        view = memoryview(data)
+        while True:
+            try:
+                view = view[self.sock.sendmsg([view], control, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT):]
+                control = []
+                if not view:
+                    return
+            except BlockingIOError:
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise NoAnswer("the back end does not read what is sent") from None
+                if select.select([self.sock], [self.sock], [], left)[0]:
+                    self._fill(wait=False)
+            except (BrokenPipeError, ConnectionResetError) as error:
+                raise PeerClosed(f"sending to the back end: {error}") from error
 
     def send(self, request, payload=b"", fds=(), flags=VERSION, size=None):
         self.send_raw(HEADER.pack(request, flags, len(payload) if size is None else size) + payload, fds)
@@ -281,6 +292,7 @@ class FrontEnd:
         self.back = None            # the channel of the back end's own requests
         self.pending = deque()
         self.on_backend_request = None
+        self.back_out = b""         # replies the socket has not taken yet
         self.closed = None          # why the main channel ended, once it has
         self.events = {}            # eventfd → how often it was signalled
         self.protocol = 0           # protocol features in force
@@ -326,12 +338,15 @@ class FrontEnd:
             poll.register(self.back.fileno(), select.POLLIN)
         for fd in self.events:
             poll.register(fd, select.POLLIN)
-        ready = {fd for fd, _ in poll.poll(max(0, timeout) * 1000)}
+        if self.back_out:
+            self._flush_back()
+        buffered = self.main.buffer or self.back is not None and self.back.buffer
+        ready = {fd for fd, _ in poll.poll(0 if buffered else max(0, timeout) * 1000)}
         for fd in ready & self.events.keys():
             self.events[fd] += struct.unpack("<Q", os.read(fd, 8))[0]
-        if self.closed is None and self.main.fileno() in ready:
+        if self.closed is None and (self.main.buffer or self.main.fileno() in ready):
             self._pump_main()
-        if self.back is not None and self.back.fileno() in ready:
+        if self.back is not None and (self.back.buffer or self.back.fileno() in ready):
             self._pump_back()
 
     def _pump_main(self):
@@ -392,16 +407,25 @@ class FrontEnd:
     def make_backend_channel(self):
         """Hands the back end its request channel (SET_BACKEND_REQ_FD)."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.back = Channel(ours)
+        self.back, self.back_out = Channel(ours), b""
         self.tell(Request.SET_BACKEND_REQ_FD, b"", [theirs.fileno()])
         theirs.close()
 
     def reply_on_backend_channel(self, message, value):
+        """Never blocks: what the socket does not take now goes out while pumping."""
         if self.back is not None and message.flags & NEED_REPLY:
-            try:
-                self.back.send(message.request, u64(value), flags=VERSION | REPLY)
-            except PeerClosed:
-                pass
+            self.back_out += HEADER.pack(message.request, VERSION | REPLY, 8) + u64(value)
+            self._flush_back()
+
+    def _flush_back(self):
+        try:
+            while self.back_out and self.back is not None:
+                sent = self.back.sock.send(self.back_out, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+                self.back_out = self.back_out[sent:]
+        except BlockingIOError:
+            pass
+        except (BrokenPipeError, ConnectionResetError):
+            self.back_out = b""
 
     def close(self):
         self.main.close()
