@@ -77,6 +77,8 @@ static enum viodma_result map_segments(struct viodma_request *request, uint32_t 
 			request->wait_bus = missed;
 			request->wait_permission = request->segments[i].permission;
 			outcome = VIODMA_MISS;
+			if (never_fits(request))
+				return VIODMA_MISS; /* it will fail: the rest need not be looked at */
 		} else if (result != VIODMA_OK) {
 			return result;
 		}

@@ -199,6 +199,7 @@ enum viodma_result viodma_space_each(struct viodma_space *space, struct viodma_s
 {
 	enum viodma_result outcome = VIODMA_OK;
 	uint64_t bus = start.v, left = len_bytes;
+	uint32_t misses = 0;
 
 	if (left == 0)
 		return VIODMA_OK;
@@ -220,6 +221,8 @@ enum viodma_result viodma_space_each(struct viodma_space *space, struct viodma_s
 			viodma_space_want(space, (viodma_bus){bus}, permission);
 			missed->v = bus;
 			outcome = VIODMA_MISS;
+			if (++misses == VIODMA_SPACE_MISSES_MAX) /* = DEV-17 */
+				return VIODMA_MISS;
 			here = bytes_in_page(bus, left);
 		} else {
 			return refuse(space, queue, bus, left, permission, result, missed);

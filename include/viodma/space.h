@@ -147,6 +147,9 @@ struct viodma_space {
 	uint64_t waiting_pages; /* asked for by requests that wait */
 };
 
+/* How many pages one call asks for at most (DEV-17); the rest is asked for when the last of them has an answer. */
+#define VIODMA_SPACE_MISSES_MAX 4096u
+
 /* Storage for one region: what a table of `capacity` regions needs, in bytes, aligned as for max_align_t. */
 #define VIODMA_SPACE_REGION_BYTES(capacity) ((capacity) * (sizeof(struct viodma_region) + sizeof(struct viodma_region *)))
 
