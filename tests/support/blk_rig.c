@@ -55,6 +55,8 @@ static void on_submit(void *context, struct viodma_blk_io *io)
 	rig->last = *io;
 	if (!rig->defer)
 		blk_rig_finish(rig, rig->pending_count - 1, !rig->fail);
+	if (rig->endless)
+		test_make_available(rig->driver, rig->last.request->head);
 }
 
 static void on_refused(void *context, uint16_t head, enum viodma_result reason, const char *what)

@@ -27,6 +27,7 @@ struct blk_rig {
 	unsigned char disk[RIG_DISK_BYTES];
 	bool defer; /* operations wait for blk_rig_finish */
 	bool fail;  /* and then fail */
+	bool endless; /* a driver that makes its request available again as soon as it is used */
 	struct viodma_blk_io *pending[256];
 	unsigned pending_count, submitted;
 	struct viodma_blk_io last; /* a copy of the last one submitted */

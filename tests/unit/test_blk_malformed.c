@@ -220,6 +220,28 @@ static bool a_read_into_memory_granted_to_be_read_is_refused(void)
 }
 BEHAVIOUR(a_read_into_memory_granted_to_be_read_is_refused, "DEV-9")
 
+static bool in_copy_mode_a_read_whose_buffer_is_withdrawn_is_answered_as_an_error(void)
+{
+	struct blk_rig *rig = fresh(&setups[2], NULL);
+	struct test_driver *d = rig->driver;
+
+	rig->defer = true;
+	test_fill(d, RIG_DATA(0), TEST_PAGE, 6);
+	blk_rig_request(rig, 0, VIRTIO_BLK_T_IN, 0, 512, true);
+	CHECK_RESULT(blk_rig_run(rig), VIODMA_EMPTY);
+	test_revoke(d, RIG_DATA(0), TEST_PAGE);
+	blk_rig_finish(rig, 0, true);
+	CHECK_EQUAL(test_used_idx(d), 0); /* perhaps the platform grants it again */
+	test_answer(d, false);
+	CHECK_RESULT(viodma_blk_process(&rig->blk, &d->queue), VIODMA_EMPTY);
+	CHECK_EQUAL(test_used_idx(d), 1);
+	CHECK_EQUAL(blk_rig_status(rig, 0), VIRTIO_BLK_S_IOERR);
+	CHECK(test_filled(d, RIG_DATA(0), TEST_PAGE, 6));
+	CHECK_RESULT(d->queue.broken, VIODMA_OK);
+	return true;
+}
+HOLDS(in_copy_mode_a_read_whose_buffer_is_withdrawn_is_answered_as_an_error)
+
 static bool held_requests_are_failed_when_their_queue_stops(void)
 {
 	struct blk_rig *rig = fresh(&setups[1], NULL);
@@ -263,6 +285,7 @@ int main(void)
 		TEST(a_request_that_is_only_writable_is_refused),
 		TEST(data_the_platform_refuses_fails_its_request_alone),
 		WITH_MUTANT(a_read_into_memory_granted_to_be_read_is_refused),
+		TEST(in_copy_mode_a_read_whose_buffer_is_withdrawn_is_answered_as_an_error),
 		TEST(held_requests_are_failed_when_their_queue_stops),
 	};
 

@@ -298,6 +298,17 @@ static bool an_indirect_table_that_wraps_breaks_the_queue(void)
 {
 	struct test_driver *d = fresh(&platform);
 
+	/* Two descriptors, one at the end of the address space and one at its beginning, each of them in order. */
+	test_table_desc(d, TEST_TABLES, 0, buffer(d, 1), 16, N, 1);
+	test_table_desc(d, TEST_TABLES, 1, buffer(d, 2), 16, W, 0);
+	CHECK_RESULT(viodma_iotlb_update(&d->iotlb, (viodma_bus){UINT64_MAX - 15}, 16, test_user(TEST_TABLES), VIODMA_READ),
+		     VIODMA_OK);
+	CHECK_RESULT(viodma_iotlb_update(&d->iotlb, (viodma_bus){0}, 16, test_user(TEST_TABLES + 16), VIODMA_READ),
+		     VIODMA_OK);
+	test_desc(d, 0, (viodma_bus){UINT64_MAX - 15}, 32, I, 0);
+	test_make_available(d, 0);
+	CHECK(breaks(d, VIODMA_PEER_ADDRESS_WRAP));
+	d = fresh(&platform);
 	test_desc(d, 0, (viodma_bus){UINT64_MAX - 14}, 16, I, 0);
 	test_make_available(d, 0);
 	return breaks(d, VIODMA_PEER_ADDRESS_WRAP);
