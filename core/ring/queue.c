@@ -397,7 +397,7 @@ static enum viodma_result hand_out(struct viodma_queue *queue, struct viodma_req
  */
 static enum viodma_result advance(struct viodma_request *request)
 {
-	if (!request->walked && request->result == VIODMA_OK) {
+	if (!request->walked && !viodma_result_is_fault(request->result)) {
 		enum viodma_result result = viodma_walk_chain(request);
 
 		if (viodma_result_is_fault(result) && request->indirect)
