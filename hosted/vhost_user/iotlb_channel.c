@@ -192,6 +192,22 @@ void viodma_channel_update(struct viodma_vhost_user *backend)
 		lost(backend, strerror(errno));
 }
 
+/*
+ * Is there a later question about the same page and permission? Then an update had answered this one, what it granted
+ * was withdrawn before the reply came, and the reply says nothing about the later question.
+ */
+static bool asked_again(const struct viodma_channel *channel, const struct viodma_question *question)
+{
+	for (uint32_t at = channel->head; at != channel->tail; at++) {
+		const struct viodma_question *later = &channel->questions[slot(at)];
+
+		if (!later->dropped && later->permission == question->permission &&
+		    later->bus / VIODMA_IOTLB_PAGE_BYTES == question->bus / VIODMA_IOTLB_PAGE_BYTES)
+			return true;
+	}
+	return false;
+}
+
 /* The reply to a question. What the core makes of it: granted (there was an update), or refused. */
 static void answered(struct viodma_vhost_user *backend, bool granted)
 {
@@ -199,7 +215,7 @@ static void answered(struct viodma_vhost_user *backend, bool granted)
 	const struct viodma_question question = channel->questions[slot(channel->head++)];
 	enum viodma_result result;
 
-	if (question.dropped)
+	if (question.dropped || asked_again(channel, &question))
 		return;
 	if (granted && VIODMA_REQUIRE(PLT_11, false))
 		return; /* believed, whether or not an update came */
