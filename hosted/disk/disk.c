@@ -259,7 +259,7 @@ struct iovec *viodma_disk_next_iovecs(const struct viodma_disk_io *io, unsigned 
 	*count = io->iovec_count - io->iovec_first;
 	if (*count > IOV_MAX)
 		*count = IOV_MAX;
-	return io->iovecs + io->iovec_first;
+	return io->iovecs ? io->iovecs + io->iovec_first : NULL; /* a flush has none */
 }
 
 int viodma_disk_write_flags(const struct viodma_disk *disk, const struct viodma_disk_io *io)

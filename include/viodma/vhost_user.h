@@ -45,7 +45,7 @@ struct viodma_vhost_user_ops {
 struct viodma_vhost_user_options {
 	const char *name;        /* in log lines; default "device" */
 	const char *socket_path; /* listen here (a stale socket is replaced); or NULL and */
-	int socket_fd;           /* a connected or a listening socket, owned from then on; used if socket_path is NULL */
+	int socket_fd;           /* a connected or a listening socket, owned once the call succeeds; used if socket_path is NULL */
 	enum viodma_platform_dma platform_dma;
 	unsigned platform_dma_bit; /* see struct viodma_negotiation */
 	unsigned queue_count;      /* default 1 */
@@ -56,7 +56,7 @@ struct viodma_vhost_user_options {
 	enum viodma_access_mode access;
 	uint32_t iotlb_entries;     /* default 65536 */
 	uint32_t revoke_timeout_ms; /* default 10000: then the device stops and the revocation fails (DEV-13) */
-	/* One line per event, without newline. Default: none. */
+	/* One line per event, whole ("viodma: NAME: ..."), without newline. Default: none. */
 	void (*log)(void *context, const char *line);
 	/* What the space tells (viodma/space.h), for a trace. */
 	const struct viodma_space_events *events;
