@@ -123,7 +123,7 @@ def test_a_front_end_that_never_answers_can_still_stop_reset_and_leave(serve, im
 
 @both
 def test_front_ends_may_come_and_go(serve, image, iommu):
-    for n in range(25):
+    for n in range(15):
         with b.driving(serve.path, iommu=iommu) as blk:
             must(blk.read(n, 512) == image.bytes[n * 512:n * 512 + 512], "wrong bytes")
 
@@ -179,7 +179,7 @@ def test_one_device_works_while_another_is_attacked(start, image, tmp):
     try:
         expected = bytearray(second.bytes)
         with b.driving(serve.sockets[1], iommu=True) as blk:
-            for n in range(60):
+            for n in range(40):
                 data = b.pattern(512, seed=n)
                 blk.write(n, data)
                 expected[n * 512:n * 512 + 512] = data
@@ -193,7 +193,7 @@ def test_one_device_works_while_another_is_attacked(start, image, tmp):
     image.must_be(image.bytes)
     stats = serve.stats()["devices"]
     must(len(stats) == 2 and [d["name"] for d in stats] == ["blk0", "blk1"], f"{[d['name'] for d in stats]}")
-    must(stats[1]["faults"]["total"] == 0 and stats[1]["requests"]["out"] == 60, "the other device's counts are off")
+    must(stats[1]["faults"]["total"] == 0 and stats[1]["requests"]["out"] == 40, f"the other device counts {stats[1]}")
 
 
 # -- memory -----------------------------------------------------------------------------------------------

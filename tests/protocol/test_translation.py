@@ -84,13 +84,14 @@ def test_a_buffer_half_of_which_is_granted_for_reading_only_is_not_written_at_al
 @forbidden("DEV-9")
 def test_a_used_ring_granted_for_reading_is_not_written(lab):
     serve = lab.serve()
-    with lab.drive(serve, iommu=True) as blk:
-        ring, iommu = blk.ring, blk.domain
-        for page in range(ring.used_address & -PAGE, ring.used_address + 6 + 8 * ring.size, PAGE):
-            iommu.set_page(page, iommu.page[page][0], RO)
-        iommu.grant(ring.desc_address, 1)
-        iommu.grant(ring.avail_address, 1)
+    with lab.drive(serve, iommu=True, start=False) as blk:
+        blk.negotiate().accept().share_memory()
+        iommu = blk.domain
+        blk.ring = ring = b.Ring(blk.memory, iommu)
+        for page in [p for p in iommu.page if iommu.page[p][0] == ring.used & -PAGE]:
+            iommu.set_page(page, ring.used & -PAGE, RO)
         iommu.grant(ring.used_address, 1)
+        blk.set_up_ring()
         before = blk.memory.read(*ring.device_writes)
         blk.offer(blk.make(b.IN, 0, length=512))
         blk.kick()
