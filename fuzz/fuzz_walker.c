@@ -7,7 +7,8 @@
  * operations. Memory stands between guard pages, so an access outside of it ends the process. In addition:
  *   - each read of shared memory must hit a page that is granted to be read, or pinned by a request
  *   - a page never granted to be written must be at the end what it was at the beginning
- *   - a request popped is one that is not out, with sizes that add up
+ *   - a request popped is one that is not out, and cannot be read or written beyond its end
+ *   - no used length exceeds what the driver gave any request to write
  * Bit 33 is accepted unless the options say otherwise.
  */
 #include "fuzz/input.h"
@@ -21,6 +22,8 @@ static struct test_driver *driver;
 static uint8_t readable[TEST_PAGES], written[TEST_PAGES]; /* granted now; ever */
 static unsigned char before[PAGES * TEST_PAGE];
 static struct viodma_request *out[SIZE];
+static uint32_t most_writable;
+static bool used_is_data; /* a descriptor may name the used ring as a buffer */
 
 static void check_read(const void *at, size_t bytes)
 {
@@ -81,6 +84,8 @@ static void take(struct viodma_request *request)
 	MUST(request->queue == &driver->queue);
 	out[request->head] = request;
 	request->user = request;
+	if (request->writable_bytes > most_writable)
+		most_writable = request->writable_bytes;
 }
 
 static void use(struct viodma_request *request, uint8_t how)
@@ -99,7 +104,7 @@ static void use(struct viodma_request *request, uint8_t how)
 
 		MUST(viodma_request_read(request, offset, bytes, here < 1000 ? here : 1000) == VIODMA_OK);
 	}
-	memset(bytes, how, sizeof(bytes));
+	memset(bytes, 0x40 | how, sizeof(bytes)); /* not what is there already */
 	for (offset = 0; offset < request->writable_bytes && offset < 65536; offset += 4096) {
 		uint32_t here = request->writable_bytes - offset;
 
@@ -170,8 +175,11 @@ static void operation(struct input *input)
 		(void)viodma_queue_has_work(&driver->queue);
 		break;
 	default:
-		/* The driver writes into its memory while the device works. */
+		/* The driver writes into its memory while the device works; not where the device writes its answers. */
 		i = TEST_PAGE * (operand % PAGES) + input_u16(input) % (TEST_PAGE - 4);
+		if (i / TEST_PAGE == TEST_USED / TEST_PAGE)
+			break;
+		used_is_data |= i / TEST_PAGE == TEST_DESC / TEST_PAGE || i / TEST_PAGE == TEST_TABLES / TEST_PAGE;
 		test_put32(driver, i, input_u32(input));
 		memcpy(before + i, driver->memory + i, 4);
 		break;
@@ -197,6 +205,7 @@ static void fill(struct input *input, uint8_t options)
 			len = input_u32(input);
 		if (kind & 0x20)
 			len &= ~15u;
+		used_is_data |= bus.v < test_bus(driver, TEST_USED + TEST_PAGE).v && bus.v + len > test_bus(driver, TEST_USED).v;
 		test_desc(driver, i, bus, len, flags, next);
 		if (kind & 0x10)
 			test_table_desc(driver, TEST_TABLES, i, bus, len, flags & 3, next);
@@ -221,6 +230,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(readable, 0, sizeof(readable));
 	memset(written, 0, sizeof(written));
 	memset(out, 0, sizeof(out));
+	most_writable = 0;
+	used_is_data = false;
 	fill(&input, options);
 	memcpy(before, driver->memory, sizeof(before));
 	if (options & 0x80) {
@@ -240,6 +251,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	viodma_queue_reset(&driver->queue);
 	MUST(driver->queue.parked == 0 && driver->queue.done == 0 && driver->copies == 0);
 	MUST(!viodma_space_in_use(&driver->space, (viodma_bus){0}, (viodma_bus){UINT64_MAX}));
+	for (i = 0; i < SIZE; i++)
+		MUST(test_get32(driver, TEST_USED + VIRTQ_USED_RING(i) + 4) <= most_writable || used_is_data);
 	for (i = 0; i < PAGES && set.platform; i++)
 		MUST(written[i] ||
 		     memcmp(before + i * TEST_PAGE, driver->memory + i * TEST_PAGE, TEST_PAGE) == 0);

@@ -79,6 +79,11 @@ def walker_seeds():
         (0, 35), *asked[:6], (POP, 0), (USE, 0), (STOP, 0), *asked, *finish, (STOP, 255), *finish])
     yield "revoked", walker(PREGRANTED | EVENT, 2, [0, 3], plain, [
         (POP, 0), (1, 10), (1, 33), (USE, 0), (POP, 0), (GRANTED, 0), *asked, *finish])
+    yield "refused-direction", walker(PREGRANTED, 1, [0], chain, [(POP, 0), (REFUSED, 0), (POP, 0), (USE, 0)])
+    yield "physical-address", walker(PREGRANTED, 1, [0], [descriptor(0, 0, 0, 64, 0, bus=0x40000000 + 50 * 4096)], [
+        (1, 50), (POP, 0), (REFUSED, 0), (POP, 0), (USE, 0)])
+    yield "used-too-long", walker(PREGRANTED, 1, [0], [descriptor(NEXT, 32, 0, 16, 1), descriptor(WRITE, 34, 0, 64)], [
+        (POP, 0), (41, 0), (POP, 0)])  # 41: push with a length beyond all bounds
     yield "changing", walker(PREGRANTED, 2, [0, 3], plain, [
         (POP, 0), (STORE, 1, *u16(8), *u32(0xFFFFFFFF)), (POP, 0), (STORE, 8, *u16(2), *u32(9)), *finish])
 

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Each file of the fuzz corpus once, with gcc and its sanitizers; and the corpus is what fuzz/make-corpus.py makes.
+# Each file of the fuzz corpus once, with gcc and its sanitizers; and the corpus is what fuzz/make-corpus.py makes. That
+# the walker's invariants notice something is tried with checks removed: the same corpus must fail then.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=${BUILD:-$root/build}/fuzz-corpus
@@ -10,7 +11,7 @@ mkdir -p "$work"
 cd "$root"
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 flags="-std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
-	-D_GNU_SOURCE -DVIODMA_TEST_BUILD -DVIODMA_VERSION=\"test\" -Wall -Wextra -I$root/include -I$root"
+	-D_GNU_SOURCE -DVIODMA_TEST_BUILD -Wall -Wextra -I$root/include -I$root"
 /usr/bin/python3 fuzz/make-corpus.py "$work/made"
 # Inputs that once failed may stand beside the made ones, under names that begin with "found-".
 diff -r -x 'found-*' "$work/made" fuzz/corpus
@@ -28,6 +29,12 @@ for target in walker blk messages; do
 	if ! timeout 120 "$work/$target" fuzz/corpus/$target/* >"$work/$target.log" 2>&1; then
 		echo "failed: $target"
 		tail -40 "$work/$target.log"
+		failures=$((failures + 1))
+	fi
+done
+for requirement in DEV-9 DEV-10 DEV-16; do
+	if VIODMA_MUTANT=$requirement timeout 120 "$work/walker" fuzz/corpus/walker/* >"$work/walker-$requirement.log" 2>&1; then
+		echo "the walker's invariants hold although the checks of $requirement are removed"
 		failures=$((failures + 1))
 	fi
 done
