@@ -3,8 +3,8 @@
  * serve.c - `viodma serve`: how it works: one thread for each device, each with a loop of its own (serve_blk.c), and
  * the main thread with a loop for signals:
  *
- *	SIGTERM, SIGINT   stop all devices, write the statistics, exit 0
- *	SIGUSR1           write the statistics
+ *	SIGTERM, SIGINT   stop all devices, log and write the statistics, exit 0
+ *	SIGUSR1           log and write the statistics
  *
  * They are blocked everywhere and read from a descriptor. SIGPIPE and SIGXFSZ are ignored: writing then fails, and the
  * failure is dealt with where it happens.
@@ -42,6 +42,8 @@ struct serve {
 
 static void write_statistics(const struct serve *serve)
 {
+	for (unsigned i = 0; i < serve->options.device_count; i++)
+		statistics_log(serve->reports[i]);
 	if (!serve->options.stats_json)
 		return;
 	if (!statistics_write(serve->options.stats_json, serve->reports, serve->options.device_count))
@@ -80,10 +82,7 @@ static void take_signal(void *context, unsigned events)
 	}
 	for (unsigned i = 0; i < serve->options.device_count; i++)
 		serve_blk_report(&serve->devices[i]);
-	if (serve->options.stats_json)
-		write_statistics(serve);
-	else
-		log_event(NULL, "SIGUSR1: no --stats-json to write to");
+	write_statistics(serve);
 }
 
 static bool prepare_signals(struct serve *serve)

@@ -7,8 +7,6 @@
 
 #include "tools/serve_options.h"
 
-#include <viodma/wire/blk.h>
-
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -75,26 +73,11 @@ static const char *json_bool(bool value)
 
 /* ---- features ---- */
 
-static const char *blk_feature_name(unsigned bit)
+const char *statistics_feature_name(unsigned bit)
 {
-	static const char *const names[24] = {
-		[VIRTIO_BLK_F_SIZE_MAX_BIT] = "VIRTIO_BLK_F_SIZE_MAX",
-		[VIRTIO_BLK_F_SEG_MAX_BIT] = "VIRTIO_BLK_F_SEG_MAX",
-		[VIRTIO_BLK_F_GEOMETRY_BIT] = "VIRTIO_BLK_F_GEOMETRY",
-		[VIRTIO_BLK_F_RO_BIT] = "VIRTIO_BLK_F_RO",
-		[VIRTIO_BLK_F_BLK_SIZE_BIT] = "VIRTIO_BLK_F_BLK_SIZE",
-		[VIRTIO_BLK_F_FLUSH_BIT] = "VIRTIO_BLK_F_FLUSH",
-		[VIRTIO_BLK_F_TOPOLOGY_BIT] = "VIRTIO_BLK_F_TOPOLOGY",
-		[VIRTIO_BLK_F_CONFIG_WCE_BIT] = "VIRTIO_BLK_F_CONFIG_WCE",
-		[VIRTIO_BLK_F_MQ_BIT] = "VIRTIO_BLK_F_MQ",
-		[VIRTIO_BLK_F_DISCARD_BIT] = "VIRTIO_BLK_F_DISCARD",
-		[VIRTIO_BLK_F_WRITE_ZEROES_BIT] = "VIRTIO_BLK_F_WRITE_ZEROES",
-		[VIRTIO_BLK_F_LIFETIME_BIT] = "VIRTIO_BLK_F_LIFETIME",
-		[VIRTIO_BLK_F_SECURE_ERASE_BIT] = "VIRTIO_BLK_F_SECURE_ERASE",
-		[VIRTIO_BLK_F_ZONED_BIT] = "VIRTIO_BLK_F_ZONED",
-	};
-
-	return bit < 24 ? names[bit] : NULL;
+	if (bit < 24)
+		return viodma_blk_feature_name(bit);
+	return bit == 30 ? "VHOST_USER_F_PROTOCOL_FEATURES" : viodma_feature_name(bit);
 }
 
 static void write_features(FILE *file, uint64_t features)
@@ -107,8 +90,7 @@ static void write_features(FILE *file, uint64_t features)
 
 		if (!(features & VIODMA_FEATURE(bit)))
 			continue;
-		name = bit < 24 ? blk_feature_name(bit) : bit == 30 ? "VHOST_USER_F_PROTOCOL_FEATURES" :
-									viodma_feature_name(bit);
+		name = statistics_feature_name(bit);
 		if (name)
 			fprintf(file, "%s\"%s\"", separator, name);
 		else

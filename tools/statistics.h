@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * statistics.h - what the devices counted, as JSON (viodma-serve(1), "Statistics").
+ * statistics.h - what the devices counted, as JSON (viodma-serve(1), "Statistics") and as lines of the log.
  */
 #ifndef VIODMA_TOOLS_STATISTICS_H
 #define VIODMA_TOOLS_STATISTICS_H
@@ -24,6 +24,12 @@ struct device_report {
  * Replace the file at `path` as a whole. False: it could not be; errno says why, and the old file is untouched.
  */
 bool statistics_write(const char *path, const struct device_report *const *reports, unsigned count);
+
+/* The same for a reader: a few lines to the log. */
+void statistics_log(const struct device_report *report);
+
+/* The name of a block device's feature bit, device-independent ones included; NULL: it has none. */
+const char *statistics_feature_name(unsigned bit);
 
 /* A text as a JSON string, quotes included. What is not UTF-8 becomes U+FFFD. */
 void json_string(FILE *file, const char *text);

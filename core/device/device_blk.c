@@ -43,6 +43,32 @@ uint64_t viodma_blk_features(const struct viodma_blk *blk)
 	return features;
 }
 
+const char *viodma_blk_feature_name(unsigned bit)
+{
+#define NAME(name)                                                                                                    \
+	case name##_BIT:                                                                                              \
+		return #name;
+	switch (bit) {
+		NAME(VIRTIO_BLK_F_SIZE_MAX)
+		NAME(VIRTIO_BLK_F_SEG_MAX)
+		NAME(VIRTIO_BLK_F_GEOMETRY)
+		NAME(VIRTIO_BLK_F_RO)
+		NAME(VIRTIO_BLK_F_BLK_SIZE)
+		NAME(VIRTIO_BLK_F_FLUSH)
+		NAME(VIRTIO_BLK_F_TOPOLOGY)
+		NAME(VIRTIO_BLK_F_CONFIG_WCE)
+		NAME(VIRTIO_BLK_F_MQ)
+		NAME(VIRTIO_BLK_F_DISCARD)
+		NAME(VIRTIO_BLK_F_WRITE_ZEROES)
+		NAME(VIRTIO_BLK_F_LIFETIME)
+		NAME(VIRTIO_BLK_F_SECURE_ERASE)
+		NAME(VIRTIO_BLK_F_ZONED)
+	default:
+		return NULL;
+	}
+#undef NAME
+}
+
 void viodma_blk_set_accepted(struct viodma_blk *blk, uint64_t accepted)
 {
 	blk->accepted = accepted;

@@ -171,8 +171,15 @@ static void fail_held(void *context, struct viodma_queue *queue)
 	viodma_blk_fail_held(&device->blk, queue);
 }
 
+static const char *feature_name(void *context, unsigned bit)
+{
+	(void)context;
+	return viodma_blk_feature_name(bit);
+}
+
 const struct viodma_vhost_user_ops viodma_blk_on_disk_ops = {
 	.features = features,
+	.feature_name = feature_name,
 	.accepted = accepted,
 	.read_config = read_config,
 	.process = process,

@@ -42,6 +42,8 @@ static void log_accepted(struct viodma_vhost_user *backend)
 		const char *name = viodma_feature_name(bit);
 		int wrote;
 
+		if (!name && bit < 24 && backend->ops.feature_name)
+			name = backend->ops.feature_name(backend->device, bit);
 		if (!(backend->accepted >> bit & 1) || at >= sizeof(text))
 			continue;
 		if (bit == VHOST_USER_F_PROTOCOL_FEATURES_BIT)

@@ -74,6 +74,9 @@ VIODMA_MUST_USE enum viodma_result viodma_blk_init(struct viodma_blk *blk, const
 /* The device-specific feature bits to offer (0 to 23). */
 uint64_t viodma_blk_features(const struct viodma_blk *blk);
 
+/* The name of one device-specific feature bit ("VIRTIO_BLK_F_RO"), offered or not; NULL for others. */
+const char *viodma_blk_feature_name(unsigned bit);
+
 /* What the driver accepted, before the first request. */
 void viodma_blk_set_accepted(struct viodma_blk *blk, uint64_t accepted);
 

@@ -26,6 +26,8 @@ struct viodma_vhost_user;
 struct viodma_vhost_user_ops {
 	/* Device-specific feature bits (0 to 23) to offer. Device-independent ones are the library's. */
 	uint64_t (*features)(void *device);
+	/* The name of one of those bits, for the log. */
+	const char *(*feature_name)(void *device, unsigned bit);
 	/* What the driver accepted; before the first request, and again after each negotiation. */
 	void (*accepted)(void *device, uint64_t features);
 	/* Configuration space. Anything but VIODMA_OK fails the front end's message. */
