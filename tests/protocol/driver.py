@@ -356,6 +356,7 @@ class Ring:
         self.next_used = 0
         self.free = list(range(size - 1, -1, -1))
         self.owner = {}             # head → descriptors of its chain
+        self.wants_calls = True     # event index: keep asking for a call at the next used element
 
     # -- words -------------------------------------------------------------------
     def write_desc(self, index, address, length, flags=0, following=0):
@@ -421,6 +422,9 @@ class Ring:
             at = self.used + 4 + 8 * (self.next_used % self.size)
             found.append(struct.unpack("<II", self.memory.read(at, 8)))
             self.next_used = (self.next_used + 1) & 0xffff
+        if self.event_idx and self.wants_calls and found:
+            self.set_used_event(self.next_used)
+            full_barrier()
         for head, _ in found:
             must(head in self.owner, f"the device used head {head}, which was not in flight")
             self.free += self.owner.pop(head)

@@ -90,6 +90,7 @@ def event_index_saves_kicks_and_calls(blk, image):
     fe, ring = blk.front_end, blk.ring
     for n in range(40):
         blk.still_works(n)
+    ring.wants_calls = False
     fe.stay(0.02)
     calls = fe.events[blk.call_fd]
     ring.set_used_event((ring.next_used + 3) & 0xffff)      # call at the fourth from here

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Rings stop and start, front ends come and go, memory comes, goes and shrinks: nothing is lost, repeated or leaked."""
+import fcntl
 import os
 import random
+import resource
+import socket
 import struct
 import threading
 
@@ -11,7 +14,7 @@ import blk as b
 import vhost_user as vu
 from images import Image
 from driver import PAGE, RO, WO, WRITE, Region
-from hostile import ready, refused, serves_on
+from hostile import ready, refused, serves_on, spare_fds
 from test_misses import parked
 from vhost_user import Request as R, must
 
@@ -311,11 +314,13 @@ def test_a_memory_table_whose_count_its_size_and_its_descriptors_disagree_is_ref
 
 
 @pytest.mark.parametrize("what", ["ring", "buffer"])
+@pytest.mark.parametrize("how", ["uring", "threads", "uring-copy"])
 @both
-def test_memory_shrunk_under_the_device_ends_its_connection_and_no_other(start, image, tmp, what, iommu):
+def test_memory_shrunk_under_the_device_ends_its_connection_and_no_other(start, image, tmp, what, how, iommu):
     """After the truncation this process must not touch that memory itself."""
     second = Image(os.path.join(tmp, "second.img"), seed=12)
-    serve = start([image.path, second.path])
+    io, _, copy = how.partition("-")
+    serve = start([image.path, second.path], f"--io={io}", *(["--copy"] if copy else []))
     with b.driving(serve.sockets[1], iommu=True) as other:
         other.still_works()
         blk = b.Blk(serve.sockets[0], iommu=iommu)
@@ -330,7 +335,7 @@ def test_memory_shrunk_under_the_device_ends_its_connection_and_no_other(start, 
         blk.offer(request, kick=False)
         os.ftruncate(gone.fd, 0)
         blk.kick()
-        closed = blk.front_end.main.closed_within(vu.PATIENCE if what == "ring" else 4 * vu.QUIET)
+        closed = blk.front_end.main.closed_within(vu.PATIENCE if what == "ring" else 2 * vu.QUIET)
         serve.must_live()
         if what == "ring":
             must(closed, "the connection whose ring is gone stays open")
@@ -376,3 +381,63 @@ def test_a_broken_ring_says_so_on_its_error_descriptor(serve, image):
         blk.ring.set_avail_index(blk.ring.next_avail + 1000)
         blk.kick()
         blk.front_end.wait_until(lambda: blk.front_end.events[blk.err_fd] > 0, "the error descriptor")
+
+
+@pytest.mark.parametrize("kind", ["read-only", "sealed", "truncated-to-nothing", "proc-mem"])
+def test_memory_that_cannot_be_mapped_is_refused(serve, image, tmp, kind):
+    blk = ready(serve)
+    if kind == "read-only":
+        path = os.path.join(tmp, "memory")
+        with open(path, "wb") as file:
+            file.truncate(1 << 20)
+        fd = os.open(path, os.O_RDONLY)
+    elif kind == "proc-mem":
+        fd = os.open("/proc/self/mem", os.O_RDWR)
+    else:
+        fd = os.memfd_create("odd", os.MFD_ALLOW_SEALING)
+        if kind == "sealed":
+            os.ftruncate(fd, 1 << 20)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
+    refused(serve, blk, R.ADD_MEM_REG, vu.mem_region(0x30_0000_0000, 1 << 20, 0x7c00_0000_0000, 0), [fd], log="PLT-(9|10)")
+    os.close(fd)
+    blk.close()
+    serves_on(serve, image)
+
+
+def test_a_kick_counter_without_end_leaves_the_device_responsive(serve, image):
+    """A semaphore eventfd with 2^63 kicks in it is readable for ever."""
+    with b.driving(serve.path, iommu=True) as blk:
+        endless = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
+        os.eventfd_write(endless, 2**63)
+        blk.front_end.tell(R.SET_VRING_KICK, vu.u64(0), [endless])
+        for n in range(5):
+            must(blk.read(n, 512) == image.bytes[n * 512:n * 512 + 512], "wrong bytes")
+        must(blk.front_end.ask(R.GET_FEATURES).u64 == blk.offered, "the front end is not heard")
+        os.close(endless)
+
+
+def test_a_process_at_its_descriptor_limit_goes_on(start, image):
+    """Descriptors that find no room are refused with their message; the next front end is served."""
+    def limits():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+    serve = start(image, limits=limits)
+    for _ in range(5):
+        blk = b.Blk(serve.path)
+        try:
+            with spare_fds(1) as fds:
+                blk.front_end.main.send(R.SET_MEM_TABLE, vu.mem_table([blk.memory.regions[0].row]), fds * 253)
+            must(blk.front_end.main.closed_within(), "253 descriptors did not end the connection")
+        except vu.PeerClosed:
+            pass
+        blk.close()
+        crowd = []
+        for _ in range(20):
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            try:
+                sock.connect(serve.path)
+            except BlockingIOError:
+                pass
+            crowd.append(sock)
+        for sock in crowd:
+            sock.close()
+    serves_on(serve, image)
