@@ -12,6 +12,7 @@ import os
 import random
 import socket
 import struct
+import time
 from contextlib import contextmanager
 
 import vhost_user as vu
@@ -26,11 +27,18 @@ HEADER = struct.Struct("<IIQ")
 
 
 def connect(path):
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(vu.PATIENCE)
-    sock.connect(path)
-    sock.setblocking(True)
-    return sock
+    """Connects; where others wait in front of us, tries again for a while."""
+    end = time.monotonic() + vu.PATIENCE
+    while True:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            sock.connect(path)
+            sock.setblocking(True)
+            return sock
+        except BlockingIOError:
+            sock.close()
+            must(time.monotonic() < end, "the back end does not accept connections")
+            time.sleep(0.002)
 
 
 class BlkRequest:
