@@ -166,10 +166,12 @@ static bool cut_out(struct viodma_iotlb *iotlb, uint64_t first, uint64_t last)
 				tail.memory = viodma_shared_at(tail.memory, last + 1 - tail.first.v);
 				tail.phys.v += last + 1 - tail.first.v;
 				tail.first.v = last + 1;
-				if (iotlb->free_list)
+				if (iotlb->free_list) {
 					add(iotlb, take(iotlb), &tail);
-				else
+				} else {
+					tell_revoked(iotlb, tail.first.v, tail.last.v);
 					iotlb->statistics.evictions++;
+				}
 				break;
 			}
 		} else if (entry->last > last) {

@@ -143,8 +143,8 @@ VIODMA_MUST_USE enum viodma_result viodma_queue_init(struct viodma_queue *queue,
 						     const struct viodma_queue_config *config);
 
 /*
- * Start it. Requests held over from the last stop go on if setup is what it was and base is what viodma_queue_stop
- * answered; otherwise they are dropped and *dropped (may be NULL) says how many. VIODMA_PEER_RING_LAYOUT: size or
+ * Start it. Requests held over from the last stop go on if size and addresses are what they were and base is what
+ * viodma_queue_stop answered; otherwise they are dropped and *dropped (may be NULL) says how many. VIODMA_PEER_RING_LAYOUT: size or
  * alignment is wrong (DRV-17). VIODMA_PEER_ADDRESS_WRAP. VIODMA_E_BUSY: running, or requests are submitted.
  */
 VIODMA_MUST_USE enum viodma_result viodma_queue_start(struct viodma_queue *queue,

@@ -206,8 +206,8 @@ VIODMA_MUST_USE enum viodma_result viodma_space_translate(struct viodma_space *s
 void viodma_space_want(struct viodma_space *space, viodma_bus bus, enum viodma_permission wanted);
 
 /*
- * Translate a whole buffer into at most `capacity` pieces, adjoining memory merged; *count of them are in use.
- * All or nothing: on any other answer *count is unchanged. VIODMA_MISS: every page of it that missed has been asked
+ * Translate a whole buffer and append it to `pieces`: *count of them are in use before and after, `capacity` at most;
+ * adjoining memory is merged. All or nothing: on any other answer *count is unchanged. VIODMA_MISS: every page of it that missed has been asked
  * for, and *missed is the last of them. VIODMA_E_LIMIT: more pieces than capacity. VIODMA_PEER_ADDRESS_WRAP,
  * VIODMA_FAULT_*: *missed is the first refused byte; reported.
  */
