@@ -19,7 +19,10 @@ How it works
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import dataclasses
+import fcntl
+import os
 import pathlib
 import secrets
 import shutil
@@ -129,8 +132,27 @@ def run_cell(cell: Cell, program: pathlib.Path, directory: pathlib.Path, *, trac
 
     tell gets a few words as things happen.
     """
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
+    with _own(directory) as directory:
+        return _run_cell(cell, program, directory, trace, tell)
+
+
+@contextlib.contextmanager
+def _own(directory: pathlib.Path) -> collections.abc.Iterator[pathlib.Path]:
+    """An empty directory for one run; with another name if somebody else is running the same cell just now."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with open(directory.with_name(f".{directory.name}.lock"), "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            directory = directory.with_name(f"{directory.name}.{os.getpid()}")
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        yield directory
+
+
+def _run_cell(cell: Cell, program: pathlib.Path, directory: pathlib.Path, trace: bool,
+              tell: collections.abc.Callable[[str], None]) -> Observation:
+    """run_cell, in a directory of its own."""
     started = time.monotonic()
     image = disk.make(directory / "disk.img")
     seen = Observation(GuestResult(), secret=secrets.token_hex(32))
@@ -232,6 +254,13 @@ def _address_failures(cell: Cell, seen: Observation) -> list[str]:
     translations, identity = session.get("translations", 0), session.get("identity_translations", 0)
     if cell.translated and (identity != 0 or translations == 0):
         failures.append(f"addresses: {identity} of {translations} translations left the address as it was")
+    later = serve_module.sessions(seen.final)[len(serve_module.sessions(seen.live)):]
+    for again in later[-1:] if cell.reboot else later:  # after a reboot, firmware comes first
+        if again.get("bit33") != cell.translated or again.get("faults", 0) != 0 or (
+                cell.translated and again.get("identity_translations", 0) != 0):
+            failures.append(f"addresses: a later session of the kernel is amiss: {again}")
+    if len(later) < (2 if cell.rebind or cell.reboot else 0):
+        failures.append(f"rings: only {len(later)} sessions after the first of the kernel's")
     if session.get("faults", 0) != 0:
         recent = seen.live.get("faults", {}).get("recent", [])
         failures.append(f"faults: {session.get('faults')} before any stray access ({recent[-3:]})")

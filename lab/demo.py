@@ -55,7 +55,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m lab.demo", description="Run a real guest and show what bit 33 changes.")
     parser.add_argument("--viodma", type=pathlib.Path, default=assets.ROOT / "build" / "viodma-test",
                         help="the test build of viodma (default: build/viodma-test)")
-    parser.add_argument("--platform", choices=sorted(RUNS), default=os.environ.get("PLATFORM") or "vtd")
+    parser.add_argument("--platform", choices=sorted(RUNS), default="vtd")
     parser.add_argument("--output", type=pathlib.Path, default=assets.ROOT / "build" / "demo")
     parser.add_argument("--only", choices=("clear", "set", "secure"), action="append", help="run only these columns")
     options = parser.parse_args()

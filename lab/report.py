@@ -115,7 +115,7 @@ def rows(outcome: Outcome) -> list[tuple[str, str]]:
 def _all_rows(outcomes: dict[str, Outcome]) -> list[tuple[str, list[str]]]:
     """Label and one value per column of TITLES."""
     columns = {name: dict(rows(outcome)) for name, outcome in outcomes.items()}
-    labels = next(iter(columns.values()), {})
+    labels: list[str] = list(next(iter(columns.values()), {}))
     return [(label, [columns.get(name, {}).get(label, NOT_RUN) for name in TITLES]) for label in labels]
 
 
@@ -202,10 +202,11 @@ no error of viodma's can reach it. The same runs with the rule taken out are par
 
 def _html_table(outcomes: dict[str, Outcome]) -> str:
     """The contrast table for the page."""
-    parts = ["<table><thead><tr><th></th>", *(f"<th>{html.escape(title)}<br><span class='dimmed'>"
-                                               f"{html.escape(outcomes[name].cell.name if name in outcomes else NOT_RUN)}</span></th>"
-                                               for name, title in TITLES.items()),
-             "</tr></thead><tbody>"]
+    parts = ["<table><thead><tr><th></th>"]
+    for name, title in TITLES.items():
+        below = outcomes[name].cell.name if name in outcomes else NOT_RUN
+        parts.append(f"<th>{html.escape(title)}<br><span class='dimmed'>{html.escape(below)}</span></th>")
+    parts.append("</tr></thead><tbody>")
     for label, values in _all_rows(outcomes):
         parts.append(f"<tr><th>{html.escape(label)}</th>")
         for value in values:
@@ -222,8 +223,9 @@ def _html_table(outcomes: dict[str, Outcome]) -> str:
 
 def _details(outcomes: dict[str, Outcome], facts: dict[str, str]) -> str:
     """Versions and command lines."""
-    parts = ["<table><tbody>", *(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in facts.items()),
-             "</tbody></table>"]
+    parts = ["<table><tbody>"]
+    parts += [f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in facts.items()]
+    parts.append("</tbody></table>")
     for name, outcome in outcomes.items():
         directory = outcome.seen.guest.log.parent
         commands = [path.read_text() for path in (directory / "serve.command", directory / "command") if path.exists()]

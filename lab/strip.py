@@ -203,8 +203,9 @@ class Panel:
         """Frame, addresses at the left, seconds below."""
         run, history = self.run, self.history
         bottom = self.top + STRIP + 16 + REACH
-        self.parts.append(f'<rect x="{LEFT}" y="{self.top}" width="{PLOT}" height="{STRIP}" fill="none" stroke="var(--line)"/>'
-                          f'<rect x="{LEFT}" y="{self.top - LANE}" width="{PLOT}" height="{LANE}" fill="none" stroke="var(--line)"/>')
+        frame = f'width="{PLOT}" fill="none" stroke="var(--line)"'
+        self.parts.append(f'<rect x="{LEFT}" y="{self.top}" height="{STRIP}" {frame}/>'
+                          f'<rect x="{LEFT}" y="{self.top - LANE}" height="{LANE}" {frame}/>')
         self.text(LEFT - 8, self.top - LANE / 2 - 1, "no memory", "dim", "end")
         for part in range(5):
             address = run.ram_base + run.ram_bytes * part // 4
@@ -224,7 +225,8 @@ class Panel:
             if not history.start <= when <= history.end or self.x(when) - last < 86:
                 continue
             last = self.x(when)
-            self.parts.append(f'<path d="M{last:.1f} {self.top - 38}V{bottom}" stroke="var(--dim)" stroke-dasharray="2 3" opacity=".7"/>')
+            self.parts.append(f'<path d="M{last:.1f} {self.top - 38}V{bottom}" stroke="var(--dim)" '
+                              'stroke-dasharray="2 3" opacity=".7"/>')
             fits = last + 7 * len(words) < LEFT + PLOT
             self.text(last + 3 if fits else last - 3, self.top - 29, words, "dim", "start" if fits else "end")
 
@@ -287,20 +289,23 @@ def _thin(points: list[tuple[int, int]], start: int, end: int) -> list[tuple[int
 
 def svg(runs: list[Run], standalone: bool = False) -> str:
     """All panels below each other, with the legend, as one SVG element."""
-    legend = (("var(--none)", "not granted"), ("url(#private)", "never handed over"), ("var(--grant)", "granted: the device can reach it"),
-              ("var(--touch)", "touched by the device"))
+    legend = (("var(--none)", "not granted"), ("url(#private)", "never handed over"),
+              ("var(--grant)", "granted: the device can reach it"), ("var(--touch)", "touched by the device"))
     height = len(runs) * HEIGHT + 30
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" class="viodma" role="img" '
              'aria-label="Memory of the virtual machine over time: granted, touched, refused">']
     if standalone:
         parts.append(f"<style>{COLOURS}</style><rect width='100%' height='100%' fill='var(--bg)'/>")
-    parts.append('<defs><pattern id="private" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-                 '<rect width="7" height="7" fill="var(--none)"/><path d="M0 0V7" stroke="var(--hatch)" stroke-width="3"/></pattern></defs>')
+    parts.append('<defs><pattern id="private" width="7" height="7" patternUnits="userSpaceOnUse" '
+                 'patternTransform="rotate(45)"><rect width="7" height="7" fill="var(--none)"/>'
+                 '<path d="M0 0V7" stroke="var(--hatch)" stroke-width="3"/></pattern></defs>')
     x = LEFT
     for fill, words in legend:
-        parts.append(f'<rect x="{x}" y="6" width="14" height="14" fill="{fill}" stroke="var(--line)"/><text x="{x + 20}" y="17">{words}</text>')
+        parts.append(f'<rect x="{x}" y="6" width="14" height="14" fill="{fill}" stroke="var(--line)"/>'
+                     f'<text x="{x + 20}" y="17">{words}</text>')
         x += 46 + 7 * len(words)
-    parts.append(f'<path d="M{x + 2} 8l10 10m0 -10l-10 10" stroke="var(--bad)" stroke-width="2.4"/><text x="{x + 20}" y="17">refused</text>')
+    parts.append(f'<path d="M{x + 2} 8l10 10m0 -10l-10 10" stroke="var(--bad)" stroke-width="2.4"/>'
+                 f'<text x="{x + 20}" y="17">refused</text>')
     for number, run in enumerate(runs):
         parts.append(Panel(run, 30 + number * HEIGHT).draw())
     parts.append("</svg>")
