@@ -220,15 +220,16 @@ class Panel:
             self.parts.append(f'<path d="M{x:.1f} {bottom}v4" stroke="var(--dim)"/>')
             self.text(x, bottom + 17, f"{tick:g} s", "dim", "middle")
             tick += step
-        last = -1e9
+        free = 0.0  # where the labels so far end
         for when, words in run.milestones:
-            if not history.start <= when <= history.end or self.x(when) - last < 86:
+            x, width = self.x(when), 7.0 * len(words) + 6
+            fits = x + width < LEFT + PLOT
+            if not history.start <= when <= history.end or (x if fits else x - width) < free:
                 continue
-            last = self.x(when)
-            self.parts.append(f'<path d="M{last:.1f} {self.top - 38}V{bottom}" stroke="var(--dim)" '
+            free = x + (width if fits else 3)
+            self.parts.append(f'<path d="M{x:.1f} {self.top - 38}V{bottom}" stroke="var(--dim)" '
                               'stroke-dasharray="2 3" opacity=".7"/>')
-            fits = last + 7 * len(words) < LEFT + PLOT
-            self.text(last + 3 if fits else last - 3, self.top - 29, words, "dim", "start" if fits else "end")
+            self.text(x + 3 if fits else x - 3, self.top - 29, words, "dim", "start" if fits else "end")
 
     def _reach(self) -> None:
         """What the device could reach, as a curve of its own below the strip."""
