@@ -252,7 +252,7 @@ class Blk:
         if self.ring.publish((self.ring.next_avail - 1) & 0xffff):
             self.kick()
         status = self.wait(request)
-        self.memory.must_change_only(before, request.device_writes + [self.ring.device_writes, (self.ring.avail, 4)])
+        self.memory.must_change_only(before, request.device_writes + [self.ring.device_writes] + self.ring.driver_writes)
         return status
 
     def read(self, sector, length, **how):

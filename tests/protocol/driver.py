@@ -385,6 +385,11 @@ class Ring:
         """What of the ring the device may write: (physical address, length)."""
         return self.used, 6 + 8 * self.size
 
+    @property
+    def driver_writes(self):
+        """What of the ring take_used() and publish() of this class write: flags, index, used_event."""
+        return [(self.avail, 4), (self.avail + 4 + 2 * self.size, 2)]
+
     # -- what a driver does ------------------------------------------------------
     def add_chain(self, elements):
         """elements: (address, length, extra flags). Returns the head, not yet offered."""
