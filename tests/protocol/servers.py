@@ -177,6 +177,9 @@ class Serve(Program):
         if fd is None:
             for path in self.sockets:
                 self.wait_for(lambda: f"listening on {path}" in self.log(), "the line 'listening on'", START_PATIENCE)
+            for option in options:
+                if option.startswith("--test-socket="):
+                    self.wait_for(lambda: os.path.exists(option.partition("=")[2]), "its test socket", START_PATIENCE)
             self.settle()
 
     @property
