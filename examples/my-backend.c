@@ -12,16 +12,18 @@
 /* README begin */
 static enum viodma_result process(void *device, struct viodma_queue *queue)
 {
-	struct viodma_request *request;
-	enum viodma_result result;
+	enum viodma_result result = VIODMA_OK;
 	unsigned char noise[256];
 
 	(void)device;
-	while ((result = viodma_queue_pop(queue, &request)) == VIODMA_OK) {
-		uint32_t n = request->writable_bytes < sizeof(noise) ? request->writable_bytes : sizeof(noise);
+	for (uint32_t budget = queue->setup.size; budget; budget--) {
+		struct viodma_request *request;
+		uint32_t n;
 
-		n = (uint32_t)getrandom(noise, n, 0); /* at most 256 bytes come whole */
-		if (viodma_request_write(request, 0, noise, n) == VIODMA_OK)
+		if ((result = viodma_queue_pop(queue, &request)) != VIODMA_OK)
+			break;
+		n = request->writable_bytes < sizeof(noise) ? request->writable_bytes : sizeof(noise);
+		if (getrandom(noise, n, 0) == n && viodma_request_write(request, 0, noise, n) == VIODMA_OK)
 			viodma_queue_push(queue, request, n);
 		else
 			viodma_queue_reject(queue, request, NULL, 0);

@@ -251,6 +251,8 @@ void viodma_blk_complete(struct viodma_blk *blk, struct viodma_blk_io *io, bool 
 {
 	struct viodma_request *request = io->request;
 
+	if (!request)
+		return; /* completed already */
 	/* A single extent starting at 0 is always recorded. */
 	if (ok && io->operation == VIODMA_BLK_READ)
 		ok = viodma_request_written(request, 0, io->len_bytes) == VIODMA_OK;

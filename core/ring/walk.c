@@ -5,8 +5,8 @@
  *
  * Each descriptor is copied into private memory once, checked there, and becomes a segment (= DEV-11). The bound on a
  * chain is the queue size, counted over the buffers of direct and indirect descriptors, so a loop ends as a chain that
- * is too long (DRV-12). An indirect table that is not translated yet stops the walk; it goes on from the same descriptor later. A
- * miss on the ring's own table starts the chain over, since nothing of it was used yet.
+ * is too long (DRV-12). An indirect table that is not translated yet stops the walk; it goes on from the same
+ * descriptor later. A miss on the ring's own table starts the chain over, since nothing of it was used yet.
  *
  * A chain with more segments than the device has room for is walked to its end all the same: the last writable segment
  * is kept, because that is where the answer goes.

@@ -7,7 +7,8 @@
  * anything.
  *
  * Granting: an update cuts away what it overlaps (keeping the parts that stick out), then adds one entry per region its
- * memory spans. If it answers questions, it grants no more than they asked for plus what was granted before.
+ * memory spans. If it answers questions, it grants what they asked for, no more, in addition to what the same mapping
+ * was granted before: a platform that answers each question with just what it asked must not take away the last answer.
  */
 #include <viodma/iotlb.h>
 #include <viodma/port.h>
@@ -41,7 +42,7 @@ static void free_everything(struct viodma_iotlb *iotlb)
 		iotlb->free_list = i;
 	}
 	iotlb->statistics.reachable_bytes = 0;
-	iotlb_misses_init(iotlb);
+	viodma_iotlb_misses_init(iotlb);
 }
 
 enum viodma_result viodma_iotlb_init(struct viodma_iotlb *iotlb, const struct viodma_iotlb_config *config)
@@ -75,7 +76,7 @@ static void drop(struct viodma_iotlb *iotlb, uint32_t link)
 	struct viodma_iotlb_entry *entry = iotlb_entry(iotlb, link);
 
 	iotlb->statistics.reachable_bytes -= span(entry);
-	iotlb_tree_remove(iotlb, link);
+	viodma_iotlb_tree_remove(iotlb, link);
 	entry->live = 0;
 	entry->right = iotlb->free_list;
 	iotlb->free_list = link;
@@ -118,7 +119,7 @@ static void add(struct viodma_iotlb *iotlb, uint32_t link, const struct viodma_e
 	entry->permission = (uint8_t)extent->permission;
 	entry->used_lately = 1;
 	entry->live = 1;
-	iotlb_tree_insert(iotlb, link);
+	viodma_iotlb_tree_insert(iotlb, link);
 	iotlb->entry_count++;
 	iotlb->statistics.reachable_bytes += span(entry);
 	if (iotlb->statistics.reachable_bytes > iotlb->statistics.reachable_bytes_peak)
@@ -150,7 +151,7 @@ static bool cut_out(struct viodma_iotlb *iotlb, uint64_t first, uint64_t last)
 	bool any = false;
 	uint32_t link;
 
-	while ((link = iotlb_tree_at_or_after(iotlb, first)) != 0) {
+	while ((link = viodma_iotlb_tree_at_or_after(iotlb, first)) != 0) {
 		struct viodma_iotlb_entry *entry = iotlb_entry(iotlb, link);
 
 		if (entry->first > last)
@@ -188,7 +189,7 @@ static bool cut_out(struct viodma_iotlb *iotlb, uint64_t first, uint64_t last)
 static struct viodma_iotlb_entry *same_mapping(const struct viodma_iotlb *iotlb, uint64_t first, uint64_t last,
 					       const struct viodma_shared *memory)
 {
-	uint32_t link = iotlb_tree_find(iotlb, first);
+	uint32_t link = viodma_iotlb_tree_find(iotlb, first);
 	struct viodma_iotlb_entry *entry = link ? iotlb_entry(iotlb, link) : NULL;
 
 	return entry && entry->first == first && entry->last == last && entry->memory == memory ? entry : NULL;
@@ -204,23 +205,27 @@ static void grant(struct viodma_iotlb *iotlb, const struct viodma_extent *offere
 	if (asked) {
 		unsigned before = same ? same->permission : 0;
 
-		extent.permission = (enum viodma_permission)((unsigned)offered->permission & (asked | before));
+		extent.permission = (enum viodma_permission)(((unsigned)offered->permission & asked) | before);
 	}
 	if (same) {
-		if (same->permission & ~(unsigned)extent.permission)
-			viodma_space_changed(iotlb->config.space); /* less than before */
+		if (same->permission & ~(unsigned)extent.permission) { /* less than before */
+			tell_revoked(iotlb, extent.first.v, extent.last.v);
+			viodma_space_changed(iotlb->config.space);
+		}
 		same->permission = (uint8_t)extent.permission;
 		same->used_lately = 1;
 	} else {
-		if (cut_out(iotlb, extent.first.v, extent.last.v))
+		if (cut_out(iotlb, extent.first.v, extent.last.v)) {
+			tell_revoked(iotlb, extent.first.v, extent.last.v);
 			viodma_space_changed(iotlb->config.space);
+		}
 		if (extent.permission != VIODMA_NO_ACCESS)
 			add(iotlb, take(iotlb), &extent);
 	}
 	if (extent.permission != VIODMA_NO_ACCESS && events->grant)
 		events->grant(events->context, &extent);
 	iotlb->statistics.answered +=
-		iotlb_misses_answer(iotlb, extent.first.v, extent.last.v, (unsigned)extent.permission);
+		viodma_iotlb_misses_answer(iotlb, extent.first.v, extent.last.v, (unsigned)extent.permission);
 }
 
 /* Call `each` for the part of bus..last that every region holds. False if regions do not hold all of it. */
@@ -261,7 +266,7 @@ enum viodma_result viodma_iotlb_update(struct viodma_iotlb *iotlb, viodma_bus bu
 		return VIODMA_PEER_MAPPING;
 	if (!each_region(iotlb, bus.v, last, user, &offered, 0, false))
 		return VIODMA_PEER_MAPPING; /* = PLT-10 */
-	each_region(iotlb, bus.v, last, user, &offered, iotlb_misses_asked(iotlb, bus.v, last), true);
+	each_region(iotlb, bus.v, last, user, &offered, viodma_iotlb_misses_asked(iotlb, bus.v, last), true);
 	iotlb->statistics.updates++;
 	iotlb->config.space->epoch++;
 	return VIODMA_OK;
@@ -283,7 +288,7 @@ enum viodma_result viodma_iotlb_invalidate(struct viodma_iotlb *iotlb, viodma_bu
 enum viodma_result viodma_iotlb_replied(struct viodma_iotlb *iotlb, viodma_bus bus, enum viodma_permission wanted,
 					bool granted)
 {
-	struct viodma_iotlb_miss *miss = iotlb_misses_find(iotlb, bus.v, wanted);
+	struct viodma_iotlb_miss *miss = viodma_iotlb_misses_find(iotlb, bus.v, wanted);
 
 	if (!miss || miss->state != MISS_ASKED)
 		return VIODMA_E_NOT_FOUND;
@@ -297,7 +302,7 @@ enum viodma_result viodma_iotlb_replied(struct viodma_iotlb *iotlb, viodma_bus b
 
 void viodma_iotlb_settle(struct viodma_iotlb *iotlb)
 {
-	iotlb_misses_settle(iotlb);
+	viodma_iotlb_misses_settle(iotlb);
 }
 
 void viodma_iotlb_clear(struct viodma_iotlb *iotlb)
@@ -332,7 +337,7 @@ static enum viodma_result refusal(const struct viodma_iotlb *iotlb, uint64_t bus
 
 	if (!iotlb->config.ask)
 		return VIODMA_FAULT_UNMAPPED;
-	miss = iotlb->failed_count ? iotlb_misses_find(iotlb, bus, wanted) : NULL;
+	miss = iotlb->failed_count ? viodma_iotlb_misses_find(iotlb, bus, wanted) : NULL;
 	if (!miss || miss->state == MISS_ASKED)
 		return VIODMA_MISS;
 	return miss->state == MISS_REFUSED ? VIODMA_FAULT_UNMAPPED : VIODMA_FAULT_NO_ANSWER;
@@ -341,7 +346,7 @@ static enum viodma_result refusal(const struct viodma_iotlb *iotlb, uint64_t bus
 enum viodma_result viodma_iotlb_translate(struct viodma_iotlb *iotlb, viodma_bus bus, enum viodma_permission wanted,
 					  struct viodma_extent *extent)
 {
-	uint32_t link = iotlb_tree_find(iotlb, bus.v);
+	uint32_t link = viodma_iotlb_tree_find(iotlb, bus.v);
 	struct viodma_iotlb_entry *entry;
 
 	if (!link)
@@ -357,7 +362,7 @@ enum viodma_result viodma_iotlb_translate(struct viodma_iotlb *iotlb, viodma_bus
 
 void viodma_iotlb_want(struct viodma_iotlb *iotlb, viodma_bus bus, enum viodma_permission wanted)
 {
-	if (!iotlb->config.ask || iotlb_misses_find(iotlb, bus.v, wanted) || !iotlb_misses_add(iotlb, bus.v, wanted))
+	if (!iotlb->config.ask || viodma_iotlb_misses_find(iotlb, bus.v, wanted) || !viodma_iotlb_misses_add(iotlb, bus.v, wanted))
 		return;
 	iotlb->statistics.misses++;
 	iotlb->config.ask(iotlb->config.context, bus, wanted);

@@ -26,13 +26,13 @@ static uint32_t next_slot(const struct viodma_iotlb *iotlb, uint32_t slot)
 	return (slot + 1) & (iotlb->config.miss_capacity - 1);
 }
 
-void iotlb_misses_init(struct viodma_iotlb *iotlb)
+void viodma_iotlb_misses_init(struct viodma_iotlb *iotlb)
 {
 	memset(iotlb->config.misses, 0, iotlb->config.miss_capacity * sizeof(iotlb->config.misses[0]));
 	iotlb->miss_slots_used = iotlb->outstanding = iotlb->failed_count = 0;
 }
 
-struct viodma_iotlb_miss *iotlb_misses_find(const struct viodma_iotlb *iotlb, uint64_t bus,
+struct viodma_iotlb_miss *viodma_iotlb_misses_find(const struct viodma_iotlb *iotlb, uint64_t bus,
 					    enum viodma_permission wanted)
 {
 	uint32_t slot = home_of(iotlb, bus, wanted);
@@ -47,7 +47,7 @@ struct viodma_iotlb_miss *iotlb_misses_find(const struct viodma_iotlb *iotlb, ui
 	return NULL;
 }
 
-struct viodma_iotlb_miss *iotlb_misses_add(struct viodma_iotlb *iotlb, uint64_t bus, enum viodma_permission wanted)
+struct viodma_iotlb_miss *viodma_iotlb_misses_add(struct viodma_iotlb *iotlb, uint64_t bus, enum viodma_permission wanted)
 {
 	uint32_t slot = home_of(iotlb, bus, wanted);
 
@@ -93,7 +93,7 @@ static bool inside(const struct viodma_iotlb_miss *miss, uint64_t first, uint64_
 	return miss->state == MISS_ASKED && miss->bus >= first && miss->bus <= last;
 }
 
-unsigned iotlb_misses_asked(const struct viodma_iotlb *iotlb, uint64_t first, uint64_t last)
+unsigned viodma_iotlb_misses_asked(const struct viodma_iotlb *iotlb, uint64_t first, uint64_t last)
 {
 	unsigned asked = 0;
 	uint32_t slot;
@@ -105,7 +105,7 @@ unsigned iotlb_misses_asked(const struct viodma_iotlb *iotlb, uint64_t first, ui
 
 		for (permission = VIODMA_READ; permission <= VIODMA_READ_WRITE; permission++) {
 			const struct viodma_iotlb_miss *miss =
-				iotlb_misses_find(iotlb, first, (enum viodma_permission)permission);
+				viodma_iotlb_misses_find(iotlb, first, (enum viodma_permission)permission);
 
 			if (miss && inside(miss, first, last))
 				asked |= permission;
@@ -123,7 +123,7 @@ static bool answers(const struct viodma_iotlb_miss *miss, uint64_t first, uint64
 	return inside(miss, first, last) && (miss->permission & permission) == miss->permission;
 }
 
-uint32_t iotlb_misses_answer(struct viodma_iotlb *iotlb, uint64_t first, uint64_t last, unsigned permission)
+uint32_t viodma_iotlb_misses_answer(struct viodma_iotlb *iotlb, uint64_t first, uint64_t last, unsigned permission)
 {
 	uint32_t slot, count = 0;
 
@@ -133,7 +133,7 @@ uint32_t iotlb_misses_answer(struct viodma_iotlb *iotlb, uint64_t first, uint64_
 		unsigned one;
 
 		for (one = VIODMA_READ; one <= VIODMA_READ_WRITE; one++) {
-			struct viodma_iotlb_miss *miss = iotlb_misses_find(iotlb, first, (enum viodma_permission)one);
+			struct viodma_iotlb_miss *miss = viodma_iotlb_misses_find(iotlb, first, (enum viodma_permission)one);
 
 			if (miss && answers(miss, first, last, permission)) {
 				remove_slot(iotlb, (uint32_t)(miss - iotlb->config.misses));
@@ -150,7 +150,7 @@ uint32_t iotlb_misses_answer(struct viodma_iotlb *iotlb, uint64_t first, uint64_
 	return count;
 }
 
-void iotlb_misses_settle(struct viodma_iotlb *iotlb)
+void viodma_iotlb_misses_settle(struct viodma_iotlb *iotlb)
 {
 	uint32_t slot;
 

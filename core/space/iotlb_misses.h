@@ -9,22 +9,22 @@
 
 enum iotlb_miss_state { MISS_NONE, MISS_ASKED, MISS_REFUSED, MISS_NOT_COVERED };
 
-void iotlb_misses_init(struct viodma_iotlb *iotlb);
+void viodma_iotlb_misses_init(struct viodma_iotlb *iotlb);
 
 /* The slot of a page and permission, else NULL. */
-struct viodma_iotlb_miss *iotlb_misses_find(const struct viodma_iotlb *iotlb, uint64_t bus,
+struct viodma_iotlb_miss *viodma_iotlb_misses_find(const struct viodma_iotlb *iotlb, uint64_t bus,
 					    enum viodma_permission wanted);
 
 /* A new slot in state ASKED; NULL when the table is three quarters full. Pre: there is none yet. */
-struct viodma_iotlb_miss *iotlb_misses_add(struct viodma_iotlb *iotlb, uint64_t bus, enum viodma_permission wanted);
+struct viodma_iotlb_miss *viodma_iotlb_misses_add(struct viodma_iotlb *iotlb, uint64_t bus, enum viodma_permission wanted);
 
 /* Every permission asked for at addresses first..last. */
-unsigned iotlb_misses_asked(const struct viodma_iotlb *iotlb, uint64_t first, uint64_t last);
+unsigned viodma_iotlb_misses_asked(const struct viodma_iotlb *iotlb, uint64_t first, uint64_t last);
 
 /* Questions within first..last that this permission answers are gone. Returns how many. */
-uint32_t iotlb_misses_answer(struct viodma_iotlb *iotlb, uint64_t first, uint64_t last, unsigned permission);
+uint32_t viodma_iotlb_misses_answer(struct viodma_iotlb *iotlb, uint64_t first, uint64_t last, unsigned permission);
 
 /* Every question that was refused is gone. */
-void iotlb_misses_settle(struct viodma_iotlb *iotlb);
+void viodma_iotlb_misses_settle(struct viodma_iotlb *iotlb);
 
 #endif

@@ -94,7 +94,7 @@ static void level_upwards(struct viodma_iotlb *iotlb, uint32_t link)
 	}
 }
 
-uint32_t iotlb_tree_find(const struct viodma_iotlb *iotlb, uint64_t address)
+uint32_t viodma_iotlb_tree_find(const struct viodma_iotlb *iotlb, uint64_t address)
 {
 	uint32_t link = iotlb->root;
 
@@ -111,7 +111,7 @@ uint32_t iotlb_tree_find(const struct viodma_iotlb *iotlb, uint64_t address)
 	return link;
 }
 
-uint32_t iotlb_tree_at_or_after(const struct viodma_iotlb *iotlb, uint64_t address)
+uint32_t viodma_iotlb_tree_at_or_after(const struct viodma_iotlb *iotlb, uint64_t address)
 {
 	uint32_t link = iotlb->root, best = 0;
 
@@ -128,7 +128,7 @@ uint32_t iotlb_tree_at_or_after(const struct viodma_iotlb *iotlb, uint64_t addre
 	return best;
 }
 
-void iotlb_tree_insert(struct viodma_iotlb *iotlb, uint32_t link)
+void viodma_iotlb_tree_insert(struct viodma_iotlb *iotlb, uint32_t link)
 {
 	struct viodma_iotlb_entry *entry = iotlb_entry(iotlb, link);
 	uint32_t *place = &iotlb->root, parent = 0;
@@ -145,7 +145,7 @@ void iotlb_tree_insert(struct viodma_iotlb *iotlb, uint32_t link)
 	level_upwards(iotlb, parent);
 }
 
-void iotlb_tree_remove(struct viodma_iotlb *iotlb, uint32_t link)
+void viodma_iotlb_tree_remove(struct viodma_iotlb *iotlb, uint32_t link)
 {
 	struct viodma_iotlb_entry *entry = iotlb_entry(iotlb, link);
 	uint32_t lowest; /* where heights may be wrong from */

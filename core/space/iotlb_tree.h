@@ -14,15 +14,15 @@ static inline struct viodma_iotlb_entry *iotlb_entry(const struct viodma_iotlb *
 }
 
 /* The entry that holds the address, else 0. */
-uint32_t iotlb_tree_find(const struct viodma_iotlb *iotlb, uint64_t address);
+uint32_t viodma_iotlb_tree_find(const struct viodma_iotlb *iotlb, uint64_t address);
 
 /* The first entry that ends at or after the address, else 0. */
-uint32_t iotlb_tree_at_or_after(const struct viodma_iotlb *iotlb, uint64_t address);
+uint32_t viodma_iotlb_tree_at_or_after(const struct viodma_iotlb *iotlb, uint64_t address);
 
 /* Pre: the entry's range is free in the tree; it is not in the tree. */
-void iotlb_tree_insert(struct viodma_iotlb *iotlb, uint32_t link);
+void viodma_iotlb_tree_insert(struct viodma_iotlb *iotlb, uint32_t link);
 
 /* Pre: the entry is in the tree. */
-void iotlb_tree_remove(struct viodma_iotlb *iotlb, uint32_t link);
+void viodma_iotlb_tree_remove(struct viodma_iotlb *iotlb, uint32_t link);
 
 #endif

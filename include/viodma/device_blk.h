@@ -5,7 +5,17 @@
  * The disk behind it is the caller's: viodma_blk parses and checks requests and hands on plain reads, writes and
  * flushes with the memory to use; the caller answers each with viodma_blk_complete, in any order.
  *
- * Single owner, with its space and queues. Memory is the caller's. Units: bytes unless named sectors (512 bytes).
+ * One viodma_blk serves one queue. Its segments_max must be at least seg_max + 2 (header, status; more if a driver may
+ * split its header), its pieces_max at least seg_max * (size_max / 4096 + 2). Feature bits other than 0 to 23 are the
+ * caller's to offer and negotiate (viodma/feature.h).
+ *
+ *	viodma_blk_process, as the process step of the loop in viodma/queue.h
+ *	ops.submit -> the disk moves the bytes: into or from viodma_blk_io_pieces, by memcpy or an iovec; or with
+ *	              viodma_request_write(io->request, 0, ...) for a read, viodma_request_read(io->request, 16, ...) for
+ *	              a write
+ *	viodma_blk_complete -> the request is pushed; then viodma_queue_call_needed
+ *
+ * Single owner, with its space and queue. Memory is the caller's. Units: bytes unless named sectors (512 bytes).
  */
 #ifndef VIODMA_DEVICE_BLK_H
 #define VIODMA_DEVICE_BLK_H
@@ -52,8 +62,9 @@ struct viodma_blk_config {
 };
 
 struct viodma_blk_statistics {
-	uint64_t in, out, flush, get_id, unsupported, failed; /* requests */
-	uint64_t in_bytes, out_bytes;                         /* of those that succeeded */
+	uint64_t in, out, flush, get_id; /* requests the device has done; COPY mode may still fail to deliver */
+	uint64_t unsupported, failed;    /* requests answered with UNSUPP, and with IOERR */
+	uint64_t in_bytes, out_bytes;    /* of those done */
 };
 
 /* Members are the library's; read statistics only. */
@@ -66,7 +77,7 @@ struct viodma_blk {
 	struct viodma_blk_statistics statistics;
 };
 
-/* ios: one per descriptor of the largest queue. VIODMA_E_INVALID: a member of config out of its range. */
+/* ios: one per descriptor of the queue, at its largest. VIODMA_E_INVALID: a member of config out of its range. */
 VIODMA_MUST_USE enum viodma_result viodma_blk_init(struct viodma_blk *blk, const struct viodma_blk_config *config,
 						   const struct viodma_blk_ops *ops, struct viodma_blk_io *ios,
 						   uint32_t io_count);
@@ -77,7 +88,7 @@ uint64_t viodma_blk_features(const struct viodma_blk *blk);
 /* The name of one device-specific feature bit ("VIRTIO_BLK_F_RO"), offered or not; NULL for others. */
 const char *viodma_blk_feature_name(unsigned bit);
 
-/* What the driver accepted, before the first request. */
+/* What the driver accepted (any bits; only those of the device type are looked at), before the first request. */
 void viodma_blk_set_accepted(struct viodma_blk *blk, uint64_t accepted);
 
 /* Read the configuration space; bytes beyond it read as 0. There is nothing a driver may write. */
@@ -94,10 +105,14 @@ VIODMA_MUST_USE enum viodma_result viodma_blk_io_pieces(const struct viodma_blk_
 							uint32_t len_bytes, struct viodma_piece *pieces,
 							uint32_t capacity, uint32_t *count);
 
-/* An operation ended. ok: all of it happened (and is durable, for flush and durable writes). io is invalid after. */
+/*
+ * An operation ended. ok: all of it happened (and is durable, for flush and durable writes); nothing else has to be
+ * stated. Not ok: the driver gets IOERR; a part of its memory may have been written. Once for each io, which is invalid
+ * after. May be called from within submit; does not call submit.
+ */
 void viodma_blk_complete(struct viodma_blk *blk, struct viodma_blk_io *io, bool ok);
 
-/* Fail a request that could not be given back when its queue stops: see viodma_queue_pop_held. */
+/* Before viodma_queue_stop: fail every request that could not be given back (viodma_queue_pop_held). */
 void viodma_blk_fail_held(struct viodma_blk *blk, struct viodma_queue *queue);
 
 #ifdef __cplusplus

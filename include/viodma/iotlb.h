@@ -4,8 +4,13 @@
  *
  * Entries never overlap: an update replaces what it covers and splits what it cuts. Look-up, update and invalidation
  * are O(log entries) for each entry touched. When full, an entry not used lately is evicted; it is asked for again
- * when it is needed. A miss is asked for once per page (4096 bytes) and permission until it is answered. An update
- * that answers a miss grants at most what was asked for.
+ * when it is needed. A miss is asked for once per page (4096 bytes) and permission until it is answered.
+ *
+ * Setting up: viodma_space_init, regions, viodma_iotlb_init (config.space), viodma_space_set_iotlb, then queues.
+ * Answering: for each `ask`, either viodma_iotlb_update with the platform's mapping around that address, or
+ * viodma_iotlb_replied(..., false). Then process the queues (viodma_queue_has_work), then viodma_iotlb_settle. Nothing
+ * else has to be told: waiting requests notice by themselves.
+ * Withdrawing: see "Revocation" in viodma/space.h.
  *
  * Single owner, with its space (viodma/space.h). Memory is the caller's.
  */
@@ -55,10 +60,15 @@ struct viodma_iotlb_statistics {
 struct viodma_iotlb_config {
 	struct viodma_space *space;
 	struct viodma_iotlb_entry *entries; /* capacity of them, zero or not */
-	uint32_t capacity;                  /* at least 8; see viodma_iotlb_least_capacity */
+	uint32_t capacity;                  /* at least 8; init does not compare it with viodma_iotlb_least_capacity */
 	struct viodma_iotlb_miss *misses;   /* miss_capacity of them */
-	uint32_t miss_capacity;             /* a power of two, at least 8: questions outstanding at once */
-	/* Ask the platform. Must not block and not call back in. NULL: every miss is a fault. */
+	uint32_t miss_capacity;             /* a power of two, at least 8; three quarters of it may be outstanding, the
+					       rest is asked when those are answered */
+	/*
+	 * Ask the platform for the mapping of one address, any byte of a page: it is not rounded. Called from within
+	 * viodma_queue_pop and the like; must not block, and not call any function of the space, its IOTLB or queues
+	 * (note it, and answer after). NULL: every miss is a fault.
+	 */
 	void (*ask)(void *context, viodma_bus bus, enum viodma_permission wanted);
 	void *context;
 };
@@ -76,7 +86,10 @@ struct viodma_iotlb {
 	struct viodma_iotlb_statistics statistics;
 };
 
-/* The least capacity for rings of `queue_size` descriptors and requests of `request_bytes` in `segments` parts. */
+/*
+ * The least capacity for rings of `queue_size` descriptors and requests of `request_bytes` in `segments` parts, header
+ * and status included. With less, a request that needs more pages than there are entries fails with VIODMA_E_LIMIT.
+ */
 uint32_t viodma_iotlb_least_capacity(uint32_t queue_size, uint64_t request_bytes, uint32_t segments);
 
 /* VIODMA_E_INVALID: a NULL where none may be, or a capacity out of range. config is copied. */
@@ -85,7 +98,11 @@ VIODMA_MUST_USE enum viodma_result viodma_iotlb_init(struct viodma_iotlb *iotlb,
 
 /*
  * The platform grants bus addresses bus..bus+len-1, which are memory at user address `user` (of the space's regions;
- * the range may span several). VIODMA_PEER_MAPPING, nothing changed: empty, wraps, no permission, or not all inside
+ * the range may span several). Any range and alignment. Pass the mapping's whole permission, whatever was asked for: if
+ * the range holds addresses that are being asked for, just the permissions asked for are granted, in addition to what
+ * the same mapping (addresses and memory) was granted before; else the mapping is as stated here, and replaces what
+ * was. A question is answered once an update covers its address with all the permission it asked for.
+ * VIODMA_PEER_MAPPING, nothing changed: empty, wraps, no permission, or not all inside
  * regions (PLT-10).
  */
 VIODMA_MUST_USE enum viodma_result viodma_iotlb_update(struct viodma_iotlb *iotlb, viodma_bus bus, uint64_t len_bytes,
@@ -100,13 +117,20 @@ VIODMA_MUST_USE enum viodma_result viodma_iotlb_invalidate(struct viodma_iotlb *
 							   uint64_t len_bytes);
 
 /*
- * The platform's reply to a question: granted, or refused. A question that no update has covered by then counts as
- * refused (PLT-11); what waits for it fails. VIODMA_E_NOT_FOUND: no such question is outstanding (it was answered).
+ * The platform's reply to a question, for platforms that reply apart from granting: `bus` is any address of the page,
+ * `wanted` the permission asked for. granted false: what waits for it fails with VIODMA_FAULT_UNMAPPED, or
+ * _PERMISSION where there is a mapping. granted true although no update has covered it by now: it fails with
+ * VIODMA_FAULT_NO_ANSWER (PLT-11). VIODMA_E_NOT_FOUND: no such question is outstanding, as after every update that
+ * answered it; not an error, and may be ignored.
  */
-VIODMA_MUST_USE enum viodma_result viodma_iotlb_replied(struct viodma_iotlb *iotlb, viodma_bus bus,
+enum viodma_result viodma_iotlb_replied(struct viodma_iotlb *iotlb, viodma_bus bus,
 							enum viodma_permission wanted, bool granted);
 
-/* Forget refusals, so that the next access asks again. Call once everything that waited has been tried. */
+/*
+ * Forget refusals, so that the next access asks again. Call when the queues have been processed after a refusal
+ * (viodma_queue_has_work is false for all of them). Too early: the same question is asked again. Never: an address once
+ * refused stays refused, and its place in the table of questions taken.
+ */
 void viodma_iotlb_settle(struct viodma_iotlb *iotlb);
 
 /* Forget every entry and question. */
@@ -115,7 +139,11 @@ void viodma_iotlb_clear(struct viodma_iotlb *iotlb);
 /* Forget entries into memory..memory+len-1 (a region that goes away). O(entries). */
 void viodma_iotlb_forget_memory(struct viodma_iotlb *iotlb, const void *memory, uint64_t len_bytes);
 
-/* Look one address up. VIODMA_OK, VIODMA_MISS, or the reason the platform refused it. Permission is not compared. */
+/*
+ * Look one address up. VIODMA_OK: *extent holds it; its permission may lack what is wanted, if asking for more was
+ * refused or is not possible. VIODMA_MISS: not mapped, or not with what is wanted, and that was not refused (yet).
+ * VIODMA_FAULT_*: not mapped, and refused.
+ */
 VIODMA_MUST_USE enum viodma_result viodma_iotlb_translate(struct viodma_iotlb *iotlb, viodma_bus bus,
 							  enum viodma_permission wanted, struct viodma_extent *extent);
 

@@ -9,8 +9,20 @@
  *   DONE       viodma_queue_push gave it back; the used ring is not reachable at the moment
  *   (pushed)   it is in the used ring, and the slot is free
  *
- * The driver is hostile: what it writes ends in a VIODMA_PEER_* result. A ring that lies about itself stops
- * (viodma_queue.broken) until it is started again; a buffer the device may not touch fails its own request.
+ * The driver is hostile: what it writes ends in a VIODMA_PEER_* result. A ring that lies about itself (DRV-10 to
+ * DRV-16) stops (viodma_queue.broken) until it is started again; a buffer the device may not touch fails its own
+ * request, and so does a request its device type refuses (DRV-18), unless there is no place for the answer.
+ *
+ * The loop around a queue, whatever brings kicks:
+ *	on a kick:                      viodma_queue_kicked, then process
+ *	when viodma_queue_has_work:     process (after updates, refusals, viodma_space_changed, completions)
+ *	process:                        viodma_queue_pop until it answers anything but VIODMA_OK, at most setup.size
+ *	                                times in a row; start what was popped
+ *	when the device has finished:   viodma_request_write or _written, viodma_queue_push
+ *	after pushes:                   if (viodma_queue_call_needed) interrupt the driver
+ * viodma_queue_pop also finishes what waits as DONE. To stop: let the device finish, viodma_queue_stop.
+ *
+ * Driver permissions: the descriptor table and available ring are read only, the used ring is written only.
  *
  * Single owner: one thread, the space's. Memory is the caller's. Units: lengths are bytes, sizes are descriptors.
  */
@@ -85,7 +97,8 @@ struct viodma_request {
 
 struct viodma_queue_config {
 	struct viodma_space *space;
-	void *memory;         /* at least viodma_queue_memory_bytes(config), aligned as for max_align_t */
+	void *memory;         /* at least viodma_queue_memory_bytes(config), aligned as for max_align_t; contents do not
+				 matter. For an array: VIODMA_QUEUE_MEMORY_BYTES */
 	size_t memory_bytes;
 	unsigned index;       /* the queue's number, in reports */
 	uint32_t size_max;    /* most descriptors a driver may ask for: a power of two, 1..32768 */
@@ -135,6 +148,13 @@ struct viodma_queue {
 	struct viodma_space_cache desc_cache, avail_cache, used_cache, buffer_cache;
 };
 
+/* At least that many bytes, as a constant. */
+#define VIODMA_QUEUE_MEMORY_BYTES(size_max, segments_max, pieces_max)                                                 \
+	((size_t)(size_max) * (sizeof(struct viodma_request) + sizeof(uint16_t) +                                     \
+			       (segments_max) * sizeof(struct viodma_segment) +                                       \
+			       (pieces_max) * sizeof(struct viodma_piece)) +                                          \
+	 64)
+
 /* Bytes of memory a queue of this configuration needs; 0 if a limit is out of range. `memory*` are not looked at. */
 size_t viodma_queue_memory_bytes(const struct viodma_queue_config *config);
 
@@ -144,8 +164,9 @@ VIODMA_MUST_USE enum viodma_result viodma_queue_init(struct viodma_queue *queue,
 
 /*
  * Start it. Requests held over from the last stop go on if size and addresses are what they were and base is what
- * viodma_queue_stop answered; otherwise they are dropped and *dropped (may be NULL) says how many. VIODMA_PEER_RING_LAYOUT: size or
- * alignment is wrong (DRV-17). VIODMA_PEER_ADDRESS_WRAP. VIODMA_E_BUSY: running, or requests are submitted.
+ * viodma_queue_stop answered; otherwise they are dropped and *dropped (may be NULL) says how many.
+ * VIODMA_PEER_RING_LAYOUT: size or alignment is wrong (DRV-17). VIODMA_PEER_ADDRESS_WRAP. VIODMA_E_BUSY: running, or
+ * requests are submitted.
  */
 VIODMA_MUST_USE enum viodma_result viodma_queue_start(struct viodma_queue *queue,
 						      const struct viodma_queue_setup *setup, uint32_t *dropped);
@@ -164,9 +185,9 @@ VIODMA_MUST_USE enum viodma_result viodma_queue_start(struct viodma_queue *queue
 VIODMA_MUST_USE enum viodma_result viodma_queue_pop(struct viodma_queue *queue, struct viodma_request **request);
 
 /*
- * Copy from the device-readable / to the device-writable part of a popped request whose result is VIODMA_OK, starting
- * `offset` bytes in. VIODMA_E_INVALID: beyond the end. Each byte may be read several times by calling several times:
- * copy once, then parse the copy (DEV-11).
+ * Copy from the device-readable / to the device-writable part of a popped request, starting `offset` bytes in.
+ * VIODMA_E_INVALID: beyond the end, or request->result is not VIODMA_OK (so a device may check just this answer). Each
+ * byte may be read several times by calling several times: copy once, then parse the copy (DEV-11).
  */
 VIODMA_MUST_USE enum viodma_result viodma_request_read(struct viodma_request *request, uint32_t offset,
 						       void *destination, uint32_t len_bytes);
@@ -203,9 +224,12 @@ void viodma_queue_push(struct viodma_queue *queue, struct viodma_request *reques
 /*
  * Give a request back as failed: the last tail_bytes of the writable part are set to tail (a status byte, say), if
  * they alone can be reached. tail_bytes 0, for device types without a status: the driver sees a used length of 0.
- * The answer may be ignored: it only says what became of the request. VIODMA_OK: pushed. VIODMA_MISS: not reachable yet; the request is parked, and popped
- * again with the same result. Anything else: the driver cannot be told; the queue is broken, so that the driver does
- * not take what lies in the status for an answer.
+ * The answer may be ignored: it only says what became of the request.
+ *   VIODMA_OK    pushed
+ *   VIODMA_MISS  not reachable yet: the request is parked, and popped again with the same result
+ *   VIODMA_PEER_UNREACHABLE, VIODMA_PEER_REQUEST
+ *                not reachable, or no such bytes: the driver cannot be told. The queue is broken, so that the driver does
+ *                not take what lies in the status for an answer
  */
 enum viodma_result viodma_queue_reject(struct viodma_queue *queue, struct viodma_request *request, const void *tail,
 				       uint32_t tail_bytes);
@@ -216,20 +240,22 @@ bool viodma_queue_call_needed(struct viodma_queue *queue);
 /* Is there reason to call viodma_queue_pop although no kick came: the space changed, or completions wait? */
 bool viodma_queue_has_work(const struct viodma_queue *queue);
 
-/* A kick came: try a faulted ring again. */
+/* A kick came. Call it before viodma_queue_pop: a ring that was out of reach is tried again only then. */
 void viodma_queue_kicked(struct viodma_queue *queue);
 
 /*
- * Stop it (DEV-14, DEV-18). VIODMA_E_BUSY while requests are submitted. Otherwise the requests fetched last that are
- * parked are given back by winding *base back; parked ones before a completed one, and completions the used ring could
- * not take, are held for viodma_queue_start. After VIODMA_OK the ring is not touched any more.
- * To fail rather than hold them: pop them with viodma_queue_pop_held and reject them before stopping.
+ * Stop it (DEV-14, DEV-18); one that is stopped answers the same base again. VIODMA_E_BUSY while requests are
+ * submitted. Otherwise the requests fetched last that are parked are given back by winding *base back; parked ones
+ * before a completed one, and completions the used ring could not take, are held for viodma_queue_start. After
+ * VIODMA_OK the ring is not touched any more. To fail rather than hold them: pop them with viodma_queue_pop_held and
+ * reject them before stopping.
  */
 VIODMA_MUST_USE enum viodma_result viodma_queue_stop(struct viodma_queue *queue, uint16_t *base);
 
 /*
  * Before a stop: the next parked request that cannot be given back because a later one has completed; its result says
- * VIODMA_FAULT_STOPPED. VIODMA_EMPTY: none left. A rejection that answers VIODMA_MISS holds it.
+ * VIODMA_FAULT_STOPPED. VIODMA_EMPTY: none left, or none that can be failed. A rejection that answers VIODMA_MISS
+ * holds it.
  */
 VIODMA_MUST_USE enum viodma_result viodma_queue_pop_held(struct viodma_queue *queue, struct viodma_request **request);
 

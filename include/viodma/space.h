@@ -10,6 +10,9 @@
  *   iotlb        viodma/iotlb.h: mappings the platform sent, misses asked for (DEV-3)
  *   translator   the caller's own, for a VMM that has an IOMMU model (DEV-3)
  * There is no other way: an address that none of them knows is refused, and nothing falls back (DEV-10).
+ * A translator answers with memory of its own, so it needs no regions: storage NULL and capacity 0 will do.
+ *
+ * Pointers may be NULL only where it is said.
  *
  * Single owner: every function on one space, its IOTLB and its queues is called from one thread, or under one lock.
  * Memory: everything is the caller's, the region table too; nothing is allocated. Units: bytes.
@@ -37,7 +40,7 @@ struct viodma_region {
 	viodma_uaddr user;    /* the same byte as the front end's user address; equal to phys where there is none */
 	uint64_t len_bytes;   /* at least 1; neither range may wrap 2^64 */
 	void *memory;         /* the same byte, mapped here; valid until viodma_space_remove_region has answered OK */
-	void *tag;            /* the caller's */
+	void *tag;            /* the caller's; kept in the table's copy */
 	bool retired;         /* set by viodma_space_retire_region; leave false */
 };
 
@@ -56,8 +59,9 @@ struct viodma_extent {
 /* A translator a VMM brings itself. Called only from functions of this header and viodma/queue.h. */
 struct viodma_translator {
 	/*
-	 * Translate one bus address. VIODMA_OK: *extent covers `bus`; its permission is what the mapping allows, more
-	 * or less than asked for (the space compares). VIODMA_MISS: not known yet. A VIODMA_FAULT_*: never.
+	 * Translate one bus address. VIODMA_OK: *extent covers `bus` (else it is taken as VIODMA_FAULT_UNMAPPED), of
+	 * any size; its permission is what the mapping allows, more or less than asked for (the space compares).
+	 * VIODMA_MISS: not known yet. Any VIODMA_FAULT_*: refused; the access fails with it.
 	 * The memory must stay valid until the caller has revoked it (viodma_space_changed, viodma_space_in_use).
 	 */
 	enum viodma_result (*translate)(void *context, viodma_bus bus, enum viodma_permission wanted,
@@ -108,12 +112,21 @@ struct viodma_fault {
 };
 #define VIODMA_QUEUE_NONE (~0u)
 
-/* What the space tells its owner. Any member may be NULL. Called inside the functions below; must not call back in. */
+/*
+ * What the space tells its owner. Any member may be NULL. Called inside the functions below; must not call a function
+ * of the space, its IOTLB or queues. Reading statistics and viodma_result_* are fine.
+ */
 struct viodma_space_events {
 	void (*fault)(void *context, const struct viodma_fault *fault);
-	/* A buffer or ring access is about to use these bytes. */
+	/*
+	 * These bytes are about to be used: buffers, descriptors, indirect tables, used elements. The ring's index and
+	 * flag words, of 2 bytes, are not reported.
+	 */
 	void (*touch)(void *context, viodma_bus bus, viodma_phys phys, uint64_t len_bytes, enum viodma_permission);
-	/* A mapping became usable / stopped being usable (IOTLB only). Inclusive ends. */
+	/*
+	 * A mapping became usable / the addresses stopped being usable as they were (IOTLB only; eviction and a
+	 * replacement by an update included, which grants anew after). Inclusive ends.
+	 */
 	void (*grant)(void *context, const struct viodma_extent *extent);
 	void (*revoke)(void *context, viodma_bus first, viodma_bus last);
 	void *context;
@@ -155,20 +168,20 @@ struct viodma_space {
 
 /*
  * Make an empty, closed space: every access faults. `storage` holds VIODMA_SPACE_REGION_BYTES(capacity) bytes, is
- * owned by the caller and must outlive the space. events may be NULL.
+ * owned by the caller and must outlive the space. events may be NULL, and is copied.
  */
 void viodma_space_init(struct viodma_space *space, void *storage, uint32_t capacity,
 		       const struct viodma_space_events *events);
 
-/* Where bus addresses lead from now on. Pre: nothing pinned. Forgets every last hit. */
+/* Where bus addresses lead from now on. Pre: nothing pinned, queues stopped. Forgets every last hit. */
 void viodma_space_set_closed(struct viodma_space *space);
 void viodma_space_set_physical(struct viodma_space *space);
 void viodma_space_set_iotlb(struct viodma_space *space, struct viodma_iotlb *iotlb);
 void viodma_space_set_translator(struct viodma_space *space, const struct viodma_translator *translator);
 
 /*
- * Add a region, while the device runs if need be. VIODMA_E_NO_SPACE: the table is full. VIODMA_PEER_MAPPING: it is
- * empty, wraps, or overlaps another region's physical or user addresses. O(regions).
+ * Add a region (it is copied), while the device runs if need be. VIODMA_E_NO_SPACE: the table is full.
+ * VIODMA_PEER_MAPPING: it is empty, wraps, or overlaps another region's physical or user addresses. O(regions).
  */
 VIODMA_MUST_USE enum viodma_result viodma_space_add_region(struct viodma_space *space,
 							   const struct viodma_region *region);
@@ -197,6 +210,7 @@ VIODMA_MUST_USE enum viodma_result viodma_space_user_to_phys(const struct viodma
 /*
  * Translate one bus address for an access. VIODMA_OK: *extent covers it and permits `wanted`. VIODMA_MISS: not known
  * yet; nothing was asked for (see viodma_space_want). VIODMA_FAULT_*: refused; not reported (see viodma_space_report).
+ * cache may be NULL.
  */
 VIODMA_MUST_USE enum viodma_result viodma_space_translate(struct viodma_space *space, struct viodma_space_cache *cache,
 							  viodma_bus bus, enum viodma_permission wanted,
@@ -207,9 +221,9 @@ void viodma_space_want(struct viodma_space *space, viodma_bus bus, enum viodma_p
 
 /*
  * Translate a whole buffer and append it to `pieces`: *count of them are in use before and after, `capacity` at most;
- * adjoining memory is merged. All or nothing: on any other answer *count is unchanged. VIODMA_MISS: every page of it that missed has been asked
- * for, and *missed is the last of them. VIODMA_E_LIMIT: more pieces than capacity. VIODMA_PEER_ADDRESS_WRAP,
- * VIODMA_FAULT_*: *missed is the first refused byte; reported.
+ * adjoining memory is merged. All or nothing: on any other answer *count is unchanged. VIODMA_MISS: every page of it
+ * that missed has been asked for, and *missed is the last of them. VIODMA_E_LIMIT: more pieces than capacity.
+ * VIODMA_PEER_ADDRESS_WRAP, VIODMA_FAULT_*: *missed is the first refused byte; reported.
  */
 VIODMA_MUST_USE enum viodma_result viodma_space_map(struct viodma_space *space, struct viodma_space_cache *cache,
 						    unsigned queue, const struct viodma_segment *segment,
@@ -234,7 +248,10 @@ void viodma_space_unpin(struct viodma_space *space, struct viodma_pin *pin);
 /*
  * Revocation (DEV-13): 1. make the mapping go away (viodma_iotlb_invalidate, or in your own translator followed by
  * viodma_space_changed); 2. while viodma_space_in_use(first, last), let requests complete; 3. acknowledge.
- * in_use: does any pin overlap bus addresses first..last (inclusive)? O(pins).
+ * A caller whose platform serves no questions while it waits holds misses from 1 to 3 (viodma_space_hold_misses).
+ * in_use: does any pin overlap bus addresses first..last (inclusive)? O(pins). Pinned is what a request that the device
+ * has (SUBMITTED) may use. Ring parts are not pinned: each access to them is translated anew, so after step 1 there is
+ * none. Neither is a request that waits (PARKED, DONE).
  */
 bool viodma_space_in_use(const struct viodma_space *space, viodma_bus first, viodma_bus last);
 

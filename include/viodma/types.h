@@ -47,8 +47,8 @@ enum viodma_permission {
 };
 
 /*
- * Memory the peer can change at any moment. The type is never completed: such memory cannot be dereferenced, only
- * read once or written through core/space and core/ring (requirement DEV-11).
+ * Memory the peer can change at any moment. The type is never completed: such memory cannot be dereferenced. Hand it to
+ * something that takes a void pointer and a length (memcpy, an iovec), once; then look at the copy (requirement DEV-11).
  */
 struct viodma_shared;
 
