@@ -202,6 +202,21 @@ static bool a_page_asked_for_in_both_directions_one_after_the_other_keeps_both(v
 }
 HOLDS(a_page_asked_for_in_both_directions_one_after_the_other_keeps_both)
 
+static bool answers_of_just_what_was_asked_add_up(void)
+{
+	struct setup *s = fresh();
+
+	want(s, 3, VIODMA_READ);
+	CHECK_RESULT(update(s, 3, 0, VIODMA_READ), VIODMA_OK);
+	want(s, 3, VIODMA_WRITE);
+	CHECK_RESULT(update(s, 3, 0, VIODMA_WRITE), VIODMA_OK);
+	CHECK_RESULT(look(s, 3, VIODMA_READ), VIODMA_OK); /* else each answer asks for the other, without end */
+	CHECK_RESULT(look(s, 3, VIODMA_WRITE), VIODMA_OK);
+	CHECK_EQUAL(s->iotlb.outstanding, 0);
+	return true;
+}
+HOLDS(answers_of_just_what_was_asked_add_up)
+
 static bool a_direction_the_platform_refuses_is_refused_to_the_device(void)
 {
 	struct setup *s = fresh();
@@ -325,6 +340,7 @@ int main(void)
 		TEST(an_answer_in_one_piece_for_many_pages_grants_no_more_than_was_asked_for),
 		TEST(a_grant_nobody_asked_for_is_taken_as_given),
 		TEST(a_page_asked_for_in_both_directions_one_after_the_other_keeps_both),
+		TEST(answers_of_just_what_was_asked_add_up),
 		WITH_MUTANT(a_direction_the_platform_refuses_is_refused_to_the_device),
 		TEST(less_permission_than_before_takes_effect_at_once),
 		TEST(a_page_the_platform_refuses_is_refused_until_it_is_settled),

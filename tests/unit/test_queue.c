@@ -181,6 +181,20 @@ static bool a_used_length_is_at_most_what_the_driver_gave(void)
 }
 BEHAVIOUR(a_used_length_is_at_most_what_the_driver_gave, "DEV-16")
 
+static bool memory_sized_by_the_constant_is_enough(void)
+{
+	static const uint32_t sizes[] = {1, 2, 8, 256, 32768};
+	struct viodma_queue_config config = {.segments_max = 3, .pieces_max = 7};
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		config.size_max = sizes[i];
+		CHECK(viodma_queue_memory_bytes(&config) != 0);
+		CHECK(viodma_queue_memory_bytes(&config) <= VIODMA_QUEUE_MEMORY_BYTES(sizes[i], 3, 7));
+	}
+	return true;
+}
+HOLDS(memory_sized_by_the_constant_is_enough)
+
 static bool in_copy_mode_only_what_the_device_wrote_is_copied_out(void)
 {
 	struct test_driver *d = fresh(&setups[3]);
@@ -529,6 +543,7 @@ int main(void)
 		TEST(access_beyond_a_part_of_the_request_is_refused),
 		TEST(nothing_around_the_writable_part_is_written),
 		WITH_MUTANT(a_used_length_is_at_most_what_the_driver_gave),
+		TEST(memory_sized_by_the_constant_is_enough),
 		TEST(in_copy_mode_only_what_the_device_wrote_is_copied_out),
 		TEST(a_buffer_of_many_descriptors_is_one_stretch_to_the_device),
 		TEST(an_indirect_table_is_walked_like_the_ring),
