@@ -456,6 +456,6 @@ def test_a_flood_of_requests_whose_answers_nobody_reads_does_not_stop_others(sta
             must(other.read(n, 512) == image.bytes[n * 512:n * 512 + 512], "wrong bytes")
     with open(f"/proc/{serve.pid}/status") as status:
         resident = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-    must(resident < 300 << 10, f"{resident} KiB resident after a flood of {sent} bytes")
+    must(resident < 300 << 10 or vu.SANITIZED, f"{resident} KiB resident after a flood of {sent} bytes")
     flooder.close()
     serves_on(serve, image)

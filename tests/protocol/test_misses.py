@@ -207,8 +207,10 @@ def test_a_refused_address_is_asked_for_again_by_the_next_request(serve, image):
         must(blk.run(request) == b.OK and blk.data(request) == image.bytes[9 * 512:10 * 512], "refused for ever")
 
 
-def test_a_miss_answered_done_without_a_grant_fails_its_request(serve):
-    with b.driving(serve.path, iommu=True) as blk:
+@forbidden("PLT-11")
+def test_a_miss_answered_done_without_a_grant_fails_its_request(lab):
+    serve = lab.serve()
+    with lab.drive(serve, iommu=True) as blk:
         request = parked(blk, blk.make(b.IN, 9, length=512))
         while blk.domain.kept:
             blk.domain.say_done(blk.domain.kept.pop())

@@ -43,6 +43,14 @@ def test_bit_33_declined_or_not_offered_runs_with_physical_addresses(start, imag
         must(not blk.front_end.unexpected and now["iotlb"]["misses"] == 0, "misses although bit 33 is clear")
 
 
+@forbidden("DEV-4")
+def test_with_bit_33_clear_addresses_are_physical_and_need_no_platform(lab):
+    serve = lab.serve()
+    with lab.drive(serve) as blk:
+        must(blk.read(3, 512) == lab.image.bytes[1536:2048], "wrong bytes")
+        must(not blk.front_end.unexpected, "a translation was asked for")
+
+
 def accept_and_go_on(serve, features, log):
     """Accepts, then does everything a front end does; no byte of the ring may be touched."""
     memory = b.Memory(noise=False)

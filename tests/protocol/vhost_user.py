@@ -23,7 +23,8 @@ import struct
 import time
 from collections import deque
 
-SCALE = float(os.environ.get("VIODMA_TIME_SCALE") or (3 if os.environ.get("VIODMA_SANITIZED") else 1))
+SANITIZED = bool(os.environ.get("VIODMA_SANITIZED"))
+SCALE = float(os.environ.get("VIODMA_TIME_SCALE") or (3 if SANITIZED else 1))
 PATIENCE = 5.0 * SCALE          # how long something that must happen may take, seconds
 IMPATIENCE = 0.6 * SCALE        # the same, of a mutant, which is expected to fail
 QUIET = 0.15 * SCALE            # how long we look before saying that something does not happen
