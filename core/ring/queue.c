@@ -173,6 +173,8 @@ static bool part_wraps(viodma_bus bus, uint32_t bytes)
 static bool goes_on(const struct viodma_queue *queue, const struct viodma_queue_setup *setup)
 {
 	return queue->stopped_valid && setup->base == queue->stopped_base && setup->size == queue->setup.size &&
+	       setup->indirect_desc == queue->setup.indirect_desc && setup->event_idx == queue->setup.event_idx &&
+	       queue->config.space->kind == queue->started_kind &&
 	       setup->desc.v == queue->setup.desc.v && setup->avail.v == queue->setup.avail.v &&
 	       setup->used.v == queue->setup.used.v;
 }
@@ -211,6 +213,7 @@ enum viodma_result viodma_queue_start(struct viodma_queue *queue, const struct v
 	if (dropped)
 		*dropped = gone;
 	queue->setup = *setup;
+	queue->started_kind = queue->config.space->kind;
 	queue->next_avail = queue->seen_avail = setup->base;
 	queue->signalled_used = queue->next_used;
 	queue->signalled_valid = queue->armed_valid = queue->no_notify = false;
@@ -372,6 +375,7 @@ enum viodma_result viodma_queue_reject(struct viodma_queue *queue, struct viodma
 	queue->submitted--;
 	viodma_request_release(request);
 	if (result == VIODMA_MISS) {
+		request->extent_count = 0; /* nothing the device wrote is delivered with a rejection */
 		park(queue, request);
 		return VIODMA_MISS;
 	}
@@ -411,11 +415,13 @@ static enum viodma_result advance(struct viodma_request *request)
 }
 
 /* Is what a parked request waits for still unknown? If so, make sure it is being asked for. */
-static bool still_waits(struct viodma_queue *queue, const struct viodma_request *request)
+static bool still_waits(struct viodma_queue *queue, struct viodma_request *request)
 {
 	struct viodma_space *space = queue->config.space;
 	struct viodma_extent extent;
 
+	if (request->walked && request->result == VIODMA_OK && !viodma_request_may_ask(request))
+		return true;
 	if (request->wait_permission == VIODMA_NO_ACCESS ||
 	    viodma_space_translate(space, NULL, request->wait_bus, request->wait_permission, &extent) != VIODMA_MISS)
 		return false;

@@ -27,33 +27,38 @@ static uint64_t pages_of(const struct viodma_request *request)
 }
 
 /*
- * Requests that wait must not evict each other's pages for ever. One that needs more than the IOTLB holds never fits
- * and fails. The first that waits may always ask; the others only while all that wait fit into half of the capacity.
+ * Requests that wait must not evict each other's pages for ever. One that needs more than the IOTLB holds beside the
+ * rings never fits and fails. The first that waits may always ask; the others only while all that wait fit into half of
+ * the capacity, else they are not even looked at, so that their pages do not seem to be in use.
  */
 static bool never_fits(const struct viodma_request *request)
 {
 	const struct viodma_iotlb *iotlb = request->queue->config.space->iotlb;
 
-	return iotlb && pages_of(request) > iotlb->config.capacity;
-}
-
-static bool may_ask(struct viodma_request *request)
-{
-	struct viodma_queue *queue = request->queue;
-	struct viodma_space *space = queue->config.space;
-
-	if (!space->iotlb || request->waiting_pages || !queue->parked_first || queue->parked_first == request)
-		return true;
-	if (space->waiting_pages + pages_of(request) <= space->iotlb->config.capacity / 2)
-		return true;
-	queue->room_wanted = true;
-	return false;
+	return iotlb && pages_of(request) + viodma_iotlb_least_capacity(request->queue->setup.size, 0, 0) >
+				iotlb->config.capacity;
 }
 
 static void stop_waiting(struct viodma_request *request)
 {
 	request->queue->config.space->waiting_pages -= request->waiting_pages;
 	request->waiting_pages = 0;
+}
+
+bool viodma_request_may_ask(struct viodma_request *request)
+{
+	struct viodma_queue *queue = request->queue;
+	struct viodma_space *space = queue->config.space;
+
+	if (!space->iotlb || !queue->parked_first || queue->parked_first == request)
+		return true;
+	if (request->waiting_pages && space->waiting_pages <= space->iotlb->config.capacity / 2)
+		return true;
+	stop_waiting(request); /* the first may have come to need more than half: then this one asks later */
+	if (space->waiting_pages + pages_of(request) <= space->iotlb->config.capacity / 2)
+		return true;
+	queue->room_wanted = true;
+	return false;
 }
 
 static enum viodma_result map_segments(struct viodma_request *request, uint32_t *readable, uint32_t *total)
@@ -108,7 +113,7 @@ static enum viodma_result copy_in(struct viodma_request *request)
 	unsigned char *to;
 	uint32_t i;
 
-	if (bytes < request->readable_bytes)
+	if (bytes < request->readable_bytes || (queue->config.copy_bytes_max && bytes > queue->config.copy_bytes_max))
 		return VIODMA_E_LIMIT;
 	request->copy = queue->config.copy_alloc(queue->config.copy_context, bytes ? bytes : 1);
 	if (!request->copy) {
@@ -140,7 +145,7 @@ enum viodma_result viodma_request_bind(struct viodma_request *request)
 {
 	struct viodma_queue *queue = request->queue;
 	struct viodma_space *space = queue->config.space;
-	const bool held = space->hold_misses, ask = may_ask(request);
+	const bool held = space->hold_misses, ask = viodma_request_may_ask(request);
 	uint32_t readable = 0, total = 0;
 	enum viodma_result result;
 
@@ -421,5 +426,7 @@ enum viodma_result viodma_request_write_tail(struct viodma_request *request, con
 		return VIODMA_FAULT_UNMAPPED; /* its table ends out of reach: nobody knows where the end is */
 	if (tail_bytes > kept)
 		return VIODMA_PEER_REQUEST;
+	if (request->result == VIODMA_E_LIMIT && tail_bytes > request->segments[request->pin.segment_count - 1].len_bytes)
+		return VIODMA_E_LIMIT; /* segments before the last one may be missing */
 	return write_segments(request, kept - tail_bytes, tail, tail_bytes);
 }

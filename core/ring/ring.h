@@ -41,6 +41,9 @@ enum viodma_result viodma_walk_chain(struct viodma_request *request);
 /* Translate all of a fetched request: VIODMA_OK (pinned or copied in, or result says why not), VIODMA_MISS, WAIT. */
 enum viodma_result viodma_request_bind(struct viodma_request *request);
 
+/* Is there room in the IOTLB for the pages of this request, beside those of the others that wait? */
+bool viodma_request_may_ask(struct viodma_request *request);
+
 /* COPY mode: write what the device wrote to the driver's memory. VIODMA_OK, VIODMA_MISS, VIODMA_FAULT_*. */
 enum viodma_result viodma_request_copy_out(struct viodma_request *request);
 

@@ -22,6 +22,26 @@ static viodma_bus at(viodma_bus base, uint32_t offset)
 	return (viodma_bus){base.v + offset};
 }
 
+/*
+ * The ring is out of reach and waits for a kick: the very next one is wanted. The used ring may be out of reach, too;
+ * then there is no way to say it.
+ */
+static void ask_for_any_kick(struct viodma_queue *queue)
+{
+	const bool by_index = queue->setup.event_idx;
+	struct viodma_shared *memory;
+	struct viodma_extent extent;
+	viodma_bus bus = at(queue->setup.used, by_index ? VIRTQ_USED_AVAIL_EVENT(queue->setup.size) : VIRTQ_USED_FLAGS);
+	viodma_bus missed;
+
+	if (viodma_space_translate(queue->config.space, &queue->used_cache, bus, VIODMA_WRITE, &extent) != VIODMA_OK ||
+	    viodma_space_word(queue->config.space, &queue->used_cache, queue->config.index, bus, VIODMA_WRITE, &memory,
+			      &missed) != VIODMA_OK)
+		return;
+	viodma_shared_store16(memory, by_index ? queue->seen_avail : 0);
+	queue->no_notify = queue->armed_valid = false;
+}
+
 enum viodma_result viodma_split_park_ring(struct viodma_queue *queue, enum viodma_result result, viodma_bus bus,
 					  enum viodma_permission permission)
 {
@@ -30,6 +50,8 @@ enum viodma_result viodma_split_park_ring(struct viodma_queue *queue, enum viodm
 	queue->ring_wait_epoch = queue->config.space->epoch;
 	queue->ring_waits = true;
 	queue->ring_faulted = result != VIODMA_MISS;
+	if (queue->ring_faulted)
+		ask_for_any_kick(queue);
 	return result == VIODMA_MISS ? VIODMA_WAIT : result;
 }
 

@@ -303,6 +303,9 @@ enum viodma_result viodma_iotlb_replied(struct viodma_iotlb *iotlb, viodma_bus b
 void viodma_iotlb_settle(struct viodma_iotlb *iotlb)
 {
 	viodma_iotlb_misses_settle(iotlb);
+	if (iotlb->turned_away)
+		iotlb->config.space->epoch++; /* there is room for those who waited for it */
+	iotlb->turned_away = false;
 }
 
 void viodma_iotlb_clear(struct viodma_iotlb *iotlb)
@@ -316,13 +319,13 @@ void viodma_iotlb_clear(struct viodma_iotlb *iotlb)
 
 void viodma_iotlb_forget_memory(struct viodma_iotlb *iotlb, const void *memory, uint64_t len_bytes)
 {
-	uintptr_t first = (uintptr_t)memory, end = first + (uintptr_t)len_bytes;
+	uintptr_t first = (uintptr_t)memory, last = first + (uintptr_t)(len_bytes - 1);
 	uint32_t link;
 
 	for (link = 1; link <= iotlb->config.capacity; link++) {
 		const struct viodma_iotlb_entry *entry = iotlb_entry(iotlb, link);
 
-		if (entry->live && (uintptr_t)entry->memory >= first && (uintptr_t)entry->memory < end) {
+		if (entry->live && (uintptr_t)entry->memory >= first && (uintptr_t)entry->memory <= last) {
 			tell_revoked(iotlb, entry->first, entry->last);
 			drop(iotlb, link);
 		}
@@ -362,8 +365,12 @@ enum viodma_result viodma_iotlb_translate(struct viodma_iotlb *iotlb, viodma_bus
 
 void viodma_iotlb_want(struct viodma_iotlb *iotlb, viodma_bus bus, enum viodma_permission wanted)
 {
-	if (!iotlb->config.ask || viodma_iotlb_misses_find(iotlb, bus.v, wanted) || !viodma_iotlb_misses_add(iotlb, bus.v, wanted))
+	if (!iotlb->config.ask || viodma_iotlb_misses_find(iotlb, bus.v, wanted))
 		return;
+	if (!viodma_iotlb_misses_add(iotlb, bus.v, wanted)) {
+		iotlb->turned_away = true;
+		return;
+	}
 	iotlb->statistics.misses++;
 	iotlb->config.ask(iotlb->config.context, bus, wanted);
 }

@@ -130,7 +130,7 @@ enum viodma_result viodma_space_retire_region(struct viodma_space *space, viodma
 
 static bool region_pinned(const struct viodma_space *space, const struct viodma_region *region)
 {
-	uintptr_t first = (uintptr_t)region->memory, end = first + (uintptr_t)region->len_bytes;
+	uintptr_t first = (uintptr_t)region->memory, last = first + (uintptr_t)(region->len_bytes - 1);
 	const struct viodma_pin *pin;
 	uint32_t i;
 
@@ -138,7 +138,7 @@ static bool region_pinned(const struct viodma_space *space, const struct viodma_
 		for (i = 0; i < pin->piece_count; i++) {
 			uintptr_t piece = (uintptr_t)pin->pieces[i].memory;
 
-			if (piece < end && piece + pin->pieces[i].len_bytes > first)
+			if (piece <= last && piece + (pin->pieces[i].len_bytes - 1) >= first)
 				return true;
 		}
 	return false;

@@ -221,7 +221,7 @@ enum viodma_result viodma_space_each(struct viodma_space *space, struct viodma_s
 			viodma_space_want(space, (viodma_bus){bus}, permission);
 			missed->v = bus;
 			outcome = VIODMA_MISS;
-			if (++misses == VIODMA_SPACE_MISSES_MAX) /* = DEV-17 */
+			if (++misses == VIODMA_SPACE_MISSES_MAX || space->hold_misses) /* = DEV-17 */
 				return VIODMA_MISS;
 			here = bytes_in_page(bus, left);
 		} else {

@@ -83,6 +83,7 @@ struct viodma_iotlb {
 	uint32_t outstanding;
 	uint32_t failed_count;
 	uint32_t miss_slots_used;
+	bool turned_away; /* a question found no place in the table */
 	struct viodma_iotlb_statistics statistics;
 };
 

@@ -105,10 +105,14 @@ struct viodma_queue_config {
 	uint32_t segments_max; /* most segments per request, 1..32768; longer chains fail with VIODMA_E_LIMIT */
 	uint32_t pieces_max;  /* most translated pieces per request, at least segments_max */
 	enum viodma_access_mode access;
-	/* COPY mode only: private memory for one request; NULL back means "later". Freed when it is pushed. */
+	/*
+	 * COPY mode only: private memory for one request, freed when it is pushed. NULL back means "later": tried again
+	 * when this queue frees some, or the space changes (viodma_space_changed, for memory freed elsewhere).
+	 */
 	void *(*copy_alloc)(void *context, size_t bytes);
 	void (*copy_free)(void *context, void *memory, size_t bytes);
 	void *copy_context;
+	size_t copy_bytes_max; /* what copy_alloc can ever give for one request: more fails with VIODMA_E_LIMIT; 0: any */
 };
 
 /* What the driver set up. */
@@ -144,6 +148,7 @@ struct viodma_queue {
 	viodma_bus ring_wait_bus;
 	enum viodma_permission ring_wait_permission;
 	bool ring_waits, ring_faulted;
+	enum viodma_space_kind started_kind;
 	uint64_t ring_wait_epoch;
 	struct viodma_space_cache desc_cache, avail_cache, used_cache, buffer_cache;
 };
@@ -163,8 +168,8 @@ VIODMA_MUST_USE enum viodma_result viodma_queue_init(struct viodma_queue *queue,
 						     const struct viodma_queue_config *config);
 
 /*
- * Start it. Requests held over from the last stop go on if size and addresses are what they were and base is what
- * viodma_queue_stop answered; otherwise they are dropped and *dropped (may be NULL) says how many.
+ * Start it. Requests held over from the last stop go on if setup and the space's kind are what they were and base is
+ * what viodma_queue_stop answered; otherwise they are dropped and *dropped (may be NULL) says how many.
  * VIODMA_PEER_RING_LAYOUT: size or alignment is wrong (DRV-17). VIODMA_PEER_ADDRESS_WRAP. VIODMA_E_BUSY: running, or
  * requests are submitted.
  */

@@ -67,7 +67,8 @@ struct viodma_translator {
 	enum viodma_result (*translate)(void *context, viodma_bus bus, enum viodma_permission wanted,
 					struct viodma_extent *extent);
 	/*
-	 * Ask for a translation that missed. May be called again for the same address; must not block. When the answer
+	 * Ask for a translation that missed. May be called again for the same address; must not block, and not call
+	 * back in: what is known at once is translate's to answer. When the answer
 	 * is there call viodma_space_changed. NULL for a translator that never answers VIODMA_MISS.
 	 */
 	void (*want)(void *context, viodma_bus bus, enum viodma_permission wanted);
