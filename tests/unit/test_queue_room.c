@@ -95,7 +95,7 @@ static bool requests_that_wait_all_end_however_small_the_iotlb(void)
 {
 	for (unsigned seed = 1; seed <= 200; seed++) {
 		struct check_random random = {.state = seed};
-		const uint32_t capacity = 24 + (uint32_t)check_below(&random, 40);
+		const uint32_t capacity = 18 + (uint32_t)check_below(&random, 8);
 		const struct test_options options = {.size = 64,
 						     .size_max = 64,
 						     .segments_max = 32,
@@ -104,7 +104,7 @@ static bool requests_that_wait_all_end_however_small_the_iotlb(void)
 						     .miss_capacity = 256,
 						     .iotlb_capacity = capacity};
 		struct test_driver *d = made(&options);
-		unsigned offered = offer_random(d, &random, 2 + (unsigned)check_below(&random, 6),
+		unsigned offered = offer_random(d, &random, 4 + (unsigned)check_below(&random, 4),
 						capacity - viodma_iotlb_least_capacity(64, 0, 0));
 		unsigned rounds = 0;
 
