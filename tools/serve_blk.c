@@ -63,7 +63,7 @@ bool serve_blk_open(struct serve_blk *serve)
 	size = viodma_disk_size_bytes(serve->disk);
 	if (size % device->blk_size) {
 		log_event(serve->name, "%s: has %llu bytes, expected a multiple of the block size, %u", device->file,
-			  (unsigned long long)size, (unsigned)device->blk_size);
+			  (unsigned long long)viodma_disk_file_bytes(serve->disk), (unsigned)device->blk_size);
 		return false;
 	}
 	log_event(serve->name, "%s: %llu bytes, %s, %s", device->file, (unsigned long long)size,
@@ -129,18 +129,16 @@ static bool make_backend(struct serve_blk *serve)
 		.ring = on_ring,
 		.context = serve,
 	};
-	enum viodma_result result;
 
 	viodma_blk_on_disk_limits(&options);
 	if (serve->trace.trace) {
 		serve->events = trace_events(&serve->trace);
 		options.events = &serve->events;
 	}
-	result = viodma_vhost_user_new(serve->loop, &viodma_blk_on_disk_ops, serve->device, &options, &serve->backend);
-	if (result != VIODMA_OK) {
+	if (viodma_vhost_user_new(serve->loop, &viodma_blk_on_disk_ops, serve->device, &options, &serve->backend) !=
+	    VIODMA_OK) {
 		serve->backend = NULL;
-		log_event(serve->name, "setting up the back end: %s", viodma_result_text(result));
-		return false;
+		return false; /* the reason was logged */
 	}
 	viodma_blk_on_disk_set_backend(serve->device, serve->backend);
 	return true;

@@ -28,9 +28,18 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ATTEMPTS_MAX 1000u /* that moved nothing */
+
+/*
+ * The byte that is locked: far beyond QEMU's, which locks single bytes below 1024. A process that was killed lets go of
+ * its locks when the kernel has ended its last I/O, so a moment is given.
+ */
+#define LOCK_AT 0x76696f646d61
+#define LOCK_ATTEMPTS 50u
+#define LOCK_PAUSE_NS 10000000
 
 /* ---- the log ---- */
 
@@ -98,6 +107,28 @@ static const char *kind_of_file(mode_t mode)
 				"something else";
 }
 
+static enum viodma_result lock_file(struct viodma_disk *disk, bool read_only, char *text, size_t text_bytes)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
+	struct flock lock = {
+		.l_type = read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET, .l_start = LOCK_AT, .l_len = 1
+	};
+
+	for (unsigned i = 0; fcntl(disk->fd, F_OFD_SETLK, &lock) < 0; i++) {
+		if (errno != EAGAIN && errno != EACCES) {
+			viodma_disk_log(disk, "%s: cannot be locked (%s): see to it that nobody else writes it", disk->path,
+					strerror(errno));
+			return VIODMA_OK;
+		}
+		if (i == LOCK_ATTEMPTS)
+			return refuse(VIODMA_E_BUSY, text, text_bytes, "%s: is in use%s: another disk has it open%s",
+				      disk->path, read_only ? "" : ", and would be written by two",
+				      read_only ? " for writing" : "");
+		nanosleep(&pause, NULL);
+	}
+	return VIODMA_OK;
+}
+
 static enum viodma_result open_file(struct viodma_disk *disk, const struct viodma_disk_options *options, char *text,
 				    size_t text_bytes)
 {
@@ -114,6 +145,10 @@ static enum viodma_result open_file(struct viodma_disk *disk, const struct viodm
 			return refuse(VIODMA_E_IO, text, text_bytes, "%s: %s", options->path, strerror(errno));
 	}
 	if (S_ISREG(found.st_mode)) {
+		enum viodma_result result = lock_file(disk, options->read_only, text, text_bytes);
+
+		if (result != VIODMA_OK)
+			return result;
 		bytes = (uint64_t)found.st_size;
 	} else if (S_ISBLK(found.st_mode)) {
 		if (ioctl(disk->fd, BLKGETSIZE64, &bytes) < 0)
@@ -124,6 +159,7 @@ static enum viodma_result open_file(struct viodma_disk *disk, const struct viodm
 			      "%s: is %s; a regular file or a block device is needed", options->path,
 			      kind_of_file(found.st_mode));
 	}
+	disk->file_bytes = bytes;
 	disk->size_bytes = bytes - bytes % VIODMA_DISK_SECTOR_BYTES;
 	if (!disk->size_bytes)
 		return refuse(VIODMA_E_INVALID, text, text_bytes, "%s: has %" PRIu64 " bytes, not one sector of %u",
@@ -221,6 +257,11 @@ enum viodma_result viodma_disk_close(struct viodma_disk *disk)
 uint64_t viodma_disk_size_bytes(const struct viodma_disk *disk)
 {
 	return disk->size_bytes;
+}
+
+uint64_t viodma_disk_file_bytes(const struct viodma_disk *disk)
+{
+	return disk->file_bytes;
 }
 
 const char *viodma_disk_engine_name(const struct viodma_disk *disk)

@@ -10,6 +10,9 @@
  * (the image shrank while it was served). A flush is answered when everything answered before it was submitted is
  * durable, and a durable write when it is durable itself.
  *
+ * A regular file that is written has one disk, in this process or any: a lock on the open file says so to the others
+ * (fcntl(2), F_OFD_SETLK; shared where it is only read). Programs that take no such lock are not kept out.
+ *
  * Single owner: one thread at a time. Units: bytes. Errors are positive errno values.
  * SIGXFSZ must be ignored by the program.
  */
@@ -64,7 +67,8 @@ struct viodma_disk;
 
 /*
  * Open it. The path is copied. On failure the reason, with the path, is in `text`: VIODMA_E_INVALID (not a regular
- * file or block device; depth out of range; not one whole sector; an engine this build does not have),
+ * file or block device; depth out of range; not one whole sector; an engine this build does not have), VIODMA_E_BUSY
+ * (half a second long another disk had it open for writing, or this one is to write and another had it open),
  * VIODMA_E_NO_MEMORY, VIODMA_E_IO.
  */
 VIODMA_MUST_USE enum viodma_result viodma_disk_open(const struct viodma_disk_options *options,
@@ -75,6 +79,9 @@ VIODMA_MUST_USE enum viodma_result viodma_disk_close(struct viodma_disk *disk);
 
 /* When it was opened; whole sectors. */
 uint64_t viodma_disk_size_bytes(const struct viodma_disk *disk);
+
+/* The same, with what is not a whole sector. */
+uint64_t viodma_disk_file_bytes(const struct viodma_disk *disk);
 
 /* "io_uring" or "threads". */
 const char *viodma_disk_engine_name(const struct viodma_disk *disk);

@@ -39,7 +39,7 @@ struct viodma_disk {
 	unsigned in_flight;   /* operations */
 	unsigned done_count;
 	struct viodma_disk_io *waiting, **waiting_end;
-	uint64_t size_bytes;
+	uint64_t size_bytes, file_bytes;
 	bool dsync_unsupported; /* this file system has no RWF_DSYNC: write, then flush */
 	struct viodma_rate_limit log_limit;
 	void (*log)(void *context, const char *line);

@@ -348,6 +348,31 @@ static void the_size_is_whole_sectors_and_the_rest_is_mentioned(void **state)
 	assert_int_equal(viodma_disk_close(disk), VIODMA_OK);
 }
 
+static void an_image_that_is_written_has_one_user_and_one_that_is_read_has_many(void **state)
+{
+	const struct viodma_disk_options writing = { .path = image, .engine = engine, .log = log_line };
+	const struct viodma_disk_options reading = { .path = image, .engine = engine, .log = log_line,
+						     .read_only = true };
+	struct viodma_disk *first = open_disk(0, false), *second = NULL;
+	char text[256];
+
+	(void)state;
+	assert_int_equal(viodma_disk_open(&writing, &second, text, sizeof(text)), VIODMA_E_BUSY);
+	assert_non_null(strstr(text, image));
+	assert_non_null(strstr(text, "is in use"));
+	assert_int_equal(viodma_disk_open(&reading, &second, text, sizeof(text)), VIODMA_E_BUSY);
+	assert_non_null(strstr(text, "for writing"));
+	assert_int_equal(viodma_disk_close(first), VIODMA_OK);
+	first = open_disk(0, true);
+	second = open_disk(0, true);
+	assert_int_equal(viodma_disk_close(second), VIODMA_OK);
+	assert_int_equal(viodma_disk_open(&writing, &second, text, sizeof(text)), VIODMA_E_BUSY);
+	assert_int_equal(viodma_disk_close(first), VIODMA_OK);
+	first = open_disk(0, false);
+	assert_int_equal(viodma_disk_close(first), VIODMA_OK);
+	assert_string_equal(log_text, "");
+}
+
 static int without_io_uring(void)
 {
 	struct sock_filter filter[] = {
@@ -523,6 +548,7 @@ int main(void)
 		BOTH(a_flood_of_errors_is_a_few_lines),
 		TEST(what_is_no_disk_is_refused_by_name, threads),
 		TEST(the_size_is_whole_sectors_and_the_rest_is_mentioned, threads),
+		TEST(an_image_that_is_written_has_one_user_and_one_that_is_read_has_many, threads),
 		TEST(where_io_uring_is_forbidden_threads_do_the_work, threads),
 		TEST(a_short_write_goes_on_where_it_stopped, threads),
 		TEST(a_durable_write_without_the_flag_is_a_write_and_a_flush, threads),
