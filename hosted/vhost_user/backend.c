@@ -6,6 +6,8 @@
  */
 #include "hosted/vhost_user/messages.h"
 
+#include <viodma/wire/ring.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -19,6 +21,7 @@
 
 #define BACKLOG 8
 #define ACCEPT_AGAIN_NS 500000000u
+#define VHOST_F_LOG_ALL_BIT 26u /* of vhost; front ends set it while they migrate a VM */
 
 static void log_line(const struct viodma_vhost_user_options *options, const char *format, va_list arguments)
 {
@@ -40,14 +43,26 @@ void viodma_backend_log(struct viodma_vhost_user *backend, const char *format, .
 	va_end(arguments);
 }
 
+/* Before there is a back end. */
+__attribute__((format(printf, 2, 3))) static void log_early(const struct viodma_vhost_user_options *options,
+							    const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	log_line(options, format, arguments);
+	va_end(arguments);
+}
+
 /* ---- listening ---- */
 
-static enum viodma_result io_failure(struct viodma_vhost_user *backend, const char *what)
+/* what: NULL where errno says it all. */
+static enum viodma_result cannot_listen(struct viodma_vhost_user *backend, const char *what)
 {
 	const int reason = errno;
 	const char *path = backend->options.socket_path;
 
-	viodma_backend_log(backend, "%s%s%s: %s", what, path ? " " : "", path ? path : "", strerror(reason));
+	viodma_backend_log(backend, "cannot listen on %s: %s", path, what ? what : strerror(reason));
 	errno = reason;
 	return VIODMA_E_IO;
 }
@@ -97,8 +112,8 @@ static void accept_again(void *context)
 	viodma_backend_listen_again(context);
 }
 
-/* Is nobody behind the socket that is there? Then it goes. False with errno: it stays. */
-static bool remove_stale(const struct sockaddr_un *address)
+/* Is nobody behind the socket that is there? Then it goes. False with errno, or with *what: it stays. */
+static bool remove_stale(const struct sockaddr_un *address, const char **what)
 {
 	struct stat status;
 	bool stale;
@@ -107,6 +122,7 @@ static bool remove_stale(const struct sockaddr_un *address)
 	if (lstat(address->sun_path, &status) < 0)
 		return errno == ENOENT;
 	if (!S_ISSOCK(status.st_mode)) {
+		*what = "is not a socket";
 		errno = EEXIST;
 		return false;
 	}
@@ -116,6 +132,7 @@ static bool remove_stale(const struct sockaddr_un *address)
 	stale = connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 && errno == ECONNREFUSED;
 	close(fd);
 	if (!stale) {
+		*what = "somebody listens there already";
 		errno = EADDRINUSE;
 		return false;
 	}
@@ -125,49 +142,69 @@ static bool remove_stale(const struct sockaddr_un *address)
 static enum viodma_result listen_at(struct viodma_vhost_user *backend, const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const char *what = NULL;
 	struct stat status;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
 		errno = ENAMETOOLONG;
-		return io_failure(backend, "cannot listen on");
+		return cannot_listen(backend, NULL);
 	}
 	strcpy(address.sun_path, path);
-	if (!remove_stale(&address))
-		return io_failure(backend, "cannot listen on");
+	if (!remove_stale(&address, &what))
+		return cannot_listen(backend, what);
 	backend->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (backend->listen_fd < 0 ||
 	    bind(backend->listen_fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return io_failure(backend, "cannot listen on");
+		return cannot_listen(backend, NULL);
 	if (stat(path, &status) == 0) {
 		backend->socket_device = status.st_dev;
 		backend->socket_inode = status.st_ino;
 	}
 	if (listen(backend->listen_fd, BACKLOG) < 0)
-		return io_failure(backend, "cannot listen on");
+		return cannot_listen(backend, NULL);
 	return VIODMA_OK;
 }
 
 /* A socket somebody made: it listens, or it is connected. */
 static enum viodma_result adopt(struct viodma_vhost_user *backend, int fd)
 {
-	int type = 0, listening = 0;
-	socklen_t length = sizeof(type), other = sizeof(listening);
+	struct sockaddr_storage peer;
+	int type = 0, domain = 0, listening = 0;
+	socklen_t type_bytes = sizeof(type), domain_bytes = sizeof(domain), listening_bytes = sizeof(listening);
+	socklen_t peer_bytes = sizeof(peer);
 	int flags = fcntl(fd, F_GETFL);
+	enum viodma_result result;
 
-	if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0 ||
-	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &other) < 0)
-		return io_failure(backend, "the socket given");
-	if (type != SOCK_STREAM) {
-		errno = EPROTOTYPE;
-		return io_failure(backend, "the socket given");
+	if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_bytes) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_bytes) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &listening_bytes) < 0)
+		goto failed;
+	if (type != SOCK_STREAM || domain != AF_UNIX) {
+		viodma_backend_log(backend, "the socket given, descriptor %d, is not a Unix stream socket", fd);
+		return VIODMA_E_INVALID;
+	}
+	if (!listening && getpeername(fd, (struct sockaddr *)&peer, &peer_bytes) < 0) {
+		if (errno != ENOTCONN)
+			goto failed;
+		viodma_backend_log(backend, "the socket given, descriptor %d, neither listens nor is connected", fd);
+		return VIODMA_E_INVALID;
 	}
 	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-		return io_failure(backend, "the socket given");
+		goto failed;
 	if (listening) {
 		backend->listen_fd = fd;
 		return VIODMA_OK;
 	}
-	return viodma_connection_open(backend, fd);
+	result = viodma_connection_open(backend, fd);
+	if (result != VIODMA_OK)
+		viodma_backend_log(backend, "the socket given, descriptor %d, cannot be waited for: %s", fd,
+				   viodma_result_text(result));
+	return result;
+failed:
+	flags = errno;
+	viodma_backend_log(backend, "the socket given, descriptor %d: %s", fd, strerror(flags));
+	errno = flags;
+	return VIODMA_E_IO;
 }
 
 /* ---- options ---- */
@@ -192,16 +229,80 @@ static void set_defaults(struct viodma_vhost_user_options *options)
 		options->revoke_timeout_ms = 10000;
 }
 
+/* One option's value is not what it has to be. */
+__attribute__((format(printf, 3, 4))) static bool wrong(struct viodma_vhost_user *backend, const char *option,
+							const char *format, ...)
+{
+	char text[200];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	viodma_backend_log(backend, "%s is %s", option, text);
+	return false;
+}
+
+/* May a back end offer this bit as PLATFORM_DMA? Not if it means something already, here or to vhost-user. */
+static bool bit_is_free(unsigned bit)
+{
+	return bit >= 24 && bit <= 63 && bit != VHOST_F_LOG_ALL_BIT && bit != VHOST_USER_F_PROTOCOL_FEATURES_BIT &&
+	       !viodma_feature_name(bit);
+}
+
+static bool platform_dma_sound(struct viodma_vhost_user *backend)
+{
+	const unsigned policy = backend->options.platform_dma, bit = backend->options.platform_dma_bit;
+
+	if (policy > VIODMA_PLATFORM_DMA_REQUIRE)
+		return wrong(backend, "platform_dma", "%u, expected VIODMA_PLATFORM_DMA_OFF, _OFFER or _REQUIRE",
+			     policy);
+	if (bit && !bit_is_free(bit)) {
+		const char *name = bit == VHOST_F_LOG_ALL_BIT ? "VHOST_F_LOG_ALL" :
+				   bit == VHOST_USER_F_PROTOCOL_FEATURES_BIT ? "VHOST_USER_F_PROTOCOL_FEATURES" :
+				   bit >= 24 && bit <= 63 ? viodma_feature_name(bit) : "out of range";
+
+		return wrong(backend, "platform_dma_bit",
+			     "%u (%s), expected 0, or a bit from 24 to 63 that has no meaning yet", bit, name);
+	}
+	return true;
+}
+
+static bool sizes_sound(struct viodma_vhost_user *backend)
+{
+	const struct viodma_vhost_user_options *options = &backend->options;
+
+	if (options->queue_count > VIODMA_BACKEND_QUEUES_MAX)
+		return wrong(backend, "queue_count", "%u, expected 1 to %u", options->queue_count,
+			     VIODMA_BACKEND_QUEUES_MAX);
+	if (options->queue_size_max > VIRTQ_SIZE_MAX || (options->queue_size_max & (options->queue_size_max - 1)))
+		return wrong(backend, "queue_size_max", "%u, expected a power of two from 1 to %u",
+			     options->queue_size_max, VIRTQ_SIZE_MAX);
+	if (options->segments_max > VIRTQ_SIZE_MAX)
+		return wrong(backend, "segments_max", "%u, expected 1 to %u", options->segments_max, VIRTQ_SIZE_MAX);
+	if (options->pieces_max < options->segments_max)
+		return wrong(backend, "pieces_max", "%u, expected at least segments_max, %u", options->pieces_max,
+			     options->segments_max);
+	if (options->access != VIODMA_ACCESS_PIN && options->access != VIODMA_ACCESS_COPY)
+		return wrong(backend, "access", "%u, expected VIODMA_ACCESS_PIN or _COPY", (unsigned)options->access);
+	return true;
+}
+
 static bool options_sound(struct viodma_vhost_user *backend)
 {
 	const struct viodma_vhost_user_options *options = &backend->options;
 	uint32_t least;
 
-	if (!backend->ops.process || options->queue_count > VIODMA_BACKEND_QUEUES_MAX ||
-	    options->platform_dma_bit >= 64) {
-		viodma_backend_log(backend, "options out of range");
+	if (!backend->ops.process) {
+		viodma_backend_log(backend, "the device has no process operation");
 		return false;
 	}
+	if (!platform_dma_sound(backend) || !sizes_sound(backend))
+		return false;
+	if (!options->socket_path && options->socket_fd <= 0)
+		return wrong(backend, "socket_path", "NULL and socket_fd %d: expected one of them; descriptor 0 is not "
+						     "taken, since a forgotten option looks like it",
+			     options->socket_fd);
 	least = viodma_iotlb_least_capacity(options->queue_size_max, options->request_bytes_max,
 					    options->segments_max);
 	if (options->platform_dma != VIODMA_PLATFORM_DMA_OFF && options->iotlb_entries < least) {
@@ -337,11 +438,17 @@ enum viodma_result viodma_vhost_user_new(struct viodma_loop *loop, const struct 
 	struct viodma_vhost_user *backend;
 	enum viodma_result result;
 
-	if (!loop || !ops || !options || !out)
+	if (!options)
 		return VIODMA_E_INVALID;
+	if (!loop || !ops || !out) {
+		log_early(options, "no %s given", !loop ? "loop" : !ops ? "operations" : "place for the answer");
+		return VIODMA_E_INVALID;
+	}
 	backend = calloc(1, sizeof(*backend));
-	if (!backend)
+	if (!backend) {
+		log_early(options, "cannot be made: %s", viodma_result_text(VIODMA_E_NO_MEMORY));
 		return VIODMA_E_NO_MEMORY;
+	}
 	backend->loop = loop;
 	backend->ops = *ops;
 	backend->device = device;
@@ -360,9 +467,10 @@ enum viodma_result viodma_vhost_user_new(struct viodma_loop *loop, const struct 
 			   (ops->features ? ops->features(device) : 0);
 	backend->offered_protocol = VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_REPLY_ACK_BIT) |
 				    VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_BACKEND_REQ_BIT) |
-				    VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_CONFIG_BIT) |
 				    VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS_BIT) |
 				    VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_STATUS_BIT);
+	if (ops->read_config)
+		backend->offered_protocol |= VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_CONFIG_BIT);
 	if (backend->options.queue_count > 1)
 		backend->offered_protocol |= VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_MQ_BIT);
 
@@ -380,6 +488,9 @@ enum viodma_result viodma_vhost_user_new(struct viodma_loop *loop, const struct 
 
 void viodma_vhost_user_completed(struct viodma_vhost_user *backend)
 {
+	/* A device that was full has left requests in a ring that asks for no kick: it is to look again. */
+	for (unsigned i = 0; i < backend->options.queue_count; i++)
+		backend->rings[i].more = true;
 	viodma_backend_schedule(backend);
 }
 

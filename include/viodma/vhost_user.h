@@ -6,7 +6,7 @@
  * device when a queue has requests. Front ends connect one at a time and may reconnect. What a front end does wrong
  * ends its connection with a log line that names the message and the requirement; never the process.
  *
- * Single owner: the loop's thread (viodma/loop.h).
+ * Single owner: the loop's thread (viodma/loop.h); while the loop does not run, whoever owns it.
  */
 #ifndef VIODMA_VHOST_USER_H
 #define VIODMA_VHOST_USER_H
@@ -22,47 +22,84 @@ extern "C" {
 
 struct viodma_vhost_user;
 
-/* A device. `device` is what was given to viodma_vhost_user_new. NULL members: as if there were none. */
+/*
+ * A device. `device` is what was given to viodma_vhost_user_new. All calls come from the back end's thread. `process`
+ * has to be there; each other member may be NULL, and what then is said with it. The structure is copied.
+ */
 struct viodma_vhost_user_ops {
-	/* Device-specific feature bits (0 to 23) to offer. Device-independent ones are the library's. */
+	/*
+	 * Device-specific feature bits (0 to 23) to offer; asked once, in viodma_vhost_user_new. Device-independent ones
+	 * are the library's. NULL: none.
+	 */
 	uint64_t (*features)(void *device);
-	/* The name of one of those bits, for the log. */
+	/* The name of one of those bits, for the log, or NULL. NULL: the log has its number. */
 	const char *(*feature_name)(void *device, unsigned bit);
-	/* What the driver accepted; before the first request, and again after each negotiation. */
+	/* What the driver accepted; before the first request, and again after each negotiation. NULL: not told. */
 	void (*accepted)(void *device, uint64_t features);
-	/* Configuration space. Anything but VIODMA_OK fails the front end's message. */
+	/*
+	 * Configuration space: offset + len_bytes is at most 256. Anything but VIODMA_OK fails the front end's message.
+	 * read_config NULL: the device has none, and the protocol feature CONFIG is not offered, whatever write_config
+	 * is. write_config NULL: nothing may be written.
+	 */
 	enum viodma_result (*read_config)(void *device, uint32_t offset, void *destination, uint32_t len_bytes);
 	enum viodma_result (*write_config)(void *device, uint32_t offset, const void *source, uint32_t len_bytes);
 	/*
-	 * Pop and push (viodma/queue.h): at most one queue-full of requests. VIODMA_OK: call again soon; else what
-	 * viodma_queue_pop answered. Requests may be pushed later, from the loop's thread; then call
-	 * viodma_vhost_user_completed.
+	 * There may be requests: pop, and push or reject (viodma/queue.h), until viodma_queue_pop answers something else
+	 * than VIODMA_OK, and answer that. A queue never holds more requests than its size, but a driver that adds while
+	 * you work can keep you here: a device that serves requests at once counts, and after setup.size of them answers
+	 * VIODMA_OK, which means: call again soon, after everybody else's turn.
+	 * Requests may be kept (each knows its queue: request->queue, valid until it is pushed or rejected), and be pushed
+	 * or rejected later from the same thread; then call viodma_vhost_user_completed. A device that is full
+	 * stops popping and answers VIODMA_EMPTY: viodma_vhost_user_completed makes the library call it again.
 	 */
 	enum viodma_result (*process)(void *device, struct viodma_queue *queue);
-	/* The queue is about to stop: fail what viodma_queue_pop_held answers. */
+	/*
+	 * The front end stops the queue (GET_VRING_BASE) and no request is with the device any more: fail what
+	 * viodma_queue_pop_held answers, requests whose memory is not translated and which cannot be given back because
+	 * later ones have completed. NULL: they are held, and go on if the ring is started again as it was. Not called
+	 * for a reset or the end of the connection, which forget them.
+	 */
 	void (*fail_held)(void *device, struct viodma_queue *queue);
 };
 
-/* Zero it, then set what differs from the default. Strings and callbacks are copied as pointers: keep them alive. */
+/*
+ * Zero it, then set what differs from the default, and one of socket_path and socket_fd. Strings and `events` are
+ * copied as pointers: keep them alive. What is out of range is refused, and the log names it.
+ */
 struct viodma_vhost_user_options {
-	const char *name;        /* in log lines; default "device" */
-	const char *socket_path; /* listen here (a stale socket is replaced); or NULL and */
-	int socket_fd;           /* a connected or a listening socket, owned once the call succeeds; used if socket_path is NULL */
+	const char *name; /* in log lines; default "device" */
+	/* Listen here. A socket nobody listens on is replaced; any other file is not. NULL: socket_fd is used. */
+	const char *socket_path;
+	/*
+	 * A Unix stream socket, listening or connected; the back end's once the call has succeeded. Not 0: that is what
+	 * a forgotten option looks like.
+	 */
+	int socket_fd;
+	/* Zeroed it is VIODMA_PLATFORM_DMA_OFF: bit 33 is not offered, and the device reaches all memory handed over. */
 	enum viodma_platform_dma platform_dma;
-	unsigned platform_dma_bit; /* see struct viodma_negotiation */
-	unsigned queue_count;      /* default 1 */
-	uint32_t queue_size_max;   /* descriptors; default 1024 */
-	uint32_t segments_max;     /* per request; default queue_size_max */
-	uint32_t pieces_max;       /* per request; default 4 * segments_max */
+	/*
+	 * See struct viodma_negotiation: 0, or 24 to 63 and of no meaning yet, neither to viodma_feature_name nor to
+	 * vhost-user (26, 30).
+	 */
+	unsigned platform_dma_bit;
+	unsigned queue_count;    /* 1 to 256; default 1 */
+	uint32_t queue_size_max; /* descriptors; a power of two, 1 to 32768; default 1024 */
+	uint32_t segments_max;   /* per request, 1 to 32768; default queue_size_max */
+	uint32_t pieces_max;     /* per request, at least segments_max; default 4 * segments_max */
 	uint64_t request_bytes_max; /* largest request, for the IOTLB's least capacity; default 4 MiB */
+	/* COPY: the library allocates the copies, at most 64 MiB at once; requests that find no room wait for it. */
 	enum viodma_access_mode access;
-	uint32_t iotlb_entries;     /* default 65536 */
+	/* Default 65536. At least viodma_iotlb_least_capacity; not looked at with VIODMA_PLATFORM_DMA_OFF. */
+	uint32_t iotlb_entries;
 	uint32_t revoke_timeout_ms; /* default 10000: then the device stops and the revocation fails (DEV-13) */
-	/* One line per event, whole ("viodma: NAME: ..."), without newline. Default: none. */
+	/*
+	 * One line per event, whole ("viodma: NAME: ..."), without newline; from the back end's thread, and from within
+	 * viodma_vhost_user_new and _free. It may not call functions of this back end. Default: none.
+	 */
 	void (*log)(void *context, const char *line);
-	/* What the space tells (viodma/space.h), for a trace. */
+	/* What the space tells (viodma/space.h), for a trace; with events->context, not the one below. Rules as for log. */
 	const struct viodma_space_events *events;
-	/* A ring started / stopped (start true / false). */
+	/* A ring started / stopped (start true / false). Rules as for log. */
 	void (*ring)(void *context, unsigned queue, const struct viodma_queue_setup *setup, bool start);
 	void *context; /* of log and ring */
 };
@@ -96,18 +133,27 @@ struct viodma_vhost_user_statistics {
 };
 
 /*
- * Make a back end and start to listen. VIODMA_E_INVALID: options out of range, or fewer IOTLB entries than
- * viodma_iotlb_least_capacity; VIODMA_E_IO: the socket (errno says why); VIODMA_E_NO_MEMORY. The reason is logged.
+ * Make a back end and start to listen. VIODMA_E_INVALID: options out of range, fewer IOTLB entries than
+ * viodma_iotlb_least_capacity, or a descriptor that is not such a socket; VIODMA_E_IO: the socket (errno says why);
+ * VIODMA_E_NO_MEMORY. The reason is logged. Nothing is served before the loop runs.
  */
 VIODMA_MUST_USE enum viodma_result viodma_vhost_user_new(struct viodma_loop *loop,
 							 const struct viodma_vhost_user_ops *ops, void *device,
 							 const struct viodma_vhost_user_options *options,
 							 struct viodma_vhost_user **backend);
 
-/* The device pushed or rejected requests outside `process`: call the driver, finish what waited for completions. */
+/*
+ * The device pushed or rejected requests outside `process`: soon, from the loop, the driver is called, what waited for
+ * completions is finished, and `process` is called again for every queue that runs.
+ */
 void viodma_vhost_user_completed(struct viodma_vhost_user *backend);
 
-/* No more connections; the current one ends. Requests still with the device: VIODMA_E_BUSY, call again after. */
+/*
+ * No more connections; the current one ends, and the socket is closed and its file removed. NULL is allowed.
+ * VIODMA_E_BUSY: requests are still with the device. The back end is there yet and takes no connection: push or reject
+ * them all, then call again. Before viodma_loop_free, always; not from a device's operation, nor from log, events or
+ * ring, but from any other callback of the loop.
+ */
 VIODMA_MUST_USE enum viodma_result viodma_vhost_user_free(struct viodma_vhost_user *backend);
 
 /* Is a front end connected? (--fd: when it has gone, there will be no other.) */
