@@ -11,7 +11,7 @@ rm -rf "$tree"
 meson install -C "$build" --destdir "$tree" --quiet
 pc=$(dirname "$(find "$tree" -name viodma.pc)")
 libdir=$(dirname "$pc")
-export PKG_CONFIG_SYSROOT_DIR="$tree" PKG_CONFIG_PATH="$pc" LD_LIBRARY_PATH="$libdir"
+export PKG_CONFIG_SYSROOT_DIR="$tree" PKG_CONFIG_LIBDIR="$pc" LD_LIBRARY_PATH="$libdir"
 examples=$(dirname "$(find "$tree" -name my-device.c)")
 out=$build/installed-examples
 rm -rf "$out"
