@@ -3,7 +3,7 @@
  * serve.c - `viodma serve`: how it works: one thread for each device, each with a loop of its own (serve_blk.c), and
  * the main thread with a loop for signals:
  *
- *	SIGTERM, SIGINT   stop all devices, log and write the statistics, exit 0
+ *	SIGTERM, SIGINT   stop all devices, log and write the statistics, exit 0; 1 if a device does not stop in time
  *	SIGUSR1           log and write the statistics
  *
  * They are blocked everywhere and read from a descriptor. SIGPIPE and SIGXFSZ are ignored: writing then fails, and the
@@ -67,10 +67,17 @@ static void end_trace(struct serve *serve)
 
 /* ---- signals ---- */
 
+/* A device that does not answer must not keep the others, or the end, waiting for ever. */
+static uint64_t in_patience(void)
+{
+	return viodma_loop_now_ns() + (uint64_t)SERVE_STOP_PATIENCE_MS * 1000000;
+}
+
 static void take_signal(void *context, unsigned events)
 {
 	struct serve *serve = context;
 	struct signalfd_siginfo taken;
+	uint64_t deadline;
 
 	(void)events;
 	if (read(serve->signal_fd, &taken, sizeof(taken)) != (ssize_t)sizeof(taken))
@@ -80,8 +87,9 @@ static void take_signal(void *context, unsigned events)
 		viodma_loop_stop(serve->loop);
 		return;
 	}
+	deadline = in_patience();
 	for (unsigned i = 0; i < serve->options.device_count; i++)
-		serve_blk_report(&serve->devices[i]);
+		(void)serve_blk_report(&serve->devices[i], deadline); /* else what it had counted before */
 	write_statistics(serve);
 }
 
@@ -180,7 +188,8 @@ static void tear_down(struct serve *serve)
 static int serve_blk_main(int argc, char **argv)
 {
 	struct serve serve = { .signal_fd = -1 };
-	bool ready, stuck = false;
+	bool ready, stuck = false, unreachable = false;
+	uint64_t deadline;
 	int status;
 
 	if (!serve_options_parse(argc, argv, &serve.options, &status)) {
@@ -190,16 +199,19 @@ static int serve_blk_main(int argc, char **argv)
 	ready = set_up(&serve);
 	if (ready)
 		viodma_loop_run(serve.loop);
+	deadline = in_patience();
 	for (unsigned i = 0; serve.devices && i < serve.options.device_count; i++)
-		serve_blk_stop(&serve.devices[i]);
+		serve_blk_stop(&serve.devices[i], deadline);
 	for (unsigned i = 0; serve.devices && i < serve.options.device_count; i++) {
 		serve_blk_join(&serve.devices[i]);
 		stuck = stuck || serve.devices[i].stuck;
+		unreachable = unreachable || serve.devices[i].unreachable;
 	}
 	if (ready)
 		write_statistics(&serve);
-	if (stuck) {
-		end_trace(&serve);
+	if (stuck || unreachable) {
+		if (!unreachable)
+			end_trace(&serve);
 		_exit(EXIT_FAILED); /* the kernel may still use the memory of what did not end */
 	}
 	tear_down(&serve);

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 
 #define STOP_RETRY_NS 2000000u
+#define LEAST_PATIENCE_NS 500000000u
 #define FINISHED_POLL_NS 20000000u
 
 static void log_to_device(void *context, const char *line)
@@ -234,22 +235,45 @@ static void begin_to_end(void *context)
 
 /* ---- from the main thread ---- */
 
-void serve_blk_report(struct serve_blk *serve)
+/* Have the device's thread make a call, but do not hang with it. */
+static bool reach(struct serve_blk *serve, void (*call)(void *context), uint64_t deadline_ns)
 {
-	viodma_loop_call(serve->loop, take_report, serve);
+	const uint64_t least = viodma_loop_now_ns() + LEAST_PATIENCE_NS; /* others may have used up the time */
+	const uint64_t deadline = deadline_ns > least ? deadline_ns : least;
+	enum viodma_result result = viodma_loop_call_until(serve->loop, call, serve, deadline);
+
+	if (result != VIODMA_OK)
+		log_event(serve->name, "the device's thread does not answer: %s", viodma_result_text(result));
+	return result == VIODMA_OK;
 }
 
-void serve_blk_stop(struct serve_blk *serve)
+bool serve_blk_report(struct serve_blk *serve, uint64_t deadline_ns)
 {
-	if (serve->thread_runs)
-		viodma_loop_call(serve->loop, begin_to_end, serve);
+	return reach(serve, take_report, deadline_ns);
+}
+
+void serve_blk_stop(struct serve_blk *serve, uint64_t deadline_ns)
+{
+	if (serve->thread_runs && !reach(serve, begin_to_end, deadline_ns))
+		serve->unreachable = true;
 }
 
 void serve_blk_join(struct serve_blk *serve)
 {
-	if (!serve->thread_runs)
+	struct timespec deadline;
+	int error;
+
+	if (!serve->thread_runs || serve->unreachable)
 		return;
-	pthread_join(serve->thread, NULL);
+	/* What it waits for has a limit; a write that blocks in it has not. */
+	clock_gettime(CLOCK_REALTIME, &deadline);
+	deadline.tv_sec += 2 * SERVE_STOP_PATIENCE_MS / 1000;
+	error = pthread_timedjoin_np(serve->thread, NULL, &deadline);
+	if (error) {
+		log_event(serve->name, "its thread does not end: %s", strerror(error));
+		serve->unreachable = true;
+		return;
+	}
 	serve->thread_runs = false;
 }
 

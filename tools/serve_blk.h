@@ -35,6 +35,7 @@ struct serve_blk {
 	struct test_requests *test_requests;
 	uint64_t stop_deadline_ns;
 	bool stuck; /* requests did not end in time */
+	bool unreachable; /* its thread did not answer: nothing of it may be freed */
 	pthread_t thread;
 	bool thread_runs;
 	struct device_report report;
@@ -48,14 +49,17 @@ bool serve_blk_open(struct serve_blk *serve);   /* the image */
 bool serve_blk_listen(struct serve_blk *serve); /* the device and its back end */
 bool serve_blk_start(struct serve_blk *serve);  /* the thread; it inherits blocked signals */
 
-/* What it counted, now. */
-void serve_blk_report(struct serve_blk *serve);
+/* What it counted, now. False: its thread did not answer by then, which was logged. */
+bool serve_blk_report(struct serve_blk *serve, uint64_t deadline_ns);
 
-/* Begin to stop: requests may end, for at most SERVE_STOP_PATIENCE_MS. Then join; the report is that of the end. */
-void serve_blk_stop(struct serve_blk *serve);
+/*
+ * Begin to stop: requests may end, for at most SERVE_STOP_PATIENCE_MS. Then join; the report is that of the end.
+ * A thread that does not answer by deadline_ns is logged, and left alone: unreachable.
+ */
+void serve_blk_stop(struct serve_blk *serve, uint64_t deadline_ns);
 void serve_blk_join(struct serve_blk *serve);
 
-/* Free it, however far it came. Pre: stopped, and not stuck. */
+/* Free it, however far it came. Pre: stopped, neither stuck nor unreachable. */
 void serve_blk_free(struct serve_blk *serve);
 
 #endif

@@ -60,12 +60,12 @@ struct viodma_loop_deferred {
 	void *context;
 };
 
-/* Lives on the stack of the thread that waits for it. */
+/* Belongs to the thread that waits for it; to the loop's once that has given up on a call that has begun. */
 struct call {
-	struct link link;
+	struct link link; /* alone: the loop's thread has taken it */
 	void (*call)(void *context);
 	void *context;
-	bool done;
+	bool done, abandoned;
 };
 
 struct viodma_loop {
@@ -133,6 +133,20 @@ uint64_t viodma_loop_now_ns(void)
 
 /* ---- making and freeing ---- */
 
+static int init_monotonic(pthread_cond_t *condition)
+{
+	pthread_condattr_t attributes;
+	int reason = pthread_condattr_init(&attributes);
+
+	if (reason)
+		return reason;
+	reason = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	if (!reason)
+		reason = pthread_cond_init(condition, &attributes);
+	pthread_condattr_destroy(&attributes);
+	return reason;
+}
+
 enum viodma_result viodma_loop_new(struct viodma_loop **out)
 {
 	struct viodma_loop *loop = calloc(1, sizeof(*loop));
@@ -157,7 +171,7 @@ enum viodma_result viodma_loop_new(struct viodma_loop **out)
 		goto fail;
 	reason = pthread_mutex_init(&loop->lock, NULL);
 	if (!reason)
-		reason = pthread_cond_init(&loop->call_done, NULL);
+		reason = init_monotonic(&loop->call_done);
 	if (reason) {
 		errno = reason;
 		goto fail;
@@ -454,7 +468,10 @@ static void run_calls(struct viodma_loop *loop)
 		call->call(call->context);
 		pthread_mutex_lock(&loop->lock);
 		call->done = true;
-		pthread_cond_broadcast(&loop->call_done);
+		if (call->abandoned)
+			free(call);
+		else
+			pthread_cond_broadcast(&loop->call_done);
 	}
 	pthread_mutex_unlock(&loop->lock);
 }
@@ -467,21 +484,76 @@ void viodma_loop_stop(struct viodma_loop *loop)
 	wake(loop);
 }
 
+/* Append it, unless it has to be made here and now: waiting for ourselves would take for ever. With the lock. */
+static bool append_call(struct viodma_loop *loop, struct call *call)
+{
+	link_init(&call->link);
+	if (loop->running && pthread_equal(loop->thread, pthread_self()))
+		return false;
+	link_insert(&call->link, &loop->calls);
+	wake(loop);
+	return true;
+}
+
 void viodma_loop_call(struct viodma_loop *loop, void (*call)(void *context), void *context)
 {
 	struct call entry = { .call = call, .context = context };
+	bool waits;
 
 	pthread_mutex_lock(&loop->lock);
-	if (loop->running && pthread_equal(loop->thread, pthread_self())) {
-		pthread_mutex_unlock(&loop->lock);
-		call(context); /* waiting for ourselves would take for ever */
-		return;
-	}
-	link_insert(&entry.link, &loop->calls);
-	wake(loop);
-	while (!entry.done)
+	waits = append_call(loop, &entry);
+	while (waits && !entry.done)
 		pthread_cond_wait(&loop->call_done, &loop->lock);
 	pthread_mutex_unlock(&loop->lock);
+	if (!waits)
+		call(context);
+}
+
+/* With the lock. Does the caller still own the entry? */
+static bool wait_until(struct viodma_loop *loop, struct call *entry, uint64_t deadline_ns, enum viodma_result *result)
+{
+	const struct timespec deadline = {
+		.tv_sec = (time_t)(deadline_ns / 1000000000u),
+		.tv_nsec = (long)(deadline_ns % 1000000000u),
+	};
+	int reason = 0;
+
+	while (!entry->done && !reason)
+		reason = pthread_cond_timedwait(&loop->call_done, &loop->lock, &deadline);
+	if (entry->done) {
+		*result = VIODMA_OK;
+	} else if (!link_alone(&entry->link)) {
+		link_remove(&entry->link);
+		*result = VIODMA_E_TIMEOUT;
+	} else {
+		entry->abandoned = true;
+		*result = VIODMA_E_BUSY;
+		return false;
+	}
+	return true;
+}
+
+enum viodma_result viodma_loop_call_until(struct viodma_loop *loop, void (*call)(void *context), void *context,
+					  uint64_t deadline_ns)
+{
+	struct call *entry = calloc(1, sizeof(*entry));
+	enum viodma_result result = VIODMA_OK;
+	bool waits, own = true;
+
+	if (!entry)
+		return VIODMA_E_NO_MEMORY;
+	entry->call = call;
+	entry->context = context;
+	pthread_mutex_lock(&loop->lock);
+	waits = append_call(loop, entry);
+	if (waits)
+		own = wait_until(loop, entry, deadline_ns, &result);
+	pthread_mutex_unlock(&loop->lock);
+	if (!waits)
+		call(context);
+	if (own)
+		free(entry);
+	return result;
 }
 
 /* ---- the rounds ---- */

@@ -10,9 +10,10 @@
  * because the space changed; takes at most one queue-full from each; calls the driver; sends questions; and lets a
  * pending revocation go on.
  *
- * Kick, call and error descriptors have to be eventfds: writing to a pipe nobody reads would raise a signal. They are
- * made non-blocking, but a front end can undo that, and fill their counters: so each is read without waiting, and
- * written only when there is room. A front end that wins the race between that look and the write blocks this loop; it
+ * Kick, call and error descriptors have to be eventfds: writing to a pipe nobody reads would raise a signal, and other
+ * descriptors can be readable one moment and block the next. What the kernel calls them is the proof. They are made
+ * non-blocking, but a front end can undo that, and fill their counters: so each is read without waiting, and written
+ * only when there is room. A front end that wins the race between that look and the write blocks this loop; it
  * can stop its own VM's disk more easily.
  */
 #include "hosted/vhost_user/messages.h"
@@ -24,9 +25,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -181,6 +182,13 @@ static void tick(int fd)
 		;
 }
 
+static void call(struct viodma_vring *ring)
+{
+	if (ring->call_fd < 0)
+		ring->call_owed = true;
+	tick(ring->call_fd);
+}
+
 static enum viodma_result start_queue(struct viodma_vring *ring, const struct viodma_queue_setup *setup,
 				      const char **why)
 {
@@ -266,7 +274,7 @@ void viodma_vring_stop(struct viodma_vring *ring)
 	if (!ring->queue.running || viodma_queue_stop(&ring->queue, &base) != VIODMA_OK)
 		return;
 	if (ring->queue.statistics.pushed != pushed)
-		tick(ring->call_fd); /* stopping delivered something; the ring is not asked any more */
+		call(ring); /* stopping delivered something; the ring is not asked any more */
 	ring->base = base;
 	ring->base_set = true;
 	viodma_backend_log(backend, "ring %u stopped: base %u, %llu requests", ring->index, base,
@@ -298,6 +306,7 @@ enum viodma_result viodma_vring_relocate(struct viodma_vring *ring, const char *
 {
 	const struct viodma_queue_setup *now = &ring->queue.setup;
 	struct viodma_queue_setup setup = setup_of(ring);
+	uint64_t pushed;
 	enum viodma_result result;
 
 	if (!ring->queue.running)
@@ -309,7 +318,11 @@ enum viodma_result viodma_vring_relocate(struct viodma_vring *ring, const char *
 	}
 	if (setup.desc.v == now->desc.v && setup.avail.v == now->avail.v && setup.used.v == now->used.v)
 		return VIODMA_OK;
+	viodma_vring_signal(ring); /* what was pushed is not known as such once it has stopped */
+	pushed = ring->queue.statistics.pushed;
 	result = viodma_queue_stop(&ring->queue, &setup.base);
+	if (ring->queue.statistics.pushed != pushed)
+		call(ring);
 	return result == VIODMA_OK ? start_queue(ring, &setup, why) : result;
 }
 
@@ -317,11 +330,8 @@ enum viodma_result viodma_vring_relocate(struct viodma_vring *ring, const char *
 
 void viodma_vring_signal(struct viodma_vring *ring)
 {
-	if (!ring->queue.running || !viodma_queue_call_needed(&ring->queue))
-		return;
-	if (ring->call_fd < 0)
-		ring->call_owed = true;
-	tick(ring->call_fd);
+	if (ring->queue.running && viodma_queue_call_needed(&ring->queue))
+		call(ring);
 }
 
 static void tell_if_broken(struct viodma_vring *ring)
@@ -360,6 +370,7 @@ static bool work(struct viodma_vring *ring)
 void viodma_backend_turn(void *context)
 {
 	struct viodma_vhost_user *backend = context;
+	const uint64_t epoch = backend->space.epoch;
 	bool again = false, all_tried = true;
 
 	for (unsigned i = 0; i < backend->options.queue_count; i++) {
@@ -374,6 +385,9 @@ void viodma_backend_turn(void *context)
 	}
 	if (!again && all_tried)
 		viodma_channel_settle(backend);
+	/* What there was no room for may go on now. A ring that may not work gets a turn when it may. */
+	for (unsigned i = 0; all_tried && backend->space.epoch != epoch && i < backend->options.queue_count; i++)
+		again |= works(&backend->rings[i]) && viodma_queue_has_work(&backend->rings[i].queue);
 	for (unsigned i = 0; i < backend->options.queue_count; i++) {
 		viodma_vring_signal(&backend->rings[i]);
 		tell_if_broken(&backend->rings[i]);
@@ -396,13 +410,12 @@ static void kicked(void *context, unsigned events)
 	struct viodma_vring *ring = context;
 	uint64_t counter;
 	struct iovec vector = {&counter, sizeof(counter)};
-	ssize_t got = preadv2(ring->kick_fd, &vector, 1, -1, RWF_NOWAIT);
+	ssize_t got = preadv2(ring->kick_fd, &vector, 1, -1, RWF_NOWAIT); /* nothing else is sure not to wait */
 
 	(void)events;
-	if (got < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
-		got = read(ring->kick_fd, &counter, sizeof(counter)); /* a kernel that cannot say so */
 	if (got <= 0 && (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))) {
-		viodma_backend_log(ring->backend, "ring %u: its kick descriptor cannot be read", ring->index);
+		viodma_backend_log(ring->backend, "ring %u: its kick descriptor cannot be read: %s", ring->index,
+				   got < 0 ? strerror(errno) : "it has ended");
 		viodma_vring_unwatch_kick(ring);
 		return;
 	}
@@ -487,18 +500,27 @@ enum viodma_verdict viodma_handle_get_vring_base(struct viodma_vhost_user *backe
 	return VIODMA_LATER;
 }
 
+static bool is_eventfd(int fd)
+{
+	static const char expected[] = "anon_inode:[eventfd]";
+	char path[32], name[sizeof(expected)];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	length = readlink(path, name, sizeof(name)); /* a longer name fills it, and differs */
+	return length == (ssize_t)sizeof(expected) - 1 && !memcmp(name, expected, sizeof(expected) - 1);
+}
+
 /* The descriptor of a message about a ring's notifications, or -1 where it says that there is none. */
 static enum viodma_verdict take_eventfd(struct viodma_vhost_user *backend, struct viodma_message *message, int *fd)
 {
-	struct stat status;
 	int flags;
 
 	*fd = -1;
 	if (message->payload.u64 & VHOST_USER_VRING_NOFD_MASK)
 		return VIODMA_DONE;
 	flags = fcntl(message->fds[0], F_GETFL);
-	/* An eventfd's inode is anonymous: it has no type. */
-	if (fstat(message->fds[0], &status) < 0 || (status.st_mode & S_IFMT) || flags < 0 ||
+	if (!is_eventfd(message->fds[0]) || flags < 0 ||
 	    fcntl(message->fds[0], F_SETFL, flags | O_NONBLOCK) < 0) /* = PLT-9 */
 		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
 						"the descriptor is no eventfd");

@@ -3,7 +3,7 @@
  * viodma/loop.h - the event loop a hosted device lives in: file descriptors, timers, deferred calls.
  *
  * One loop, one thread: the one in viodma_loop_run. All callbacks come from it, and only viodma_loop_stop and
- * viodma_loop_call may be called from others. Times are nanoseconds of CLOCK_MONOTONIC.
+ * viodma_loop_call(_until) may be called from others. Times are nanoseconds of CLOCK_MONOTONIC.
  */
 #ifndef VIODMA_LOOP_H
 #define VIODMA_LOOP_H
@@ -55,6 +55,12 @@ void viodma_loop_stop(struct viodma_loop *loop);
 
 /* Another thread: have the loop's thread call this, and wait for it. The loop must be running. */
 void viodma_loop_call(struct viodma_loop *loop, void (*call)(void *context), void *context);
+/*
+ * The same, waiting until deadline_ns at most. VIODMA_OK: the call was made. VIODMA_E_TIMEOUT: it was not, and never
+ * will be. VIODMA_E_BUSY: it has begun and not ended, so `context` has to stay. VIODMA_E_NO_MEMORY: nothing was done.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_loop_call_until(struct viodma_loop *loop, void (*call)(void *context),
+							  void *context, uint64_t deadline_ns);
 
 uint64_t viodma_loop_now_ns(void);
 

@@ -324,6 +324,39 @@ static void calls_of_other_threads_run_in_the_loop_and_are_waited_for(void **sta
 	assert_int_equal(counter, 2000);
 }
 
+static void hold_the_loop(void *context)
+{
+	uint64_t counter_value;
+
+	assert_int_equal(read(*(int *)context, &counter_value, sizeof(counter_value)), sizeof(counter_value));
+}
+
+static uint64_t soon(void)
+{
+	return viodma_loop_now_ns() + 30000000;
+}
+
+static void a_call_given_up_is_never_made_and_one_that_has_begun_is_told_apart(void **state)
+{
+	const uint64_t one = 1;
+	int held = eventfd(0, EFD_CLOEXEC);
+
+	(void)state;
+	assert_true(held >= 0);
+	counter = 0;
+	assert_int_equal(viodma_loop_call_until(loop, count_in_the_loop, NULL, soon()), VIODMA_E_TIMEOUT);
+	assert_int_equal(pthread_create(&loop_thread, NULL, run_the_loop, NULL), 0);
+	assert_int_equal(viodma_loop_call_until(loop, hold_the_loop, &held, soon()), VIODMA_E_BUSY);
+	assert_int_equal(viodma_loop_call_until(loop, count_in_the_loop, NULL, soon()), VIODMA_E_TIMEOUT);
+	assert_int_equal(write(held, &one, sizeof(one)), sizeof(one));
+	assert_int_equal(viodma_loop_call_until(loop, count_in_the_loop, NULL, viodma_loop_now_ns() + 10000000000u),
+			 VIODMA_OK);
+	viodma_loop_stop(loop);
+	pthread_join(loop_thread, NULL);
+	assert_int_equal(counter, 1);
+	close(held);
+}
+
 static void a_stop_before_the_start_is_not_lost(void **state)
 {
 	(void)state;
@@ -347,6 +380,7 @@ int main(void)
 		TEST(deferred_calls_that_schedule_themselves_starve_nothing),
 		TEST(a_deferred_call_runs_once_and_may_free_the_next),
 		TEST(calls_of_other_threads_run_in_the_loop_and_are_waited_for),
+		TEST(a_call_given_up_is_never_made_and_one_that_has_begun_is_told_apart),
 		TEST(a_stop_before_the_start_is_not_lost),
 	};
 
