@@ -19,14 +19,18 @@ struct viodma_rate_limit {
 	uint64_t suppressed;
 };
 
-/* May one more line be written? If so, *suppressed says how many before it were not (and were not told of yet). */
-static inline bool viodma_rate_limit_allow(struct viodma_rate_limit *limit, uint64_t now_ns, uint64_t *suppressed)
+/*
+ * May one more line be written, where `lines` in window_ns may? If so, *suppressed says how many before it were not (and
+ * were not told of yet).
+ */
+static inline bool viodma_rate_limit_allow_of(struct viodma_rate_limit *limit, uint64_t now_ns, uint32_t lines,
+					      uint64_t window_ns, uint64_t *suppressed)
 {
-	if (!limit->lines || now_ns - limit->window_start_ns >= VIODMA_RATE_LIMIT_WINDOW_NS) {
+	if (!limit->lines || now_ns - limit->window_start_ns >= window_ns) {
 		limit->window_start_ns = now_ns;
 		limit->lines = 0;
 	}
-	if (limit->lines >= VIODMA_RATE_LIMIT_LINES) {
+	if (limit->lines >= lines) {
 		limit->suppressed++;
 		return false;
 	}
@@ -34,6 +38,12 @@ static inline bool viodma_rate_limit_allow(struct viodma_rate_limit *limit, uint
 	*suppressed = limit->suppressed;
 	limit->suppressed = 0;
 	return true;
+}
+
+static inline bool viodma_rate_limit_allow(struct viodma_rate_limit *limit, uint64_t now_ns, uint64_t *suppressed)
+{
+	return viodma_rate_limit_allow_of(limit, now_ns, VIODMA_RATE_LIMIT_LINES, VIODMA_RATE_LIMIT_WINDOW_NS,
+					  suppressed);
 }
 
 #endif

@@ -54,6 +54,26 @@ __attribute__((format(printf, 2, 3))) static void log_early(const struct viodma_
 	va_end(arguments);
 }
 
+void viodma_backend_log_left_out(struct viodma_vhost_user *backend, uint64_t left_out)
+{
+	if (left_out)
+		viodma_backend_log(backend, "%llu lines were left out", (unsigned long long)left_out);
+}
+
+void viodma_backend_log_some(struct viodma_vhost_user *backend, const char *format, ...)
+{
+	uint64_t left_out;
+	va_list arguments;
+
+	if (!viodma_rate_limit_allow_of(&backend->log_limit, viodma_loop_now_ns(), VIODMA_BACKEND_LINES_PER_SECOND,
+					1000000000u, &left_out))
+		return;
+	viodma_backend_log_left_out(backend, left_out);
+	va_start(arguments, format);
+	log_line(&backend->options, format, arguments);
+	va_end(arguments);
+}
+
 /* ---- listening ---- */
 
 /* what: NULL where errno says it all. */
@@ -379,6 +399,8 @@ static enum viodma_result make_parts(struct viodma_vhost_user *backend)
 	if (result == VIODMA_OK)
 		result = viodma_loop_timer(backend->loop, viodma_vring_poll, backend, &backend->poll_timer);
 	if (result == VIODMA_OK)
+		result = viodma_loop_timer(backend->loop, viodma_vring_copy_again, backend, &backend->copy_timer);
+	if (result == VIODMA_OK)
 		result = viodma_loop_timer(backend->loop, accept_again, backend, &backend->listen_timer);
 	if (result == VIODMA_OK)
 		result = viodma_loop_timer(backend->loop, viodma_revocation_expired, backend,
@@ -413,6 +435,7 @@ static void destroy(struct viodma_vhost_user *backend)
 	free(backend->rings);
 	viodma_loop_timer_free(backend->revocation.timer);
 	viodma_loop_timer_free(backend->poll_timer);
+	viodma_loop_timer_free(backend->copy_timer);
 	viodma_loop_timer_free(backend->listen_timer);
 	viodma_loop_deferred_free(backend->turn);
 	free(backend->channel.questions);

@@ -18,6 +18,8 @@
 #ifndef VIODMA_HOSTED_VHOST_USER_BACKEND_H
 #define VIODMA_HOSTED_VHOST_USER_BACKEND_H
 
+#include "hosted/base/rate_limit.h"
+
 #include <viodma/vhost_user.h>
 #include <viodma/wire/vhost_user.h>
 
@@ -32,6 +34,8 @@
 #define VIODMA_BACKEND_MESSAGES_PER_TURN 64u
 #define VIODMA_BACKEND_FDS_MAX 253u             /* the kernel's limit for one sendmsg */
 #define VIODMA_BACKEND_FAULTS_PER_SECOND 8u
+#define VIODMA_BACKEND_LINES_PER_SECOND 32u     /* of what a front end can have logged at will */
+#define VIODMA_BACKEND_COPY_RETRY_NS 50000000u  /* the system had no memory: tried again this often */
 #define VIODMA_BACKEND_POLL_NS 1000000u         /* rings without a kick descriptor are looked at this often */
 
 /* The largest payload of a message this side accepts or sends. */
@@ -165,6 +169,9 @@ struct viodma_vhost_user {
 	struct viodma_iotlb iotlb;
 	struct viodma_vring *rings; /* options.queue_count */
 	size_t copy_bytes;
+	bool copy_wanted, copy_room; /* some was refused; some was freed since */
+	struct viodma_loop_timer *copy_timer; /* armed while the system has no memory */
+	struct viodma_rate_limit log_limit, connection_limit;
 	struct viodma_loop_deferred *turn;
 	struct viodma_loop_timer *poll_timer;
 
@@ -182,6 +189,11 @@ struct viodma_vhost_user {
 /* backend.c */
 void viodma_backend_log(struct viodma_vhost_user *backend, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The same for what a front end or driver can cause at will, and does not end its connection: so many in a second. */
+void viodma_backend_log_some(struct viodma_vhost_user *backend, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* Log how many lines were left out, if any. */
+void viodma_backend_log_left_out(struct viodma_vhost_user *backend, uint64_t left_out);
 void viodma_backend_listen_again(struct viodma_vhost_user *backend);
 static inline void viodma_backend_schedule(struct viodma_vhost_user *backend)
 {
@@ -254,6 +266,7 @@ void viodma_vring_signal(struct viodma_vring *ring);
 void viodma_vring_unwatch_kick(struct viodma_vring *ring);
 void viodma_backend_turn(void *context);
 void viodma_vring_poll(void *context);
+void viodma_vring_copy_again(void *context);
 enum viodma_verdict viodma_handle_vring_num(struct viodma_vhost_user *backend, struct viodma_message *message);
 enum viodma_verdict viodma_handle_vring_addr(struct viodma_vhost_user *backend, struct viodma_message *message);
 enum viodma_verdict viodma_handle_vring_base(struct viodma_vhost_user *backend, struct viodma_message *message);

@@ -134,19 +134,21 @@ enum viodma_verdict viodma_connection_refuse(struct viodma_vhost_user *backend, 
 
 /* ---- the end ---- */
 
-void viodma_connection_end(struct viodma_vhost_user *backend, const char *format, ...)
+/* Connections come and go as often as front ends like. */
+static bool may_tell(struct viodma_vhost_user *backend)
+{
+	uint64_t left_out;
+
+	if (!viodma_rate_limit_allow_of(&backend->connection_limit, viodma_loop_now_ns(),
+					VIODMA_BACKEND_LINES_PER_SECOND, 1000000000u, &left_out))
+		return false;
+	viodma_backend_log_left_out(backend, left_out);
+	return true;
+}
+
+static void finish(struct viodma_vhost_user *backend)
 {
 	struct viodma_connection *connection = &backend->connection;
-	char text[256];
-	va_list arguments;
-
-	if (connection->fd < 0)
-		return;
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	viodma_faults_unlogged(backend);
-	viodma_backend_log(backend, "disconnected: %s", text);
 
 	viodma_loop_unwatch(connection->watch);
 	connection->watch = NULL;
@@ -160,6 +162,32 @@ void viodma_connection_end(struct viodma_vhost_user *backend, const char *format
 		viodma_vring_unwatch_kick(&backend->rings[i]);
 	viodma_revocation_begin(backend, VIODMA_REVOKE_CONNECTION, NULL);
 	viodma_revocation_advance(backend);
+}
+
+void viodma_connection_end(struct viodma_vhost_user *backend, const char *format, ...)
+{
+	struct viodma_connection *connection = &backend->connection;
+	char text[256];
+	va_list arguments;
+
+	if (connection->fd < 0)
+		return;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	viodma_faults_unlogged(backend);
+	viodma_backend_log_left_out(backend, backend->log_limit.suppressed);
+	backend->log_limit.suppressed = 0;
+	viodma_backend_log(backend, "disconnected: %s", text);
+	finish(backend);
+}
+
+static void hung_up(struct viodma_vhost_user *backend, const char *text)
+{
+	if (may_tell(backend))
+		viodma_connection_end(backend, "%s", text);
+	else
+		finish(backend);
 }
 
 /* ---- in ---- */
@@ -231,8 +259,7 @@ static enum progress fill(struct viodma_vhost_user *backend, size_t wanted)
 			return ENDED;
 		}
 		if (got == 0) {
-			viodma_connection_end(backend, have ? "the front end hung up within a message"
-							    : "the front end hung up");
+			hung_up(backend, have ? "the front end hung up within a message" : "the front end hung up");
 			return ENDED;
 		}
 		message->have_bytes += (size_t)got;
@@ -307,6 +334,7 @@ enum viodma_result viodma_connection_open(struct viodma_vhost_user *backend, int
 	connection->protocol_features = 0;
 	connection->features_set = false;
 	backend->connections++;
-	viodma_backend_log(backend, "connected");
+	if (may_tell(backend))
+		viodma_backend_log(backend, "connected");
 	return VIODMA_OK;
 }

@@ -52,7 +52,7 @@ static void log_accepted(struct viodma_vhost_user *backend)
 			     : snprintf(text + at, sizeof(text) - at, "%sbit %u", at ? ", " : "", bit);
 		at += wrote > 0 ? (size_t)wrote : 0;
 	}
-	viodma_backend_log(backend, "features accepted: 0x%llx: %s", (unsigned long long)backend->accepted,
+	viodma_backend_log_some(backend, "features accepted: 0x%llx: %s", (unsigned long long)backend->accepted,
 			   at ? text : "none");
 }
 
@@ -187,7 +187,7 @@ enum viodma_verdict viodma_handle_get_config(struct viodma_vhost_user *backend, 
 		viodma_connection_reply(backend, message->header.request, &config,
 					VHOST_USER_CONFIG_HEADER_BYTES + config.size);
 	} else {
-		viodma_backend_log(backend, "GET_CONFIG of %u bytes at %u failed", config.size, config.offset);
+		viodma_backend_log_some(backend, "GET_CONFIG of %u bytes at %u failed", config.size, config.offset);
 		viodma_connection_reply(backend, message->header.request, NULL, 0); /* the document's way to say so */
 	}
 	return VIODMA_DONE;
@@ -205,7 +205,7 @@ enum viodma_verdict viodma_handle_set_config(struct viodma_vhost_user *backend, 
 		result = backend->ops.write_config(backend->device, config->offset, config->payload, config->size);
 	if (result == VIODMA_OK)
 		return VIODMA_DONE;
-	viodma_backend_log(backend, "SET_CONFIG of %u bytes at %u failed: nothing there may be written", config->size,
+	viodma_backend_log_some(backend, "SET_CONFIG of %u bytes at %u failed: nothing there may be written", config->size,
 			   config->offset);
 	return VIODMA_REFUSED;
 }

@@ -119,7 +119,7 @@ static void shut(struct viodma_channel *channel)
 /* The front end closed the channel, or spoilt it: the connection goes on without it. */
 static void lost(struct viodma_vhost_user *backend, const char *why)
 {
-	viodma_backend_log(backend, "the back-end channel is gone: %s", why);
+	viodma_backend_log_some(backend, "the back-end channel is gone: %s", why);
 	shut(&backend->channel);
 	refuse_all(backend);
 }
@@ -344,10 +344,11 @@ static enum viodma_verdict update(struct viodma_vhost_user *backend, const struc
 				     (viodma_uaddr){iotlb->user_address}, (enum viodma_permission)iotlb->permissions);
 	if (result != VIODMA_OK) {
 		/* The mapping is refused, and the acknowledgement says so; whoever waits for it gets no other. */
-		(void)viodma_connection_refuse(backend, message->header.request, result,
-					       "an update of 0x%llx bytes at 0x%llx to user address 0x%llx",
-					       (unsigned long long)iotlb->size, (unsigned long long)iotlb->iova,
-					       (unsigned long long)iotlb->user_address);
+		viodma_backend_log_some(backend,
+					"%s refused: %s %s: an update of 0x%llx bytes at 0x%llx to user address 0x%llx",
+					viodma_message_name(message->header.request), viodma_result_requirement(result),
+					viodma_result_text(result), (unsigned long long)iotlb->size,
+					(unsigned long long)iotlb->iova, (unsigned long long)iotlb->user_address);
 		return VIODMA_REFUSED;
 	}
 	viodma_reachable_changed(backend);

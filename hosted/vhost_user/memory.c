@@ -117,7 +117,7 @@ void viodma_memory_unmap(struct viodma_region *region)
 
 void viodma_memory_log(struct viodma_vhost_user *backend)
 {
-	viodma_backend_log(backend, "memory table: %u regions, %llu bytes", backend->space.region_count,
+	viodma_backend_log_some(backend, "memory table: %u regions, %llu bytes", backend->space.region_count,
 			   (unsigned long long)backend->region_bytes);
 }
 

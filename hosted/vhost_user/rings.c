@@ -38,11 +38,15 @@ static void *copy_alloc(void *context, size_t bytes)
 	struct viodma_vhost_user *backend = context;
 	void *memory;
 
-	if (bytes > VIODMA_BACKEND_COPY_BYTES - backend->copy_bytes)
+	if (bytes > VIODMA_BACKEND_COPY_BYTES - backend->copy_bytes) {
+		backend->copy_wanted = true;
 		return NULL;
+	}
 	memory = malloc(bytes);
 	if (memory)
 		backend->copy_bytes += bytes;
+	else /* perhaps nothing of ours is in use: nobody would ever say that there is some */
+		viodma_loop_arm(backend->copy_timer, viodma_loop_now_ns() + VIODMA_BACKEND_COPY_RETRY_NS);
 	return memory;
 }
 
@@ -52,6 +56,19 @@ static void copy_free(void *context, void *memory, size_t bytes)
 
 	free(memory);
 	backend->copy_bytes -= bytes;
+	if (backend->copy_wanted) { /* by any queue: a release is news for its own only */
+		backend->copy_wanted = false;
+		backend->copy_room = true;
+		viodma_backend_schedule(backend);
+	}
+}
+
+void viodma_vring_copy_again(void *context)
+{
+	struct viodma_vhost_user *backend = context;
+
+	backend->copy_room = true;
+	viodma_backend_schedule(backend);
 }
 
 enum viodma_result viodma_vring_init(struct viodma_vhost_user *backend, unsigned index)
@@ -67,6 +84,7 @@ enum viodma_result viodma_vring_init(struct viodma_vhost_user *backend, unsigned
 		.copy_alloc = copy_alloc,
 		.copy_free = copy_free,
 		.copy_context = backend,
+		.copy_bytes_max = VIODMA_BACKEND_COPY_BYTES,
 	};
 
 	ring->backend = backend;
@@ -197,7 +215,7 @@ static enum viodma_result start_queue(struct viodma_vring *ring, const struct vi
 
 	*why = "the ring cannot be started";
 	if (result == VIODMA_OK && dropped)
-		viodma_backend_log(ring->backend, "ring %u: %u requests held from before were dropped", ring->index,
+		viodma_backend_log_some(ring->backend, "ring %u: %u requests held from before were dropped", ring->index,
 				   dropped);
 	return result;
 }
@@ -249,7 +267,7 @@ enum viodma_result viodma_vring_try_start(struct viodma_vring *ring, const char 
 	ring->broken_told = false;
 	ring->kicked = true;
 	viodma_session_begin(ring);
-	viodma_backend_log(backend,
+	viodma_backend_log_some(backend,
 			   "ring %u started: size %u, bit 33 %s, %s, desc 0x%llx avail 0x%llx used 0x%llx, base %u",
 			   ring->index, setup.size,
 			   backend->addressing == VIODMA_ADDRESSING_PLATFORM ? "accepted" : "clear",
@@ -277,7 +295,7 @@ void viodma_vring_stop(struct viodma_vring *ring)
 		call(ring); /* stopping delivered something; the ring is not asked any more */
 	ring->base = base;
 	ring->base_set = true;
-	viodma_backend_log(backend, "ring %u stopped: base %u, %llu requests", ring->index, base,
+	viodma_backend_log_some(backend, "ring %u stopped: base %u, %llu requests", ring->index, base,
 			   (unsigned long long)(ring->queue.statistics.pushed - ring->session_pushed));
 	viodma_session_end(ring);
 	if (backend->options.ring)
@@ -341,7 +359,7 @@ static void tell_if_broken(struct viodma_vring *ring)
 	if (broken == VIODMA_OK || ring->broken_told)
 		return;
 	ring->broken_told = true;
-	viodma_backend_log(ring->backend, "ring %u broken: %s %s; it needs a reset", ring->index,
+	viodma_backend_log_some(ring->backend, "ring %u broken: %s %s; it needs a reset", ring->index,
 			   viodma_result_requirement(broken), viodma_result_text(broken));
 	tick(ring->err_fd);
 }
@@ -370,8 +388,13 @@ static bool work(struct viodma_vring *ring)
 void viodma_backend_turn(void *context)
 {
 	struct viodma_vhost_user *backend = context;
-	const uint64_t epoch = backend->space.epoch;
 	bool again = false, all_tried = true;
+	uint64_t epoch;
+
+	if (backend->copy_room)
+		viodma_space_changed(&backend->space);
+	backend->copy_room = false;
+	epoch = backend->space.epoch;
 
 	for (unsigned i = 0; i < backend->options.queue_count; i++) {
 		struct viodma_vring *ring = &backend->rings[i];
@@ -414,7 +437,7 @@ static void kicked(void *context, unsigned events)
 
 	(void)events;
 	if (got <= 0 && (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))) {
-		viodma_backend_log(ring->backend, "ring %u: its kick descriptor cannot be read: %s", ring->index,
+		viodma_backend_log_some(ring->backend, "ring %u: its kick descriptor cannot be read: %s", ring->index,
 				   got < 0 ? strerror(errno) : "it has ended");
 		viodma_vring_unwatch_kick(ring);
 		return;

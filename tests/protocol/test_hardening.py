@@ -2,6 +2,7 @@
 """What a security review found: one hostile front end, and everybody else's devices."""
 import ctypes
 import os
+import resource
 import signal
 import time
 
@@ -114,3 +115,94 @@ def test_a_device_whose_thread_hangs_does_not_keep_the_program_from_ending(start
         must("blk1" in serve.log()[since:], "no line of the end names the device")
     finally:
         serve.kill()
+
+
+# -- questions without a place ------------------------------------------------------------------------
+
+def test_a_request_whose_questions_found_no_place_is_served_when_there_is_some(serve):
+    """Two largest requests into memory that the platform refuses, and a good read behind them: no kick helps it."""
+    with b.driving(serve.path, iommu=True, size=1024) as blk:
+        blk.grant_ring()
+        iommu = blk.domain
+
+        def bad():
+            request = blk.make(b.IN, 0, length=0)
+            request.chain = [(iommu.map(request.header, 16, RO), 16, 0)]
+            request.chain += [(iommu.reserve(65536), 65536, WRITE) for _ in range(126)]
+            request.chain += [(iommu.map(request.status, 1, WO), 1, WRITE)]
+            return request
+        bads = [bad(), bad()]
+        good = blk.map(blk.make(b.IN, 0, length=512))
+        for request in bads:
+            blk.offer(request, indirect=True, kick=False)
+            iommu.grant(request.table, 16 * 128)
+            for i in (0, -1):
+                iommu.grant(request.chain[i][0], 1)
+        blk.offer(good, kick=False)
+        blk.kick()
+        for request in bads:
+            must(blk.wait(request, 30 * vu.SCALE) == b.IOERR, "a request without memory did not fail")
+        must(blk.wait(good) == b.OK, "the good request failed")
+
+
+# -- the log ------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("what", ["update", "get-config", "set-config", "connections", "rings"])
+def test_a_front_end_cannot_flood_the_log(start, image, what):
+    """A thousand times what is refused, or changes something, and leaves the connection as it is."""
+    serve = start(image)
+    blk = ready(serve, ring=what == "rings", iommu=what == "update")
+    bad = vu.HEADER.pack(R.IOTLB_MSG, vu.VERSION, 32) + vu.iotlb(vu.UPDATE, 0x1000, PAGE, 0xdead000, vu.RW)
+    fe = blk.front_end
+    if what == "update":
+        for _ in range(4):
+            fe.main.send_raw(bad * 256)
+    elif what == "get-config":
+        for _ in range(1000):
+            fe.ask(R.GET_CONFIG, vu.config(250, 56))
+    elif what == "set-config":
+        config = vu.HEADER.pack(R.SET_CONFIG, vu.VERSION, len(vu.config(0, 8))) + vu.config(0, 8)
+        for _ in range(4):
+            fe.main.send_raw(config * 256)
+    elif what == "connections":
+        blk.close()
+        for _ in range(1000):
+            b.connect(serve.path).close()
+    else:
+        for _ in range(500):
+            blk.stop_ring()
+            blk.set_up_ring()
+    begin = time.monotonic()
+    if what != "connections":
+        must(fe.ask(R.GET_FEATURES).u64 == blk.offered, "the front end is not heard")
+    lines = serve.log().count("\n")
+    must(lines < 500, f"{lines} lines of {serve.log()[-300:]}")
+    if what == "connections":
+        time.sleep(max(0, 1.1 - (time.monotonic() - begin)))
+        blk = ready(serve)
+    blk.close()
+    serve.expect_log(r"\d+ lines were left out")
+    serves_on(serve, image)
+
+
+# -- COPY memory --------------------------------------------------------------------------------------
+
+def test_a_request_that_met_a_system_without_memory_is_tried_again(start, image):
+    """Nothing is in flight, so nothing will be freed: only time brings memory back."""
+    length = 3 << 20
+    serve = start(image, "--copy", env={"MALLOC_ARENA_MAX": "1"})
+    memory = Memory(((0x1_0000_0000, 16 << 20, 0x7f40_0000_0000, 0),), noise=False)
+    with b.driving(serve.path, memory=memory) as blk:
+        blk.still_works()
+        length = min(length, len(image.bytes))
+        with open(f"/proc/{serve.pid}/statm") as statm:
+            used = int(statm.read().split()[0]) * PAGE
+        limits = resource.prlimit(serve.pid, resource.RLIMIT_AS)
+        resource.prlimit(serve.pid, resource.RLIMIT_AS, (used, limits[1]))
+        request = blk.offer(blk.make(b.IN, 0, length=length))
+        blk.front_end.stay(vu.QUIET)
+        blk.collect()
+        must(request.used is None, "not run: the limit did not take memory away")
+        resource.prlimit(serve.pid, resource.RLIMIT_AS, limits)
+        must(blk.wait(request) == b.OK, "the request failed")
+        must(blk.data(request) == image.bytes[:length], "wrong bytes")
