@@ -13,13 +13,14 @@
  * are unlinked before they are called, so they can be freed at any time.
  *
  * Timers round up to the millisecond epoll knows: late by up to one, never early. Other threads reach in through one
- * eventfd: they set `stop`, or append to `calls`, under the lock.
+ * eventfd: they set `stop`, which is atomic so that a signal handler can, or append to `calls` under the lock.
  */
 #include <viodma/loop.h>
 
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -73,11 +74,11 @@ struct viodma_loop {
 	int wake_fd;
 	struct link watches, dead_watches, timers, armed, deferred, scheduled;
 	bool in_batch;
+	atomic_bool stop; /* written by any thread, and by signal handlers */
 	/* Everything below is shared between threads, under the lock. */
 	pthread_mutex_t lock;
 	pthread_cond_t call_done;
 	struct link calls;
-	bool stop;
 	bool running;
 	pthread_t thread; /* valid while running */
 };
@@ -478,10 +479,11 @@ static void run_calls(struct viodma_loop *loop)
 
 void viodma_loop_stop(struct viodma_loop *loop)
 {
-	pthread_mutex_lock(&loop->lock);
-	loop->stop = true;
-	pthread_mutex_unlock(&loop->lock);
+	const int before = errno; /* a signal handler's caller wants it back */
+
+	atomic_store(&loop->stop, true);
 	wake(loop);
+	errno = before;
 }
 
 /* Append it, unless it has to be made here and now: waiting for ourselves would take for ever. With the lock. */
@@ -558,16 +560,6 @@ enum viodma_result viodma_loop_call_until(struct viodma_loop *loop, void (*call)
 
 /* ---- the rounds ---- */
 
-static bool stop_wanted(struct viodma_loop *loop)
-{
-	bool stop;
-
-	pthread_mutex_lock(&loop->lock);
-	stop = loop->stop;
-	pthread_mutex_unlock(&loop->lock);
-	return stop;
-}
-
 static void run_ready(struct viodma_loop *loop, const struct epoll_event *ready, int count)
 {
 	loop->in_batch = true;
@@ -591,7 +583,7 @@ void viodma_loop_run(struct viodma_loop *loop)
 	loop->running = true;
 	loop->thread = pthread_self();
 	pthread_mutex_unlock(&loop->lock);
-	while (!stop_wanted(loop)) {
+	while (!atomic_load(&loop->stop)) {
 		int count = epoll_wait(loop->epoll_fd, ready, READY_MAX, wait_ms(loop));
 
 		if (count > 0)
@@ -601,7 +593,7 @@ void viodma_loop_run(struct viodma_loop *loop)
 	}
 	run_calls(loop); /* whoever waits for an answer gets it */
 	pthread_mutex_lock(&loop->lock);
-	loop->stop = false;
+	atomic_store(&loop->stop, false);
 	loop->running = false;
 	pthread_mutex_unlock(&loop->lock);
 }

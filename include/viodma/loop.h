@@ -3,7 +3,10 @@
  * viodma/loop.h - the event loop a hosted device lives in: file descriptors, timers, deferred calls.
  *
  * One loop, one thread: the one in viodma_loop_run. All callbacks come from it, and only viodma_loop_stop and
- * viodma_loop_call(_until) may be called from others. Times are nanoseconds of CLOCK_MONOTONIC.
+ * viodma_loop_call(_until) may be called from others while it runs. Times are nanoseconds of CLOCK_MONOTONIC.
+ *
+ * The loop goes in rounds: ready descriptors, then timers that are due, then deferred calls. A callback may watch, arm,
+ * schedule and free anything, itself included; only the loop may not be freed from one.
  */
 #ifndef VIODMA_LOOP_H
 #define VIODMA_LOOP_H
@@ -14,7 +17,8 @@
 extern "C" {
 #endif
 
-#define VIODMA_LOOP_IN 1u  /* readable, or hung up */
+/* A hang-up or an error counts as both; of the two, what is watched for is reported. */
+#define VIODMA_LOOP_IN 1u  /* readable */
 #define VIODMA_LOOP_OUT 2u /* writable */
 
 struct viodma_loop;
@@ -22,11 +26,18 @@ struct viodma_loop_watch;
 struct viodma_loop_timer;
 struct viodma_loop_deferred;
 
-/* VIODMA_E_NO_MEMORY or VIODMA_E_IO (errno says why). Free when it does not run; watches and timers go with it. */
+/*
+ * VIODMA_E_NO_MEMORY or VIODMA_E_IO (errno says why). Free when it does not run, after whatever lives in it (a back
+ * end, viodma/vhost_user.h); watches, timers and deferred calls that are left go with it. NULL is allowed.
+ */
 VIODMA_MUST_USE enum viodma_result viodma_loop_new(struct viodma_loop **loop);
 void viodma_loop_free(struct viodma_loop *loop);
 
-/* Call back while fd is ready for any of `events`. The descriptor stays the caller's: unwatch before closing it. */
+/*
+ * Call back while fd is ready for any of `events` (0: none, for now), once a round. The descriptor stays the caller's:
+ * unwatch before closing it. VIODMA_E_INVALID: it is not open, is watched already, or is a file or directory, which is
+ * always ready.
+ */
 VIODMA_MUST_USE enum viodma_result viodma_loop_watch(struct viodma_loop *loop, int fd, unsigned events,
 						     void (*ready)(void *context, unsigned events), void *context,
 						     struct viodma_loop_watch **watch);
@@ -37,20 +48,32 @@ void viodma_loop_unwatch(struct viodma_loop_watch *watch);
 /* A timer, not armed. */
 VIODMA_MUST_USE enum viodma_result viodma_loop_timer(struct viodma_loop *loop, void (*expired)(void *context),
 						     void *context, struct viodma_loop_timer **timer);
-/* Expire once, at deadline_ns; UINT64_MAX disarms. */
+/*
+ * Expire once, at deadline_ns or up to a millisecond later; UINT64_MAX disarms. One that is armed already is moved. A
+ * deadline that has passed expires in this round or the next. In its own callback a timer is not armed: arm it for
+ * another time, or free it.
+ */
 void viodma_loop_arm(struct viodma_loop_timer *timer, uint64_t deadline_ns);
+/* It does not expire any more, even if it is due already. NULL is allowed. */
 void viodma_loop_timer_free(struct viodma_loop_timer *timer);
 
-/* A call to make once, after the callbacks due now, whenever it was scheduled (any number of times) before. */
+/*
+ * A call to make once, after the callbacks due now, however often it was scheduled before. One that is scheduled by
+ * itself, or by another deferred call, is made in the next round: descriptors and timers have their turn first.
+ */
 VIODMA_MUST_USE enum viodma_result viodma_loop_deferred(struct viodma_loop *loop, void (*call)(void *context),
 							void *context, struct viodma_loop_deferred **deferred);
 void viodma_loop_schedule(struct viodma_loop_deferred *deferred);
+/* It is not made any more, even if it was scheduled. NULL is allowed. */
 void viodma_loop_deferred_free(struct viodma_loop_deferred *deferred);
 
-/* Run until stopped. */
+/* Run until stopped. May be run again afterwards, by any thread. */
 void viodma_loop_run(struct viodma_loop *loop);
 
-/* Any thread: make viodma_loop_run return soon. */
+/*
+ * Any thread, and signal handlers (it writes to an atomic and an eventfd, and keeps errno): make viodma_loop_run return
+ * at the end of its round. Before the loop runs: the next run returns at once. Each run that returns uses it up.
+ */
 void viodma_loop_stop(struct viodma_loop *loop);
 
 /* Another thread: have the loop's thread call this, and wait for it. The loop must be running. */

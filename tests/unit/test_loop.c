@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,6 +32,7 @@ static int fds[WATCHES];
 static int calls[WATCHES];
 static char order[64];
 static unsigned seen_events;
+static volatile sig_atomic_t stop_kept_errno;
 
 static int set_up(void **state)
 {
@@ -366,6 +368,54 @@ static void a_stop_before_the_start_is_not_lost(void **state)
 	viodma_loop_run(loop);
 }
 
+static void stop_in_a_handler(int number)
+{
+	(void)number;
+	errno = EDOM;
+	viodma_loop_stop(loop);
+	stop_kept_errno = errno == EDOM;
+}
+
+static void raise_it(void *context)
+{
+	(void)context;
+	raise(SIGUSR2);
+}
+
+static void a_signal_handler_may_stop_it_and_it_runs_again(void **state)
+{
+	(void)state;
+	signal(SIGUSR2, stop_in_a_handler);
+	assert_int_equal(viodma_loop_timer(loop, raise_it, NULL, &timers[0]), VIODMA_OK);
+	for (int i = 0; i < 2; i++) {
+		viodma_loop_arm(timers[0], 0); /* long past */
+		viodma_loop_run(loop);
+		assert_true(stop_kept_errno);
+		stop_kept_errno = false;
+	}
+	signal(SIGUSR2, SIG_DFL);
+}
+
+static void again_then_free(void *context)
+{
+	(void)context;
+	if (++calls[0] < 3) {
+		viodma_loop_arm(timers[0], 0);
+		return;
+	}
+	viodma_loop_timer_free(timers[0]);
+	viodma_loop_stop(loop);
+}
+
+static void a_timer_may_arm_itself_for_the_past_and_free_itself(void **state)
+{
+	(void)state;
+	assert_int_equal(viodma_loop_timer(loop, again_then_free, NULL, &timers[0]), VIODMA_OK);
+	viodma_loop_arm(timers[0], 0);
+	viodma_loop_run(loop);
+	assert_int_equal(calls[0], 3);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -382,6 +432,8 @@ int main(void)
 		TEST(calls_of_other_threads_run_in_the_loop_and_are_waited_for),
 		TEST(a_call_given_up_is_never_made_and_one_that_has_begun_is_told_apart),
 		TEST(a_stop_before_the_start_is_not_lost),
+		TEST(a_signal_handler_may_stop_it_and_it_runs_again),
+		TEST(a_timer_may_arm_itself_for_the_past_and_free_itself),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
