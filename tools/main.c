@@ -16,6 +16,13 @@ static const struct {
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
+/* --version and --help stand alone. */
+static int too_much(const char *name, const char *more)
+{
+	fprintf(stderr, "viodma: '%s' after %s, expected nothing\n", more, name);
+	return EXIT_USAGE;
+}
+
 static int help(void)
 {
 	printf("usage: viodma COMMAND [OPTION]...\n"
@@ -42,11 +49,13 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (!strcmp(name, "--version") || !strcmp(name, "-V")) {
+		if (argc > 2)
+			return too_much(name, argv[2]);
 		printf("viodma %s\n", VIODMA_VERSION);
 		return 0;
 	}
 	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))
-		return help();
+		return argc > 2 ? too_much(name, argv[2]) : help();
 	for (size_t i = 0; i < COMMANDS; i++)
 		if (!strcmp(name, commands[i].name))
 			return commands[i].run(argc - 1, argv + 1);

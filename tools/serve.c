@@ -3,7 +3,8 @@
  * serve.c - `viodma serve`: how it works: one thread for each device, each with a loop of its own (serve_blk.c), and
  * the main thread with a loop for signals:
  *
- *	SIGTERM, SIGINT   stop all devices, log and write the statistics, exit 0; 1 if a device does not stop in time
+ *	SIGTERM, SIGINT   stop all devices, log and write the statistics, exit 0; 1 if a device does not stop in
+ *	                  time, or a file cannot be written
  *	SIGUSR1           log and write the statistics
  *
  * They are blocked everywhere and read from a descriptor. SIGPIPE and SIGXFSZ are ignored: writing then fails, and the
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define TRACE_FLUSH_NS 1000000000u
@@ -40,14 +42,15 @@ struct serve {
 
 /* ---- statistics and trace ---- */
 
-static void write_statistics(const struct serve *serve)
+static bool write_statistics(const struct serve *serve)
 {
 	for (unsigned i = 0; i < serve->options.device_count; i++)
 		statistics_log(serve->reports[i]);
-	if (!serve->options.stats_json)
-		return;
-	if (!statistics_write(serve->options.stats_json, serve->reports, serve->options.device_count))
-		log_event(NULL, "%s: writing the statistics: %s", serve->options.stats_json, strerror(errno));
+	if (!serve->options.stats_json ||
+	    statistics_write(serve->options.stats_json, serve->reports, serve->options.device_count))
+		return true;
+	log_event(NULL, "%s: writing the statistics: %s", serve->options.stats_json, strerror(errno));
+	return false;
 }
 
 static void flush_trace(void *context)
@@ -58,11 +61,50 @@ static void flush_trace(void *context)
 	viodma_loop_arm(serve->flush_timer, viodma_loop_now_ns() + TRACE_FLUSH_NS);
 }
 
-static void end_trace(struct serve *serve)
+static bool end_trace(struct serve *serve)
 {
-	if (serve->trace && !trace_close(serve->trace))
+	bool ok = !serve->trace || trace_close(serve->trace);
+
+	if (!ok)
 		log_event(NULL, "%s: writing the trace: %s", serve->options.trace_json, strerror(errno));
 	serve->trace = NULL;
+	return ok;
+}
+
+/* Two names of one file: each statistics file would take the trace's place. */
+static bool files_differ(const struct serve_options *options)
+{
+	struct stat statistics, trace;
+
+	if (!options->stats_json || !options->trace_json || stat(options->stats_json, &statistics) < 0 ||
+	    stat(options->trace_json, &trace) < 0 || statistics.st_dev != trace.st_dev ||
+	    statistics.st_ino != trace.st_ino)
+		return true;
+	log_event(NULL, "--stats-json %s: is the file of --trace-json, expected another one", options->stats_json);
+	return false;
+}
+
+/* Whatever would only fail at the end is said at the start. */
+static bool open_files(struct serve *serve)
+{
+	const struct serve_options *options = &serve->options;
+
+	if (options->stats_json && !statistics_writable(options->stats_json)) {
+		log_event(NULL, "--stats-json %s: cannot be written: %s", options->stats_json,
+			  errno == EINVAL ? "is not a regular file" : strerror(errno));
+		return false;
+	}
+	if (!files_differ(options))
+		return false;
+	if (!options->trace_json)
+		return true;
+	serve->trace = trace_open(options->trace_json);
+	if (!serve->trace) {
+		log_event(NULL, "--trace-json %s: cannot be written: %s", options->trace_json, strerror(errno));
+		return false;
+	}
+	viodma_loop_arm(serve->flush_timer, 0);
+	return files_differ(options); /* it is there now */
 }
 
 /* ---- signals ---- */
@@ -90,7 +132,7 @@ static void take_signal(void *context, unsigned events)
 	deadline = in_patience();
 	for (unsigned i = 0; i < serve->options.device_count; i++)
 		(void)serve_blk_report(&serve->devices[i], deadline); /* else what it had counted before */
-	write_statistics(serve);
+	(void)write_statistics(serve);
 }
 
 static bool prepare_signals(struct serve *serve)
@@ -133,14 +175,8 @@ static bool set_up(struct serve *serve)
 		log_event(NULL, "setting up: %s", strerror(errno));
 		return false;
 	}
-	if (serve->options.trace_json) {
-		serve->trace = trace_open(serve->options.trace_json);
-		if (!serve->trace) {
-			log_event(NULL, "%s: %s", serve->options.trace_json, strerror(errno));
-			return false;
-		}
-		viodma_loop_arm(serve->flush_timer, 0);
-	}
+	if (!open_files(serve))
+		return false;
 	for (unsigned i = 0; i < count; i++) {
 		struct serve_blk *device = &serve->devices[i];
 
@@ -172,23 +208,27 @@ static bool set_up(struct serve *serve)
 	return true;
 }
 
-static void tear_down(struct serve *serve)
+/* False: the trace could not be written. */
+static bool tear_down(struct serve *serve)
 {
+	bool written;
+
 	for (unsigned i = 0; serve->devices && i < serve->options.device_count; i++)
 		serve_blk_free(&serve->devices[i]);
-	end_trace(serve);
+	written = end_trace(serve); /* the devices write until they are freed */
 	viodma_loop_free(serve->loop);
 	if (serve->signal_fd >= 0)
 		close(serve->signal_fd);
 	free(serve->devices);
 	free(serve->reports);
 	serve_options_free(&serve->options);
+	return written;
 }
 
 static int serve_blk_main(int argc, char **argv)
 {
 	struct serve serve = { .signal_fd = -1 };
-	bool ready, stuck = false, unreachable = false;
+	bool ready, written = true, stuck = false, unreachable = false;
 	uint64_t deadline;
 	int status;
 
@@ -208,14 +248,14 @@ static int serve_blk_main(int argc, char **argv)
 		unreachable = unreachable || serve.devices[i].unreachable;
 	}
 	if (ready)
-		write_statistics(&serve);
+		written = write_statistics(&serve);
 	if (stuck || unreachable) {
 		if (!unreachable)
-			end_trace(&serve);
+			(void)end_trace(&serve);
 		_exit(EXIT_FAILED); /* the kernel may still use the memory of what did not end */
 	}
-	tear_down(&serve);
-	return ready ? 0 : EXIT_FAILED;
+	written = tear_down(&serve) && written;
+	return ready && written ? 0 : EXIT_FAILED;
 }
 
 static int help(void)

@@ -2,6 +2,7 @@
 /*
  * serve_options.c - how it works: getopt_long finds the options; each value is checked where it is taken, so that the
  * message can name the option, what it got and what was expected. What concerns several options is checked at the end.
+ * Abbreviated and repeated options are refused: what --io-entries means may change, and of two files one is forgotten.
  *
  * --device is a list "blk,key=value,..." in which a comma inside a value is doubled.
  */
@@ -201,7 +202,7 @@ static bool take_fd(const char *text, int *fd)
 	struct stat found;
 	uint32_t number;
 
-	if (!take_number("--fd", text, 0, 1u << 30, &number))
+	if (!take_number("--fd", text, 1, 1u << 30, &number))
 		return false;
 	if (fstat((int)number, &found) < 0)
 		return wrong("--fd: %u is not open (%s), expected a socket", number, strerror(errno));
@@ -209,6 +210,15 @@ static bool take_fd(const char *text, int *fd)
 		return wrong("--fd: %u is not a socket, expected one", number);
 	*fd = (int)number;
 	return true;
+}
+
+/* Is this the first time? `seen` has a bit for each thing that may be given once. */
+static bool take_once(unsigned bit, uint32_t *seen)
+{
+	bool first = !(*seen >> bit & 1);
+
+	*seen |= UINT32_C(1) << bit;
+	return first;
 }
 
 /* ---- --device ---- */
@@ -247,8 +257,14 @@ static struct serve_device_options *add_device(struct serve_options *options)
 	return more;
 }
 
-static bool take_device_part(struct serve_device_options *device, const char *key, const char *value)
+static bool take_device_part(struct serve_device_options *device, const char *key, const char *value,
+			     uint32_t *seen)
 {
+	static const char *const keys[] = { "path", "file", "ro", "serial", "blk-size" };
+
+	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (!strcmp(key, keys[i]) && !take_once(i, seen))
+			return wrong("--device: %s= is there twice, expected it once", key);
 	if (!strcmp(key, "path"))
 		return take_socket_path("--device: path", value, &device->socket_path);
 	if (!strcmp(key, "file"))
@@ -265,6 +281,7 @@ static bool take_device_part(struct serve_device_options *device, const char *ke
 static bool take_device(const char *text, struct serve_options *options)
 {
 	struct serve_device_options *device = add_device(options);
+	uint32_t seen = 0;
 	char *rest, *part;
 
 	if (!device)
@@ -282,7 +299,7 @@ static bool take_device(const char *text, struct serve_options *options)
 		if (!value)
 			return wrong("--device: '%s', expected key=value", part);
 		*value = '\0';
-		if (!take_device_part(device, part, value + 1))
+		if (!take_device_part(device, part, value + 1, &seen))
 			return false;
 	}
 	if (!device->socket_path)
@@ -369,7 +386,9 @@ static bool check_whole(struct serve_options *options, const struct single *sing
 	} else {
 		struct serve_device_options *device;
 
-		if (!one->socket_path == !single->fd_given)
+		if (one->socket_path && single->fd_given)
+			return wrong("--socket-path and --fd: expected only one of them");
+		if (!one->socket_path && !single->fd_given)
 			return wrong("expected one of --socket-path PATH, --fd N, and --device blk,...; see viodma "
 				     "serve blk --help");
 		if (!one->file)
@@ -379,6 +398,8 @@ static bool check_whole(struct serve_options *options, const struct single *sing
 			return false;
 		*device = *one;
 	}
+	if (options->stats_json && options->trace_json && !strcmp(options->stats_json, options->trace_json))
+		return wrong("--stats-json and --trace-json: both are '%s', expected two files", options->stats_json);
 	for (unsigned i = 0; i < options->device_count; i++) {
 		options->devices[i].read_only |= single->read_only;
 		if (!options->devices[i].blk_size)
@@ -387,10 +408,25 @@ static bool check_whole(struct serve_options *options, const struct single *sing
 	return true;
 }
 
+/* `text` is argv's word for the option getopt_long took. */
+static bool check_word(const char *text, int index, uint32_t *seen)
+{
+	const char *name = long_options[index].name;
+	size_t bytes = strcspn(text + 2, "=");
+
+	if (bytes != strlen(name))
+		return wrong("unknown option '%.*s', expected --%s: options are not abbreviated", (int)bytes + 2, text,
+			     name);
+	if (!take_once((unsigned)index, seen) && long_options[index].val != OPT_DEVICE)
+		return wrong("--%s: is there twice, expected it once", name);
+	return true;
+}
+
 bool serve_options_parse(int argc, char **argv, struct serve_options *options, int *status)
 {
 	struct single single = { .device.socket_fd = -1 };
-	int option;
+	uint32_t seen = 0;
+	int option, index = 0, at = 1;
 
 	memset(options, 0, sizeof(*options));
 	options->platform_dma = VIODMA_PLATFORM_DMA_OFFER;
@@ -404,7 +440,9 @@ bool serve_options_parse(int argc, char **argv, struct serve_options *options, i
 	}
 	*status = EXIT_USAGE;
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "+:h", long_options, NULL)) != -1) {
+	for (; (option = getopt_long(argc, argv, "+:h", long_options, &index)) != -1; at = optind) {
+		if (option >= OPT_SOCKET_PATH && !check_word(argv[at], index, &seen))
+			return false;
 		switch (option) {
 		case OPT_HELP:
 		case 'h':

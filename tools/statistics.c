@@ -206,22 +206,52 @@ static void write_all(FILE *file, const struct device_report *const *reports, un
 
 /* ---- the file ---- */
 
-bool statistics_write(const char *path, const struct device_report *const *reports, unsigned count)
+/* A new file beside `path`, *temporary, which the caller frees. -1: errno says why. */
+static int make_temporary(const char *path, char **temporary)
 {
 	static const char suffix[] = ".XXXXXX";
 	size_t path_bytes = strlen(path);
-	char *temporary = malloc(path_bytes + sizeof(suffix));
+
+	*temporary = malloc(path_bytes + sizeof(suffix));
+	if (!*temporary)
+		return -1;
+	memcpy(*temporary, path, path_bytes);
+	memcpy(*temporary + path_bytes, suffix, sizeof(suffix));
+	return mkstemp(*temporary);
+}
+
+bool statistics_writable(const char *path)
+{
+	struct stat found;
+	char *temporary;
+	int fd, error;
+
+	/* Replacing a device or a directory is nobody's wish. */
+	if (stat(path, &found) == 0 && !S_ISREG(found.st_mode)) {
+		errno = S_ISDIR(found.st_mode) ? EISDIR : EINVAL;
+		return false;
+	}
+	fd = make_temporary(path, &temporary);
+	error = errno;
+	if (fd >= 0) {
+		unlink(temporary);
+		close(fd);
+	}
+	free(temporary);
+	errno = error;
+	return fd >= 0;
+}
+
+bool statistics_write(const char *path, const struct device_report *const *reports, unsigned count)
+{
+	char *temporary;
 	mode_t mask = umask(0);
 	FILE *file = NULL;
 	bool ok = false;
 	int fd, error;
 
 	umask(mask);
-	if (!temporary)
-		return false;
-	memcpy(temporary, path, path_bytes);
-	memcpy(temporary + path_bytes, suffix, sizeof(suffix));
-	fd = mkstemp(temporary);
+	fd = make_temporary(path, &temporary);
 	if (fd >= 0) {
 		file = fdopen(fd, "w");
 		if (!file)

@@ -25,6 +25,9 @@ struct device_report {
  */
 bool statistics_write(const char *path, const struct device_report *const *reports, unsigned count);
 
+/* Could that file be written now? It is not touched. False: errno says why not. */
+bool statistics_writable(const char *path);
+
 /* The same for a reader: a few lines to the log. */
 void statistics_log(const struct device_report *report);
 

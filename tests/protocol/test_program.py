@@ -54,6 +54,13 @@ def test_print_capabilities_prints_json_and_does_nothing_else(more):
     (["serve", "blk", "--device", "blk,path=x,file=y,colour=red"], "colour"),
     (["serve", "nosuchdevice"], "nosuchdevice"), (["nosuchcommand"], "nosuchcommand"), (["serve"], "blk"),
     (["serve", "blk", "--test-socket=x", "--socket-path=x", "--blk-file=y"], "test-socket"),
+    (["serve", "blk", "--socket-path=x", "--blk=y"], "--blk=y"),
+    (["serve", "blk", "--socket-path=x", "--blk-f", "y"], "expected --blk-file"),
+    (["serve", "blk", "--socket-path=x", "--blk-file=y", "--blk-file=z"], "--blk-file: is there twice"),
+    (["serve", "blk", "--device", "blk,path=x,file=y,file=z"], "file= is there twice"),
+    (["serve", "blk", "--fd=0", "--blk-file=y"], "--fd: '0'"),
+    (["serve", "blk", "--socket-path=x", "--blk-file=y", "--stats-json=z", "--trace-json=z"], "both are 'z'"),
+    (["--version", "more"], "'more' after --version"), (["--help", "more"], "'more' after --help"),
 ], ids=lambda v: "-".join(v[1:])[:40] if isinstance(v, list) else "")
 def test_a_mistake_on_the_command_line_is_named(arguments, named, tmp):
     ended = run(*arguments)
@@ -111,7 +118,8 @@ def test_a_file_that_is_no_socket_is_not_replaced(tmp, image):
     with open(path, "w") as file:
         file.write("do not delete")
     ended = run("serve", "blk", f"--socket-path={path}", f"--blk-file={image}")
-    must(ended.returncode > 0 and path in ended.stderr, f"exit {ended.returncode}: {ended.stderr}")
+    must(ended.returncode == 1, f"exit {ended.returncode}")
+    must(ended.stderr.splitlines()[-1] == f"viodma: blk0: cannot listen on {path}: is not a socket", ended.stderr)
     with open(path) as file:
         must(file.read() == "do not delete", "a file that is no socket was replaced")
 
@@ -160,20 +168,81 @@ def test_sigusr1_writes_whole_statistics_every_time(start, image):
             must(device["type"] == "blk" and device["socket"] == serve.path and device["file"] == image.path, f"{device}")
 
 
-def test_a_statistics_file_that_cannot_be_written_does_not_stop_the_device(tmp, image):
+@pytest.mark.parametrize("option", ["--stats-json", "--trace-json"])
+@pytest.mark.parametrize("where", ["no/where.json", ""])
+def test_a_file_that_cannot_be_written_is_named_at_the_start(tmp, image, option, where):
+    ended = run("serve", "blk", f"--socket-path={tmp}/s", f"--blk-file={image}", f"{option}={tmp}/{where}")
+    must(ended.returncode == 1 and f"{option} {tmp}/{where}" in ended.stderr,
+         f"exit {ended.returncode}: {ended.stderr}")
+    must(not os.path.exists(f"{tmp}/s"), "it has listened")
+
+
+def test_statistics_do_not_replace_what_is_no_file(tmp, image):
+    os.mkfifo(f"{tmp}/fifo")
+    ended = run("serve", "blk", f"--socket-path={tmp}/s", f"--blk-file={image}", f"--stats-json={tmp}/fifo")
+    must(ended.returncode == 1 and "is not a regular file" in ended.stderr, f"exit {ended.returncode}: {ended.stderr}")
+
+
+def test_two_names_of_one_file_are_not_statistics_and_trace(tmp, image):
+    ended = run("serve", "blk", f"--socket-path={tmp}/s", f"--blk-file={image}", f"--stats-json={tmp}/a",
+                f"--trace-json={tmp}/./a")
+    must(ended.returncode == 1 and "is the file of --trace-json" in ended.stderr,
+         f"exit {ended.returncode}: {ended.stderr}")
+
+
+def test_statistics_that_cannot_be_written_any_more_do_not_stop_the_device_but_its_exit_says_so(tmp, image):
     servers.needs(servers.VIODMA)
-    program = servers.Program([servers.VIODMA, "serve", "blk", f"--socket-path={tmp}/s", f"--blk-file={image}",
-                               f"--stats-json={tmp}/no/where.json"], tmp, "nostats")
+    os.mkdir(f"{tmp}/gone")
+    program = servers.Program([servers.VIODMA, "serve", "blk", "--socket-path", f"{tmp}/s", f"--blk-file={image}",
+                               f"--stats-json={tmp}/gone/where.json"], tmp, "nostats")
     try:
-        program.wait_for(lambda: "listening" in program.log() or not program.alive(), "its start", 5)
+        program.wait_for(lambda: "listening" in program.log(), "its start", 5)
+        os.rmdir(f"{tmp}/gone")
         program.process.send_signal(signal.SIGUSR1)
+        program.expect_log("gone/where.json")
         with b.driving(f"{tmp}/s", iommu=True) as blk:
             blk.still_works()
-        program.expect_log("no/where.json")
-    except servers.NotStarted:
-        must("no/where.json" in program.log(), f"the message does not name the file: {program.log()}")
+        program.process.terminate()
+        must(program.process.wait(vu.PATIENCE) == 1, f"exit {program.process.returncode}")
     finally:
         program.kill()
+
+
+def test_an_image_is_written_by_one_program_at_a_time(start, image, tmp):
+    serve = start(image)
+    for more, expected in (([], 1), (["--read-only"], 1)):
+        ended = run("serve", "blk", f"--socket-path={tmp}/other", f"--blk-file={image}", *more)
+        must(ended.returncode == expected and image.path in ended.stderr and "is in use" in ended.stderr,
+             f"exit {ended.returncode}: {ended.stderr}")
+    must(not os.path.exists(f"{tmp}/other"), "it has listened")
+    serves_on(serve, image)
+
+
+def test_a_size_that_does_not_fit_is_one_size(tmp):
+    path = os.path.join(tmp, "odd")
+    with open(path, "wb") as file:
+        file.truncate(5000)
+    ended = run("serve", "blk", f"--socket-path={tmp}/s", f"--blk-file={path}", "--blk-size=4096")
+    must(ended.returncode == 1 and ended.stderr.count("has 5000 bytes") == 2, f"{ended.stderr}")
+
+
+def test_a_path_and_an_fd_are_one_too_many(image):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        ended = subprocess.run([servers.VIODMA, "serve", "blk", "--socket-path=x", f"--fd={sock.fileno()}",
+                                f"--blk-file={image}"], pass_fds=[sock.fileno()], capture_output=True, text=True,
+                               timeout=vu.PATIENCE, stdin=subprocess.DEVNULL)
+    must(ended.returncode == 2 and "expected only one of them" in ended.stderr, f"{ended.stderr}")
+
+
+@pytest.mark.parametrize("kind", ["unconnected", "internet"])
+def test_an_fd_no_front_end_can_come_on_is_refused(image, kind):
+    sock = socket.socket(socket.AF_INET if kind == "internet" else socket.AF_UNIX, socket.SOCK_STREAM)
+    ended = subprocess.run([servers.VIODMA, "serve", "blk", f"--fd={sock.fileno()}", f"--blk-file={image}"],
+                           pass_fds=[sock.fileno()], capture_output=True, text=True, timeout=vu.PATIENCE,
+                           stdin=subprocess.DEVNULL)
+    sock.close()
+    must(ended.returncode == 1, f"exit {ended.returncode}: {ended.stderr}")
+    must("neither listens nor is connected" in ended.stderr or "not a Unix stream socket" in ended.stderr, ended.stderr)
 
 
 def test_every_event_is_one_line_that_begins_with_the_device(start, image, tmp):
