@@ -27,7 +27,7 @@ HEADER = struct.Struct("<IIQ")
 
 
 def connect(path):
-    """Connects; where others wait in front of us, tries again for a while."""
+    """Connects; where others wait in front of us, or a socket is bound but not listening yet, tries again for a while."""
     end = time.monotonic() + vu.PATIENCE
     while True:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -35,7 +35,7 @@ def connect(path):
             sock.connect(path)
             sock.setblocking(True)
             return sock
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionRefusedError):
             sock.close()
             must(time.monotonic() < end, "the back end does not accept connections")
             time.sleep(0.002)
