@@ -12,7 +12,7 @@ from rules import forbidden
 from test_translation import fault_of
 from vhost_user import Request as R, must
 
-SOON = 2 * vu.SCALE
+SOON = 6 * vu.SCALE
 
 
 def parked(blk, request, **offer):

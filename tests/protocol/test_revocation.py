@@ -20,7 +20,7 @@ from rules import forbidden
 from vhost_user import Request as R, must
 
 each_io = pytest.mark.parametrize("io", ["uring", "threads"])
-SOON = 2 * vu.SCALE
+SOON = 6 * vu.SCALE
 
 
 def held_read(blk, disk, sector=0, length=PAGE):

@@ -25,7 +25,7 @@ from collections import deque
 
 SANITIZED = bool(os.environ.get("VIODMA_SANITIZED"))
 SCALE = float(os.environ.get("VIODMA_TIME_SCALE") or (3 if SANITIZED else 1))
-PATIENCE = 5.0 * SCALE          # how long something that must happen may take, seconds
+PATIENCE = 15.0 * SCALE         # how long something that must happen may take, seconds
 IMPATIENCE = 0.6 * SCALE        # the same, of a mutant, which is expected to fail
 QUIET = 0.15 * SCALE            # how long we look before saying that something does not happen
 
