@@ -50,6 +50,7 @@ class Cell:
     blk_size: int = 512
     rebind: bool = False
     reboot: bool = False
+    pauses: bool = False  # the machine is stopped and goes on, again and again
     mutant: str = ""
     speed_mib: int = 0
     timeout: float = 240
@@ -180,6 +181,7 @@ def _run_cell(cell: Cell, program: pathlib.Path, directory: pathlib.Path, trace:
             seen.serve_log, seen.trace = server.log, server.trace_path
             with Guest(cell.machine, cell.scenario(), Disk(socket=server.socket), directory) as guest:
                 seen.guest = guest.result
+                guest.pause_every = 0.1 if cell.pauses else 0.0
                 guest.observer = lambda key, _: milestone(MILESTONES[key]) if key in MILESTONES else None
                 if cell.mutant in ("DEV-3", "DEV-4"):  # every access goes astray: one refusal says it all
                     guest.hopeless = lambda: "fault:" in server.log_text()
@@ -231,6 +233,8 @@ def _guest_failures(cell: Cell, seen: Observation) -> list[str]:
         failures.append(f"guest: accepted bits 32, 33 are {guest.bit(32)}, {guest.bit(33)}")
     if cell.rebind and guest.lists.get("rebind") != ["virtio", "pci"]:
         failures.append("guest: the disk did not come back after unbind and bind")
+    if cell.pauses and guest.pauses < 10:
+        failures.append(f"guest: it was paused {guest.pauses} times, too few to tell")
     if cell.reboot and guest.lists.get("boot") != ["1", "2"]:
         failures.append(f"guest: boots are {guest.lists.get('boot')}, not two")
     return failures
@@ -272,7 +276,8 @@ def _counter_failures(cell: Cell, seen: Observation) -> list[str]:
     failures, final = [], seen.final
     iotlb, faults = final.get("iotlb", {}), final.get("faults", {})
     misses, answered, failed = (iotlb.get(key, 0) for key in ("misses", "answered", "failed"))
-    if misses != answered + failed or iotlb.get("outstanding", 0) != 0:
+    dropped = iotlb.get("dropped", 0)  # the ring stopped first, and with it whatever waited for the answer
+    if misses != answered + failed + dropped or (dropped and not cell.pauses) or iotlb.get("outstanding", 0) != 0:
         failures.append(f"iotlb: {misses} misses, {answered} answered, {failed} failed, "
                         f"{iotlb.get('outstanding')} outstanding")
     if failed > faults.get("total", 0):

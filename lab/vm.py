@@ -115,6 +115,7 @@ class GuestResult:
     points: list[str] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     resets: int = 0
+    pauses: int = 0
     log: pathlib.Path = pathlib.Path()
 
     def bit(self, number: int) -> bool:
@@ -140,6 +141,8 @@ class Guest:
         self.child: subprocess.Popen[bytes] | None = None
         self.qmp: Qmp | None = None
         self.observer: collections.abc.Callable[[str, str], None] | None = None  # sees each key and value as it comes
+        self.pause_every = 0.0  # seconds; 0: the machine is never paused
+        self._paused_at = time.monotonic()
         self.hopeless: collections.abc.Callable[[], bool] | None = None  # true when waiting for the guest is no use
 
     def __enter__(self) -> "Guest":
@@ -195,9 +198,10 @@ class Guest:
             if left <= 0:
                 self.result.ended = "failed" if "failed" in self.result.values else "timeout"
                 return
-            ready, _, _ = select.select([output], [], [], min(left, 0.5))
+            ready, _, _ = select.select([output], [], [], min(left, 0.05 if self.pause_every else 0.5))
             if self.qmp is not None:
                 self.qmp.poll()
+            self._pause()
             if not ready:
                 continue
             data = os.read(output, 65536)
@@ -214,6 +218,18 @@ class Guest:
                     self.result.ended = "panic"
                     return
                 self._line(text, at)
+
+    def _pause(self) -> None:
+        """Stop the machine for a moment, and its devices with it, if it is time to."""
+        running = "init" in self.result.values and "end" not in self.result.values
+        if not self.pause_every or self.qmp is None or not running:
+            return
+        if time.monotonic() - self._paused_at > self.pause_every:
+            self.qmp.command("stop")
+            time.sleep(0.02)
+            self.qmp.command("cont")
+            self.result.pauses += 1
+            self._paused_at = time.monotonic()
 
     def _line(self, text: str, at: collections.abc.Mapping[str, collections.abc.Callable[["Guest"], str]]) -> None:
         """Take in one line of the console."""

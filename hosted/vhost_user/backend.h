@@ -103,6 +103,7 @@ struct viodma_vring {
 	void *memory;
 	/* What the front end set. */
 	bool size_set, address_set, base_set, enabled;
+	bool status_was_reset; /* SET_STATUS 0 since it last started */
 	uint32_t size;
 	uint64_t desc, avail, used; /* as sent: bus or user addresses */
 	uint16_t base;
@@ -260,6 +261,9 @@ enum viodma_result viodma_vring_try_start(struct viodma_vring *ring, const char 
 void viodma_vring_stop(struct viodma_vring *ring);
 /* As at the beginning of a connection. Pre: nothing submitted. */
 void viodma_vring_reset(struct viodma_vring *ring, bool keep_notifiers);
+
+/* SET_STATUS 0: it stops and has to be set up again; base and what is held stay, for GET_VRING_BASE and a start there. */
+void viodma_vring_forget_setup(struct viodma_vring *ring);
 /* The memory table was replaced: ring addresses are translated again. */
 enum viodma_result viodma_vring_relocate(struct viodma_vring *ring, const char **why);
 void viodma_vring_signal(struct viodma_vring *ring);

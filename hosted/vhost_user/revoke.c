@@ -7,8 +7,10 @@
  *	SET_MEM_TABLE   until no request is with the device; then the tables are exchanged, and rings go on
  *	REM_MEM_REG     until no request pins that region; other requests go on
  *	GET_VRING_BASE  until none of that ring's is with the device; then what cannot be given back is failed
- *	SET_STATUS 0    until no request is with the device; then everything is forgotten
- *	disconnection   as SET_STATUS 0; then memory is unmapped and the next front end let in
+ *	SET_STATUS 0    until no request is with the device; then rings stop and their set-up is forgotten, but not how
+ *	                far they got: a front end that pauses its VM resets the status first, and asks after
+ *	disconnection   until no request is with the device; then everything is forgotten, memory is unmapped, and the
+ *	                next front end let in
  *
  * There is one at a time: while it is pending, no message of that connection is read and nothing is asked of the front
  * end, because it may be waiting for our answer and serve nobody meanwhile. The loop never blocks; other back ends go
@@ -106,15 +108,21 @@ static void exchange_tables(struct viodma_vhost_user *backend)
 	complete(backend, true);
 }
 
+/* Nothing of the ring is with the device: what cannot be given back is failed. */
+static void quiesce(struct viodma_vhost_user *backend, struct viodma_vring *ring)
+{
+	if (ring->queue.running && backend->ops.fail_held)
+		backend->ops.fail_held(backend->device, &ring->queue); /* = DEV-18 */
+	viodma_vring_signal(ring);
+	viodma_vring_stop(ring);
+}
+
 static void stop_ring(struct viodma_vhost_user *backend)
 {
 	struct viodma_vring *ring = &backend->rings[backend->revocation.ring];
 	struct vhost_user_vring_state state = {ring->index, 0};
 
-	if (ring->queue.running && backend->ops.fail_held)
-		backend->ops.fail_held(backend->device, &ring->queue); /* = DEV-18 */
-	viodma_vring_signal(ring);
-	viodma_vring_stop(ring);
+	quiesce(backend, ring);
 	state.num = ring->base;
 	viodma_connection_reply(backend, backend->revocation.request, &state, sizeof(state));
 	complete(backend, true);
@@ -122,8 +130,10 @@ static void stop_ring(struct viodma_vhost_user *backend)
 
 static void reset(struct viodma_vhost_user *backend)
 {
-	for (unsigned i = 0; i < backend->options.queue_count; i++)
-		viodma_vring_reset(&backend->rings[i], true);
+	for (unsigned i = 0; i < backend->options.queue_count; i++) {
+		quiesce(backend, &backend->rings[i]);
+		viodma_vring_forget_setup(&backend->rings[i]);
+	}
 	backend->status = 0;
 	complete(backend, true);
 }

@@ -211,8 +211,13 @@ static enum viodma_result start_queue(struct viodma_vring *ring, const struct vi
 				      const char **why)
 {
 	uint32_t dropped = 0;
-	enum viodma_result result = viodma_queue_start(&ring->queue, setup, &dropped);
+	enum viodma_result result;
 
+	/* A status of 0 may have been the driver's reset, or a pause; a driver starts at 0, and knows of nothing held. */
+	if (ring->status_was_reset && setup->base == 0)
+		viodma_queue_reset(&ring->queue);
+	ring->status_was_reset = false;
+	result = viodma_queue_start(&ring->queue, setup, &dropped);
 	*why = "the ring cannot be started";
 	if (result == VIODMA_OK && dropped)
 		viodma_backend_log_some(ring->backend, "ring %u: %u requests held from before were dropped", ring->index,
@@ -307,11 +312,18 @@ void viodma_vring_stop(struct viodma_vring *ring)
 	}
 }
 
-void viodma_vring_reset(struct viodma_vring *ring, bool keep_notifiers)
+void viodma_vring_forget_setup(struct viodma_vring *ring)
 {
 	viodma_vring_stop(ring);
-	viodma_queue_reset(&ring->queue);
 	ring->size_set = ring->address_set = ring->base_set = ring->enabled = false;
+	ring->status_was_reset = true;
+}
+
+void viodma_vring_reset(struct viodma_vring *ring, bool keep_notifiers)
+{
+	viodma_vring_forget_setup(ring);
+	viodma_queue_reset(&ring->queue);
+	ring->status_was_reset = false;
 	ring->base = 0;
 	ring->broken_told = ring->call_owed = false;
 	if (!keep_notifiers) {

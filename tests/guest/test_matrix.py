@@ -44,6 +44,7 @@ ARM = Cell("arm", Machine("arm"))
 ARM_LAZY = Cell("arm lazy", Machine("arm", strict=False))
 REBIND = Cell("vtd rebind", Machine("vtd"), rebind=True)
 REBOOT = Cell("vtd reboot", Machine("vtd"), reboot=True)
+PAUSES = Cell("vtd pauses", Machine("vtd"), pauses=True, speed_mib=16)
 BY_PLATFORM = [vtd(True, True, 512), vtd(False, True, 512), SECURE, PAPR, ARM]
 
 
@@ -83,6 +84,15 @@ def test_the_driver_can_be_unbound_and_bound(runner) -> None:
 def test_a_guest_can_reboot_while_the_back_end_runs(runner) -> None:
     """Firmware and kernel come back to the same process; data of the first boot is there in the second."""
     assert cells.failures(REBOOT, runner(REBOOT)) == []
+
+
+@pytest.mark.check
+def test_a_guest_that_is_paused_again_and_again_notices_nothing(runner) -> None:
+    """Each pause stops the ring under load and starts it where it stopped: no request fails, none is lost or repeated."""
+    seen = runner(PAUSES)
+    assert cells.failures(PAUSES, seen) == []
+    assert seen.final["requests"]["failed"] == 0
+    assert seen.final["session_count"] >= seen.guest.pauses
 
 
 @pytest.mark.check

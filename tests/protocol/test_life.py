@@ -38,6 +38,18 @@ def test_a_stopped_ring_is_not_touched_and_goes_on_where_it_stopped(serve, image
             must(blk.wait(request) == b.OK, "the request offered to the stopped ring failed after its start")
 
 
+@both
+def test_a_status_of_0_before_the_ring_is_asked_does_not_forget_how_far_it_got(serve, image, iommu):
+    """QEMU pauses a VM that way."""
+    with b.driving(serve.path, iommu=iommu) as blk:
+        for turn in range(5):
+            must(blk.read(turn, 512) == image.bytes[turn * 512:turn * 512 + 512], "wrong bytes")
+            blk.front_end.tell(R.SET_STATUS, vu.u64(0))
+            base = blk.stop_ring()
+            must(base == blk.ring.next_avail, f"base {base}, though {blk.ring.next_avail} requests were done")
+            blk.set_up_ring(base)
+
+
 def test_a_request_parked_last_is_given_back_and_done_once_after_the_restart(serve, image):
     with b.driving(serve.path, iommu=True) as blk:
         blk.still_works()
