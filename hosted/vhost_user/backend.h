@@ -268,6 +268,16 @@ void viodma_vring_forget_setup(struct viodma_vring *ring);
 enum viodma_result viodma_vring_relocate(struct viodma_vring *ring, const char **why);
 void viodma_vring_signal(struct viodma_vring *ring);
 void viodma_vring_unwatch_kick(struct viodma_vring *ring);
+/* Close and forget a descriptor; -1 is none. */
+void viodma_vring_close_fd(int *fd);
+/* No more kicks: the descriptor is closed. */
+void viodma_vring_drop_kick(struct viodma_vring *ring);
+/* Arm the poll timer if this ring has no kick descriptor. */
+void viodma_vring_polling(struct viodma_vring *ring);
+/* Add one to an eventfd, if there is room; -1 is none. Never waits. */
+void viodma_vring_tick(int fd);
+/* The kick descriptor is readable: the watch's callback. */
+void viodma_vring_kicked(void *context, unsigned events);
 void viodma_backend_turn(void *context);
 void viodma_vring_poll(void *context);
 void viodma_vring_copy_again(void *context);

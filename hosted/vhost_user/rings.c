@@ -23,11 +23,8 @@
 #include <viodma/wire/ring.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -100,7 +97,7 @@ enum viodma_result viodma_vring_init(struct viodma_vhost_user *backend, unsigned
 	return viodma_queue_init(&ring->queue, &config);
 }
 
-static void close_fd(int *fd)
+void viodma_vring_close_fd(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
@@ -113,18 +110,18 @@ void viodma_vring_unwatch_kick(struct viodma_vring *ring)
 	ring->kick_watch = NULL;
 }
 
-static void drop_kick(struct viodma_vring *ring)
+void viodma_vring_drop_kick(struct viodma_vring *ring)
 {
 	viodma_vring_unwatch_kick(ring);
-	close_fd(&ring->kick_fd);
+	viodma_vring_close_fd(&ring->kick_fd);
 	ring->polled = ring->kicked = ring->more = false;
 }
 
 void viodma_vring_destroy(struct viodma_vring *ring)
 {
-	drop_kick(ring);
-	close_fd(&ring->call_fd);
-	close_fd(&ring->err_fd);
+	viodma_vring_drop_kick(ring);
+	viodma_vring_close_fd(&ring->call_fd);
+	viodma_vring_close_fd(&ring->err_fd);
 	free(ring->memory);
 	ring->memory = NULL;
 }
@@ -188,7 +185,7 @@ static struct viodma_queue_setup setup_of(const struct viodma_vring *ring)
 	};
 }
 
-static void tick(int fd)
+void viodma_vring_tick(int fd)
 {
 	const uint64_t one = 1;
 	struct pollfd room = {.fd = fd, .events = POLLOUT};
@@ -204,7 +201,7 @@ static void call(struct viodma_vring *ring)
 {
 	if (ring->call_fd < 0)
 		ring->call_owed = true;
-	tick(ring->call_fd);
+	viodma_vring_tick(ring->call_fd);
 }
 
 static enum viodma_result start_queue(struct viodma_vring *ring, const struct viodma_queue_setup *setup,
@@ -225,7 +222,7 @@ static enum viodma_result start_queue(struct viodma_vring *ring, const struct vi
 	return result;
 }
 
-static void polling(struct viodma_vring *ring)
+void viodma_vring_polling(struct viodma_vring *ring)
 {
 	if (ring->polled)
 		viodma_loop_arm(ring->backend->poll_timer, viodma_loop_now_ns() + VIODMA_BACKEND_POLL_NS);
@@ -281,7 +278,7 @@ enum viodma_result viodma_vring_try_start(struct viodma_vring *ring, const char 
 			   (unsigned long long)setup.used.v, setup.base);
 	if (backend->options.ring)
 		backend->options.ring(backend->options.context, ring->index, &ring->queue.setup, true);
-	polling(ring);
+	viodma_vring_polling(ring);
 	viodma_backend_schedule(backend);
 	return VIODMA_OK;
 }
@@ -293,7 +290,7 @@ void viodma_vring_stop(struct viodma_vring *ring)
 	const uint64_t pushed = ring->queue.statistics.pushed;
 	uint16_t base = ring->base;
 
-	drop_kick(ring);
+	viodma_vring_drop_kick(ring);
 	if (!ring->queue.running || viodma_queue_stop(&ring->queue, &base) != VIODMA_OK)
 		return;
 	if (ring->queue.statistics.pushed != pushed)
@@ -327,8 +324,8 @@ void viodma_vring_reset(struct viodma_vring *ring, bool keep_notifiers)
 	ring->base = 0;
 	ring->broken_told = ring->call_owed = false;
 	if (!keep_notifiers) {
-		close_fd(&ring->call_fd);
-		close_fd(&ring->err_fd);
+		viodma_vring_close_fd(&ring->call_fd);
+		viodma_vring_close_fd(&ring->err_fd);
 	}
 }
 
@@ -373,7 +370,7 @@ static void tell_if_broken(struct viodma_vring *ring)
 	ring->broken_told = true;
 	viodma_backend_log_some(ring->backend, "ring %u broken: %s %s; it needs a reset", ring->index,
 			   viodma_result_requirement(broken), viodma_result_text(broken));
-	tick(ring->err_fd);
+	viodma_vring_tick(ring->err_fd);
 }
 
 static bool works(const struct viodma_vring *ring)
@@ -440,7 +437,7 @@ void viodma_backend_turn(void *context)
 		viodma_backend_schedule(backend);
 }
 
-static void kicked(void *context, unsigned events)
+void viodma_vring_kicked(void *context, unsigned events)
 {
 	struct viodma_vring *ring = context;
 	uint64_t counter;
@@ -465,164 +462,7 @@ void viodma_vring_poll(void *context)
 	for (unsigned i = 0; i < backend->options.queue_count; i++)
 		if (backend->rings[i].polled && backend->rings[i].queue.running) {
 			backend->rings[i].kicked = true;
-			polling(&backend->rings[i]);
+			viodma_vring_polling(&backend->rings[i]);
 			viodma_backend_schedule(backend);
 		}
-}
-
-/* ---- messages ---- */
-
-static struct viodma_vring *ring_of(struct viodma_vhost_user *backend, const struct viodma_message *message)
-{
-	return &backend->rings[message->payload.state.index];
-}
-
-static enum viodma_verdict start_if_complete(struct viodma_vring *ring, const struct viodma_message *message)
-{
-	const char *why;
-	enum viodma_result result = viodma_vring_try_start(ring, &why);
-
-	if (result == VIODMA_OK)
-		return VIODMA_DONE;
-	return viodma_connection_refuse(ring->backend, message->header.request, result, "%s", why);
-}
-
-enum viodma_verdict viodma_handle_vring_num(struct viodma_vhost_user *backend, struct viodma_message *message)
-{
-	struct viodma_vring *ring = ring_of(backend, message);
-	const uint32_t size = message->payload.state.num;
-
-	if (!size || size > backend->options.queue_size_max || (size & (size - 1))) /* = DRV-17 */
-		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_RING_LAYOUT,
-						"size %u, at most %u", size, backend->options.queue_size_max);
-	ring->size = size;
-	ring->size_set = true;
-	return start_if_complete(ring, message);
-}
-
-enum viodma_verdict viodma_handle_vring_addr(struct viodma_vhost_user *backend, struct viodma_message *message)
-{
-	const struct vhost_user_vring_addr *addr = &message->payload.addr;
-	struct viodma_vring *ring = ring_of(backend, message);
-
-	if (!VIODMA_REQUIRE(PLT_9, !addr->flags))
-		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
-						"flags 0x%x: logging is not offered", addr->flags);
-	ring->desc = addr->descriptor;
-	ring->avail = addr->available;
-	ring->used = addr->used;
-	ring->address_set = true;
-	return start_if_complete(ring, message);
-}
-
-enum viodma_verdict viodma_handle_vring_base(struct viodma_vhost_user *backend, struct viodma_message *message)
-{
-	struct viodma_vring *ring = ring_of(backend, message);
-	const uint32_t base = message->payload.state.num;
-
-	if (!VIODMA_REQUIRE(PLT_9, base <= UINT16_MAX))
-		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
-						"base %u is beyond 16 bits", base);
-	ring->base = (uint16_t)base;
-	ring->base_set = true;
-	return start_if_complete(ring, message);
-}
-
-enum viodma_verdict viodma_handle_get_vring_base(struct viodma_vhost_user *backend, struct viodma_message *message)
-{
-	backend->revocation.ring = message->payload.state.index;
-	viodma_revocation_begin(backend, VIODMA_REVOKE_RING, message);
-	return VIODMA_LATER;
-}
-
-static bool is_eventfd(int fd)
-{
-	static const char expected[] = "anon_inode:[eventfd]";
-	char path[32], name[sizeof(expected)];
-	ssize_t length;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	length = readlink(path, name, sizeof(name)); /* a longer name fills it, and differs */
-	return length == (ssize_t)sizeof(expected) - 1 && !memcmp(name, expected, sizeof(expected) - 1);
-}
-
-/* The descriptor of a message about a ring's notifications, or -1 where it says that there is none. */
-static enum viodma_verdict take_eventfd(struct viodma_vhost_user *backend, struct viodma_message *message, int *fd)
-{
-	int flags;
-
-	*fd = -1;
-	if (message->payload.u64 & VHOST_USER_VRING_NOFD_MASK)
-		return VIODMA_DONE;
-	flags = fcntl(message->fds[0], F_GETFL);
-	if (!is_eventfd(message->fds[0]) || flags < 0 ||
-	    fcntl(message->fds[0], F_SETFL, flags | O_NONBLOCK) < 0) /* = PLT-9 */
-		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
-						"the descriptor is no eventfd");
-	*fd = message->fds[0];
-	message->fds[0] = -1;
-	return VIODMA_DONE;
-}
-
-enum viodma_verdict viodma_handle_vring_kick(struct viodma_vhost_user *backend, struct viodma_message *message)
-{
-	struct viodma_vring *ring = &backend->rings[message->payload.u64 & VHOST_USER_VRING_INDEX_MASK];
-	int fd;
-
-	if (take_eventfd(backend, message, &fd) != VIODMA_DONE)
-		return VIODMA_FATAL;
-	drop_kick(ring);
-	ring->kicked = true; /* the old descriptor may have held a kick */
-	ring->kick_fd = fd;
-	ring->polled = fd < 0;
-	if (fd >= 0 &&
-	    viodma_loop_watch(backend->loop, fd, VIODMA_LOOP_IN, kicked, ring, &ring->kick_watch) != VIODMA_OK)
-		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
-						"the descriptor cannot be waited for");
-	if (ring->queue.running)
-		polling(ring);
-	return start_if_complete(ring, message);
-}
-
-enum viodma_verdict viodma_handle_vring_call(struct viodma_vhost_user *backend, struct viodma_message *message)
-{
-	struct viodma_vring *ring = &backend->rings[message->payload.u64 & VHOST_USER_VRING_INDEX_MASK];
-	int fd;
-
-	if (take_eventfd(backend, message, &fd) != VIODMA_DONE)
-		return VIODMA_FATAL;
-	viodma_vring_signal(ring); /* what is owed, on the old one */
-	close_fd(&ring->call_fd);
-	ring->call_fd = fd;
-	if (fd >= 0 && ring->call_owed) {
-		ring->call_owed = false;
-		tick(fd);
-	}
-	return VIODMA_DONE;
-}
-
-enum viodma_verdict viodma_handle_vring_err(struct viodma_vhost_user *backend, struct viodma_message *message)
-{
-	struct viodma_vring *ring = &backend->rings[message->payload.u64 & VHOST_USER_VRING_INDEX_MASK];
-	int fd;
-
-	if (take_eventfd(backend, message, &fd) != VIODMA_DONE)
-		return VIODMA_FATAL;
-	close_fd(&ring->err_fd);
-	ring->err_fd = fd;
-	return VIODMA_DONE;
-}
-
-enum viodma_verdict viodma_handle_vring_enable(struct viodma_vhost_user *backend, struct viodma_message *message)
-{
-	struct viodma_vring *ring = ring_of(backend, message);
-	const uint32_t enable = message->payload.state.num;
-
-	if (!VIODMA_REQUIRE(PLT_9, enable <= 1))
-		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
-						"%u is neither 0 nor 1", enable);
-	ring->enabled = enable != 0;
-	ring->kicked |= ring->enabled; /* requests may have come meanwhile */
-	viodma_backend_schedule(backend);
-	return VIODMA_DONE;
 }
