@@ -113,7 +113,7 @@ def test_an_arm64_guest_behind_smmu_keeps_its_data(cell: Cell, runner) -> None:
 def twins() -> list[object]:
     """Every cell with a rule removed; one per kind of platform in `make check`."""
     found = []
-    for cell in BY_PLATFORM + [cell for cell in MATRIX if cell not in BY_PLATFORM] + [REBIND, REBOOT]:
+    for cell in BY_PLATFORM + [cell for cell in MATRIX if cell not in BY_PLATFORM] + [REBIND, REBOOT, PAUSES, ARM_LAZY]:
         kind = cell in BY_PLATFORM
         if cell.machine.platform == "secure":
             found.append(parameter(cell, "hand over all", check=True))
