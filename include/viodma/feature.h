@@ -8,7 +8,7 @@
 #ifndef VIODMA_FEATURE_H
 #define VIODMA_FEATURE_H
 
-#include <viodma/result.h>
+#include <viodma/platform.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -76,6 +76,42 @@ VIODMA_MUST_USE enum viodma_result viodma_feature_negotiate_device(const struct 
  * bit 33, or PLATFORM_DMA in its place where one is configured. Never both.
  */
 uint64_t viodma_feature_offer_device(enum viodma_platform_dma policy, unsigned platform_dma_bit);
+
+/* What the driver half wants of one device. Zeroed: the default, which is right on every platform. */
+struct viodma_driver_policy {
+	bool require_platform_dma; /* refuse a device that does not offer bit 33, on a direct platform too (DEV-1) */
+	/*
+	 * On a restricted platform whose pool's bus addresses equal physical ones: run a device that does not offer bit 33
+	 * on that pool. The weaker promise: clear promises nothing about limits. The decision says so, for the log.
+	 */
+	bool pool_at_physical;
+	bool decline_platform_dma; /* do not accept bit 33 where the platform allows it (against DRV-1; for tests) */
+	bool legacy; /* direct platforms: also run a device without VERSION_1 */
+	/* The seed's alternative, as in struct viodma_negotiation: 0, or the number of a distinct PLATFORM_DMA bit. */
+	unsigned platform_dma_bit;
+};
+
+struct viodma_driver_decision {
+	uint64_t accepted; /* what to accept: of what was offered and wanted, with bits 32, 33 (or its alternative) and 36 */
+	enum viodma_addressing addressing;
+	bool pass_through;     /* the platform's pass-through has to be programmed for this device */
+	bool pool_at_physical; /* it runs on the weaker promise: log it */
+	bool order_platform;   /* bit 36 is accepted: the platform's barriers (DRV-23) */
+	/* The rule that decided: "DRV-2" or "DRV-3" where it runs, else as viodma_result_requirement. */
+	const char *rule;
+};
+
+/*
+ * The bit-33 rule, driver half: what to accept of `offered`, on this platform. wanted: the bits this driver can use
+ * otherwise (device type, ring); bits 32, 33 and 36 need not be in it. The decision is for this device alone.
+ * VIODMA_OK: go on. Otherwise the device must be refused before DRIVER_OK, with status FAILED; the decision has only its
+ * rule: VIODMA_PEER_RESTRICTED, _NO_PASS_THROUGH, _BOTH_OFFERED, _LEGACY, _NO_PLATFORM_DMA; VIODMA_PEER_NO_VERSION_1: 33 is
+ * offered without VERSION_1.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_feature_negotiate_driver(uint64_t offered, uint64_t wanted,
+								   const struct viodma_platform *platform,
+								   const struct viodma_driver_policy *policy,
+								   struct viodma_driver_decision *decision);
 
 /*
  * The name of one device-independent feature bit ("VIRTIO_F_VERSION_1"); NULL for bits without one, device-specific

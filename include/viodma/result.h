@@ -33,6 +33,11 @@ extern "C" {
 	X(VIODMA_E_TIMEOUT, -22, "", "timed out")                                                                     \
 	X(VIODMA_E_IO, -23, "", "input/output error")                                                                 \
 	X(VIODMA_E_NOT_FOUND, -24, "", "not found")                                                                   \
+	X(VIODMA_E_EXHAUSTED, -25, "", "no room in the pool or the address space now; an unmap makes some")           \
+	X(VIODMA_E_UNREACHABLE, -26, "", "the platform gives the device no way to this memory")                       \
+	X(VIODMA_E_MISUSE, -27, "", "not how a mapping may be used")                                                  \
+	X(VIODMA_E_RESET, -28, "", "given back by a reset")                                                           \
+	X(VIODMA_E_QUARANTINED, -29, "", "memory could not be taken back from the device; it is never used again")    \
 	X(VIODMA_FAULT_UNMAPPED, -32, "DEV-10", "no live mapping covers the address")                                 \
 	X(VIODMA_FAULT_PERMISSION, -33, "DEV-9", "the mapping does not permit this direction")                        \
 	X(VIODMA_FAULT_NO_ANSWER, -34, "PLT-11", "the miss was answered without a grant that covers it")              \
@@ -44,17 +49,33 @@ extern "C" {
 	X(VIODMA_PEER_CHAIN_ORDER, -68, "DRV-13", "device-readable descriptor after a device-writable one")           \
 	X(VIODMA_PEER_INDIRECT_LENGTH, -69, "DRV-14", "indirect table is not 1 to queue-size whole descriptors")      \
 	X(VIODMA_PEER_INDIRECT_NESTED, -70, "DRV-14", "indirect descriptor inside an indirect table")                 \
-	X(VIODMA_PEER_INDIRECT_FLAGS, -71, "DRV-14", "indirect descriptor not negotiated, or with NEXT")               \
+	X(VIODMA_PEER_INDIRECT_FLAGS, -71, "DRV-14", "indirect descriptor not negotiated, or with NEXT")              \
 	X(VIODMA_PEER_ADDRESS_WRAP, -72, "DRV-15", "address plus length wraps")                                       \
 	X(VIODMA_PEER_LENGTH_ZERO, -73, "DRV-15", "descriptor of length 0")                                           \
 	X(VIODMA_PEER_HEAD_IN_USE, -74, "DRV-16", "head made available again before it was used")                     \
 	X(VIODMA_PEER_RING_LAYOUT, -75, "DRV-17", "ring part misaligned, or queue size not a power of two in range")  \
 	X(VIODMA_PEER_REQUEST, -76, "DRV-18", "request lacks a part its device type demands")                         \
 	X(VIODMA_PEER_UNREACHABLE, -77, "DRV-8", "the part of a request where its answer goes is not mapped")         \
+	X(VIODMA_PEER_USED_INDEX, -80, "DEV-19", "used index ahead of what was made available")                       \
+	X(VIODMA_PEER_USED_ID, -81, "DEV-19", "used element names no chain of this queue")                            \
+	X(VIODMA_PEER_USED_TWICE, -82, "DEV-19", "used element names a chain that is not with the device")            \
+	X(VIODMA_PEER_USED_LENGTH, -83, "DEV-16", "used length beyond the device-writable parts")                     \
+	X(VIODMA_PEER_LATE_WRITE, -84, "DEV-14", "memory written after the reset was acknowledged")                   \
+	X(VIODMA_PEER_SILENT, -85, "DEV-20", "a request was not completed before its deadline")                       \
+	X(VIODMA_PEER_NEEDS_RESET, -86, "DEV-20", "the device says that it needs a reset")                            \
+	X(VIODMA_PEER_RESET, -87, "DEV-21", "the device does not come out of reset")                                  \
+	X(VIODMA_PEER_ANSWER, -88, "DEV-22", "status or configuration value outside what the device type states")     \
+	X(VIODMA_PEER_GONE, -89, "DEV-20", "the device has gone")                                                     \
 	X(VIODMA_PEER_NOT_OFFERED, -96, "DEV-5", "feature accepted that was not offered")                             \
 	X(VIODMA_PEER_NO_VERSION_1, -97, "DEV-6", "bit 33 accepted without VERSION_1")                                \
 	X(VIODMA_PEER_BOTH_BITS, -98, "DEV-7", "bit 33 and PLATFORM_DMA both accepted")                               \
 	X(VIODMA_PEER_DECLINED, -99, "DEV-8", "bit 33 declined where this device needs it")                           \
+	X(VIODMA_PEER_RESTRICTED, -100, "DRV-4", "bit 33 not offered, and devices reach only part of memory here")    \
+	X(VIODMA_PEER_NO_PASS_THROUGH, -101, "PLT-7", "bit 33 not offered, and the platform has no pass-through") \
+	X(VIODMA_PEER_BOTH_OFFERED, -102, "DRV-7", "bit 33 and PLATFORM_DMA both offered")                            \
+	X(VIODMA_PEER_LEGACY, -103, "DRV-6", "VERSION_1 not offered where it is needed")                              \
+	X(VIODMA_PEER_NO_PLATFORM_DMA, -104, "DEV-1", "bit 33 not offered, and it is required here")                  \
+	X(VIODMA_PEER_FEATURES, -105, "DEV-8", "the device does not keep FEATURES_OK")                                \
 	X(VIODMA_PEER_MESSAGE, -112, "PLT-9", "message malformed, out of order, or with the wrong descriptors")       \
 	X(VIODMA_PEER_MAPPING, -113, "PLT-10", "mapping or region outside the address space or the memory given")     \
 	X(VIODMA_PEER_MEMORY_GONE, -114, "PLT-10", "memory given to the device was taken back by truncation")

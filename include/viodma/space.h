@@ -28,12 +28,6 @@ extern "C" {
 
 struct viodma_iotlb;
 
-/* The byte `offset` bytes further on. */
-static inline struct viodma_shared *viodma_shared_at(struct viodma_shared *base, uint64_t offset)
-{
-	return (struct viodma_shared *)((unsigned char *)base + offset);
-}
-
 /* One range of the driver's memory that the device half has mapped. */
 struct viodma_region {
 	viodma_phys phys;     /* first physical address */
@@ -85,13 +79,6 @@ struct viodma_space_cache {
 struct viodma_piece {
 	struct viodma_shared *memory;
 	size_t len_bytes;
-};
-
-/* One descriptor's buffer, as fetched (once) from the ring. */
-struct viodma_segment {
-	viodma_bus bus;
-	uint32_t len_bytes;
-	enum viodma_permission permission; /* VIODMA_READ: device-readable; VIODMA_WRITE: device-writable */
 };
 
 /* Memory that somebody holds on to. Linked into the space from viodma_space_pin to viodma_space_unpin. */

@@ -46,11 +46,24 @@ enum viodma_permission {
 	VIODMA_READ_WRITE = 3
 };
 
+/* One descriptor's buffer. The driver half gets it from a mapping, the device half fetches it (once) from the ring. */
+struct viodma_segment {
+	viodma_bus bus;
+	uint32_t len_bytes;
+	enum viodma_permission permission; /* VIODMA_READ: device-readable; VIODMA_WRITE: device-writable */
+};
+
 /*
  * Memory the peer can change at any moment. The type is never completed: such memory cannot be dereferenced. Hand it to
  * something that takes a void pointer and a length (memcpy, an iovec), once; then look at the copy (requirement DEV-11).
  */
 struct viodma_shared;
+
+/* The byte `offset` bytes further on. */
+static inline struct viodma_shared *viodma_shared_at(struct viodma_shared *base, uint64_t offset)
+{
+	return (struct viodma_shared *)((unsigned char *)base + offset);
+}
 
 /* Integers of the little-endian wire layouts. Convert with the functions below; the member is not a number. */
 typedef struct {

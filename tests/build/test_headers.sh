@@ -25,7 +25,7 @@ for header in "$root"/include/viodma/*.h "$root"/include/viodma/wire/*.h; do
 	for compiler in gcc clang; do
 		try $compiler -std=c11 "$work/header.c"
 		case $name in
-		viodma/loop.h | viodma/vhost_user.h) ;;
+		viodma/loop.h | viodma/vhost_user.h | viodma/vhost_user_front.h) ;;
 		*) try $compiler -std=c11 -ffreestanding "$work/header.c" ;;
 		esac
 	done

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * dma.h - what the files of this room share. The only room that makes bus addresses.
+ *
+ *   platform.c       a description is checked
+ *   platform_text.c  ... read and written as text
+ *   memory.c         registered objects: physical address <-> pointer
+ *   pool.c           slots and runs of a pool
+ *   domain.c         life of a domain; map, unmap, sync, alloc as callers see them: decides, unwinds, counts
+ *   segments.c       from bus ranges to segments: merging, limits
+ *   bounce.c         a mapping's runs in the pool: take, copy in, copy out, give back
+ *   fixed.c          direct and offset: bus addresses by arithmetic or by the platform's function; what is out of reach
+ *   iommu.c          bus addresses by a table: granules, partial ones bounced; unwinding
+ *   iova.c           which bus addresses are free: a buddy system
+ *   deferred.c       ranges that wait for their invalidation
+ *   dma_debug.c      the shadow of every mapping
+ *
+ * How a map goes (domain.c):
+ *   1. debug looks (viodma_debug_map_begin)
+ *   2. kind fixed (direct, offset, bounce):  viodma_fixed_map  - for each buffer: in place if the device reaches all of it,
+ *      its alignment fits, and the platform is not restricted (or the buffer lies in the pool already); else a run
+ *      kind IOMMU, bounce over IOMMU:        viodma_iommu_map
+ *      both append segments and runs to the mapping; on failure domain.c frees what was appended
+ *   3. what the device may read is copied into the runs (bounce.c) and cleaned (cache)
+ * An unmap: caches, copy out of written_bytes, viodma_iommu_unmap, runs given back (or handed to what waits).
+ */
+#ifndef VIODMA_DMA_DMA_H
+#define VIODMA_DMA_DMA_H
+
+#include <viodma/dma_debug.h>
+#include <viodma/domain.h>
+
+/* ---- pool.c ---- */
+
+/* A run for len_bytes starting `offset` bytes into its first slot; its number, or VIODMA_POOL_NONE. Tells and grows. */
+uint32_t viodma_pool_take(struct viodma_pool *pool, uint32_t len_bytes, uint32_t offset);
+/* A run starting at a multiple of align_bytes (physically). */
+uint32_t viodma_pool_take_aligned(struct viodma_pool *pool, uint32_t len_bytes, uint32_t align_bytes);
+void viodma_pool_give(struct viodma_pool *pool, uint32_t run);
+void viodma_pool_quarantine(struct viodma_pool *pool, uint32_t run);
+/* The slot's record; the memory and physical address of the run's first byte; the run's length in bytes. */
+struct viodma_pool_slot *viodma_pool_slot(struct viodma_pool *pool, uint32_t run);
+void *viodma_pool_memory(const struct viodma_pool *pool, uint32_t run, viodma_phys *phys, uint32_t *run_bytes);
+/* Do all bytes lie in the pool's memory? */
+bool viodma_pool_holds(const struct viodma_pool *pool, viodma_phys phys, uint64_t len_bytes);
+
+/* ---- segments.c: a list being filled ---- */
+
+struct viodma_segment_list {
+	struct viodma_segment *segments;
+	uint32_t count, capacity;
+	enum viodma_permission permission;
+	uint32_t segment_bytes_max; /* of the platform; 0: none */
+	uint64_t boundary_bytes;    /* likewise */
+};
+
+/* Append a bus range, merged with the last segment where it adjoins and limits allow, split where they ask. VIODMA_E_LIMIT. */
+enum viodma_result viodma_segments_put(struct viodma_segment_list *list, viodma_bus bus, uint64_t len_bytes);
+
+/* ---- bounce.c ---- */
+
+/*
+ * Take a run for origin..+len_bytes, the bytes `position`.. of the mapping, keeping the low bits of the address (below
+ * keep_bytes, a power of two: the granule, or the alignment); append it to mapping->runs. *run: its number.
+ * VIODMA_E_EXHAUSTED, VIODMA_E_LIMIT (larger than a run). Nothing is copied yet.
+ */
+enum viodma_result viodma_bounce_take(struct viodma_mapping *mapping, viodma_phys origin, uint32_t len_bytes,
+				      uint64_t position, uint32_t keep_bytes, uint32_t *run);
+/* Where a run's data lies: physical address of its first byte of data. */
+viodma_phys viodma_bounce_phys(struct viodma_domain *domain, uint32_t run);
+/* Copy bytes offset..+len_bytes of the mapping, as far as they are in runs: to the pool, or back to their origin. */
+void viodma_bounce_copy(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes, bool to_pool);
+/* Give back every run of a list that begins at `runs` / quarantine them. */
+void viodma_bounce_give(struct viodma_domain *domain, uint32_t runs);
+void viodma_bounce_quarantine(struct viodma_domain *domain, uint32_t runs);
+
+/* ---- fixed.c ---- */
+
+/* The bus address of phys for as many bytes as go on contiguously; false: out of reach. Addressing and kind considered. */
+bool viodma_fixed_bus(const struct viodma_domain *domain, viodma_phys phys, viodma_bus *bus, uint64_t *len_bytes);
+/* All buffers of mapping: segments into list, runs onto the mapping. VIODMA_E_*: domain.c unwinds. */
+enum viodma_result viodma_fixed_map(struct viodma_domain *domain, struct viodma_mapping *mapping,
+				    struct viodma_segment_list *list);
+
+/* ---- iommu.c ---- */
+
+/* Prepare: check the configuration, make the address allocator. */
+enum viodma_result viodma_iommu_init(struct viodma_domain *domain);
+/*
+ * All buffers of mapping: bus addresses (mapping->iova, iova_bytes), table entries, runs for parts of granules (or, over a
+ * bounce, for everything). On failure the table and the addresses are as before; runs are domain.c's to give back.
+ */
+enum viodma_result viodma_iommu_map(struct viodma_domain *domain, struct viodma_mapping *mapping,
+				    struct viodma_segment_list *list);
+/*
+ * End mapping->iova: strict, or put among what waits. *give_runs: the caller gives the mapping's runs back now (else they
+ * are kept by what waits, or quarantined). VIODMA_E_QUARANTINED.
+ */
+enum viodma_result viodma_iommu_unmap(struct viodma_domain *domain, struct viodma_mapping *mapping, bool *give_runs);
+/* Whole granules of memory from the pool for viodma_domain_alloc: entered at a bus address, and taken out (strictly). */
+enum viodma_result viodma_iommu_enter(struct viodma_domain *domain, viodma_phys phys, uint64_t len_bytes,
+				      uint32_t align_bytes, enum viodma_permission permission, viodma_bus *bus);
+enum viodma_result viodma_iommu_take_out(struct viodma_domain *domain, viodma_bus bus, uint64_t len_bytes);
+/* Largest mapping that the address allocator can give. */
+uint64_t viodma_iommu_bytes_max(const struct viodma_domain *domain);
+
+/* ---- iova.c: granules of the domain's address range ---- */
+
+enum viodma_result viodma_iova_init(struct viodma_domain *domain);
+/* 2^n granules holding len_bytes, aligned to align_bytes and to their own size; VIODMA_E_EXHAUSTED, VIODMA_E_LIMIT. */
+enum viodma_result viodma_iova_take(struct viodma_domain *domain, uint64_t len_bytes, uint64_t align_bytes, viodma_bus *bus);
+/* len_bytes as it was taken. */
+void viodma_iova_give(struct viodma_domain *domain, viodma_bus bus, uint64_t len_bytes);
+
+/* ---- deferred.c ---- */
+
+/* Put a range, with the pool's runs it leads to, among what waits; settles first what is due or has no room. */
+enum viodma_result viodma_deferred_put(struct viodma_domain *domain, viodma_bus bus, uint64_t len_bytes, uint32_t runs);
+/* Invalidate what waits, give addresses and runs back (quarantine them where it fails). all: due or not. */
+enum viodma_result viodma_deferred_settle(struct viodma_domain *domain, bool all);
+
+/* ---- dma_debug.c: called by domain.c where config.debug is there ---- */
+
+/* Before a map: false: the mapping is live already (reported); answer VIODMA_E_MISUSE. */
+bool viodma_debug_map_begin(struct viodma_debug *debug, const struct viodma_mapping *mapping);
+/* After it, with what was answered. */
+void viodma_debug_map_end(struct viodma_debug *debug, struct viodma_mapping *mapping, enum viodma_result result);
+/* Before an unmap or a sync: false: not live (reported); do nothing, answer VIODMA_E_MISUSE. */
+bool viodma_debug_unmap(struct viodma_debug *debug, struct viodma_mapping *mapping, uint64_t written_bytes);
+bool viodma_debug_sync(struct viodma_debug *debug, const struct viodma_mapping *mapping, uint64_t offset,
+		       uint64_t len_bytes, bool for_device);
+/* The domain ends: report what is live. */
+void viodma_debug_end(struct viodma_debug *debug);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * viodma/device_rng.h - virtio-rng (entropy device), device half (virtio 1.2, section 5.4).
+ *
+ * Each request is answered with random bytes from the caller, at most limit_bytes, written in its device-writable part. A
+ * request without one, or with a device-readable part, breaks DRV-18 and is rejected.
+ *
+ * Single owner, with its space and queue. Units: bytes.
+ */
+#ifndef VIODMA_DEVICE_RNG_H
+#define VIODMA_DEVICE_RNG_H
+
+#include <viodma/queue.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct viodma_rng_ops {
+	/*
+	 * Fill `bytes` bytes; answer how many there are now, 0 to `bytes`. 0: none at the moment; the request waits, and
+	 * viodma_rng_process is called again when there are some.
+	 */
+	size_t (*fill)(void *context, void *random, size_t bytes);
+	/* A request was refused (for the log). May be NULL. */
+	void (*refused)(void *context, uint16_t head, enum viodma_result reason, const char *what);
+	void *context;
+};
+
+struct viodma_rng_statistics {
+	uint64_t requests, bytes, failed;
+};
+
+/* Members are the library's; read statistics only. */
+struct viodma_rng {
+	struct viodma_rng_ops ops;
+	uint32_t limit_bytes;
+	struct viodma_request *waiting; /* popped, and not answered for want of bytes */
+	struct viodma_rng_statistics statistics;
+};
+
+/* limit_bytes: most bytes one request gets; 0: as many as it has room for. VIODMA_E_INVALID: no fill. */
+VIODMA_MUST_USE enum viodma_result viodma_rng_init(struct viodma_rng *rng, const struct viodma_rng_ops *ops,
+						   uint32_t limit_bytes);
+
+/* Work on the queue: as viodma_blk_process. VIODMA_WAIT: a request waits for bytes. */
+VIODMA_MUST_USE enum viodma_result viodma_rng_process(struct viodma_rng *rng, struct viodma_queue *queue);
+
+/* The queue is about to stop or be reset: what waits for bytes is rejected. */
+void viodma_rng_cancel(struct viodma_rng *rng);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

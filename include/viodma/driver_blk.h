@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * viodma/driver_blk.h - virtio-blk, driver half (virtio 1.2, section 5.2): read, write, flush, get-id; asynchronous.
+ *
+ * A request of any length is split by what the device states (seg_max, size_max), by what one mapping holds
+ * (viodma_domain_limits), and by the ring; the parts are in flight at once, over all queues. When the pool or the ring is
+ * full a part waits, and goes on after the next completion. Headers and status bytes live in ring memory, so a steady
+ * state maps nothing but data.
+ *
+ *	viodma_driver_negotiate with viodma_driver_blk_wanted(); domain; queues
+ *	viodma_driver_blk_init, viodma_driver_ready
+ *	viodma_driver_blk_submit; then, when called or the time of viodma_driver_blk_next_deadline has come:
+ *	viodma_driver_blk_poll, which calls request->done for what has ended
+ *	viodma_driver_reset; viodma_driver_blk_stop: what had not ended ends with VIODMA_E_RESET, or can be taken over
+ *	viodma_driver_blk_free, viodma_driver_queue_free, viodma_domain_free
+ *
+ * Deadlines are the caller's, in its own clock. A request that passes it does not end, for the device may still write
+ * into its memory: viodma_driver_blk_poll answers VIODMA_PEER_SILENT, and the caller resets the device.
+ *
+ * Single owner: the domain's. Memory is the caller's. Units: bytes; sectors of 512 bytes; nanoseconds.
+ */
+#ifndef VIODMA_DRIVER_BLK_H
+#define VIODMA_DRIVER_BLK_H
+
+#include <viodma/driver.h>
+#include <viodma/driver_queue.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VIODMA_DRIVER_BLK_QUEUES_MAX 16
+#define VIODMA_DRIVER_BLK_ID_BYTES 20
+
+struct viodma_driver_blk;
+
+enum viodma_driver_blk_operation {
+	VIODMA_DRIVER_BLK_READ,
+	VIODMA_DRIVER_BLK_WRITE,
+	VIODMA_DRIVER_BLK_FLUSH,
+	VIODMA_DRIVER_BLK_GET_ID /* one buffer of VIODMA_DRIVER_BLK_ID_BYTES */
+};
+
+/* One request: the caller's memory, and its buffers' too, from submit to done. Set the members above the line. */
+struct viodma_driver_blk_request {
+	enum viodma_driver_blk_operation operation;
+	uint64_t sector;
+	const struct viodma_buffer *buffers; /* together a multiple of 512 bytes; none for FLUSH */
+	uint32_t buffer_count;
+	uint64_t deadline_ns; /* UINT64_MAX: none */
+	/*
+	 * It ended: VIODMA_OK; VIODMA_E_IO: the device answered IOERR; VIODMA_E_UNSUPPORTED: UNSUPP; VIODMA_PEER_ANSWER: a
+	 * status no device answers, or none; VIODMA_E_LIMIT, _UNREACHABLE, _INVALID, _QUARANTINED: see viodma_domain_map, _unmap;
+	 * VIODMA_E_RESET. May submit again.
+	 */
+	void (*done)(void *context, struct viodma_driver_blk_request *request, enum viodma_result result);
+	void *context;
+	/* ---- */
+	uint64_t len_bytes, next_byte, done_bytes;
+	uint32_t next_buffer, next_offset, parts_out;
+	enum viodma_result result;
+	bool queued;
+	struct viodma_driver_blk_request *next, *previous;
+};
+
+/* The library's: one part in flight. */
+struct viodma_driver_blk_part {
+	struct viodma_driver_blk_request *request;
+	struct viodma_mapping mapping;
+	struct viodma_buffer *buffers;    /* segments_max of them */
+	struct viodma_segment *segments;  /* segments_max + 2: header, data, status */
+	uint64_t first_byte, len_bytes;
+	uint32_t queue;
+	uint32_t next;
+};
+
+struct viodma_driver_blk_config {
+	struct viodma_driver *driver;       /* negotiated */
+	struct viodma_domain *domain;
+	struct viodma_driver_queue *queues[VIODMA_DRIVER_BLK_QUEUES_MAX]; /* initialised, and enabled before DRIVER_OK */
+	uint32_t queue_count;
+	uint32_t parts;                     /* most parts in flight, over all queues; 1 to 32768 */
+	uint32_t segments_max;              /* data segments per part, at most; the device's and domain's limits lower it */
+	void *storage;                      /* VIODMA_DRIVER_BLK_STORAGE_BYTES(parts, segments_max), aligned as for max_align_t */
+	size_t storage_bytes;
+};
+
+#define VIODMA_DRIVER_BLK_STORAGE_BYTES(parts, segments_max)                                                          \
+	((size_t)(parts) * (sizeof(struct viodma_driver_blk_part) +                                                   \
+			    (size_t)(segments_max) * sizeof(struct viodma_buffer) +                                   \
+			    ((size_t)(segments_max) + 2) * sizeof(struct viodma_segment)) +                            \
+	 64)
+
+struct viodma_driver_blk_statistics {
+	uint64_t requests, parts; /* ended; made available */
+	uint64_t waited;          /* parts that found the pool, the address space or the ring full */
+	uint64_t read_bytes, written_bytes;
+	uint64_t failed;
+};
+
+/* Members are the library's; read those above the line. */
+struct viodma_driver_blk {
+	uint64_t capacity_sectors;
+	uint32_t blk_size;      /* logical block, bytes */
+	uint32_t seg_max, size_max; /* as used: the device's, lowered by the domain and config; data segments, bytes */
+	uint64_t part_bytes_max;
+	uint16_t device_queues; /* what the device has; 1 without MQ */
+	bool read_only, flush, writeback;
+	struct viodma_driver_blk_statistics statistics;
+	/* ---- */
+	struct viodma_driver_blk_config config;
+	struct viodma_driver_blk_part *parts;
+	uint32_t part_free, parts_out, next_queue;
+	struct viodma_dma_memory headers, statuses;
+	struct viodma_driver_blk_request *first, *last; /* submitted, with something to send yet */
+	struct viodma_driver_blk_request *out_first, *out_last; /* all of it sent */
+	bool stopped;
+};
+
+/* The feature bits this driver can use (device type and ring): for viodma_driver_negotiate. */
+uint64_t viodma_driver_blk_wanted(void);
+
+/*
+ * How many queues the device has: before DRIVER_OK, to decide how many to set up. 1 without MQ. VIODMA_PEER_ANSWER: it
+ * says 0. Results of the transport.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_blk_queues(struct viodma_driver *driver, uint16_t *queues);
+
+/*
+ * Read and check the configuration, allocate headers and status bytes. VIODMA_E_INVALID: config out of range.
+ * VIODMA_PEER_ANSWER: a configuration value out of its range (seg_max 0, size_max 0, blk_size no power of two, ...).
+ * VIODMA_E_LIMIT: a mapping cannot hold even 512 bytes. Results of viodma_domain_alloc and of the transport.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_blk_init(struct viodma_driver_blk *blk,
+							  const struct viodma_driver_blk_config *config);
+
+/*
+ * Take a request: `done` will be called once, from viodma_driver_blk_poll or _stop. VIODMA_E_INVALID: lengths, sectors beyond
+ * the end, or a write to a read-only disk (VIODMA_E_UNSUPPORTED); then it is not taken.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_blk_submit(struct viodma_driver_blk *blk,
+							    struct viodma_driver_blk_request *request);
+
+/*
+ * Send what can be sent, take in what has come back, kick where needed. now_ns: in the clock of deadlines. VIODMA_OK: there
+ * may be more at once. VIODMA_EMPTY: nothing to do before the next call or deadline. VIODMA_PEER_SILENT: a deadline has
+ * passed; other VIODMA_PEER_*: the device broke a rule. Both: reset it.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_blk_poll(struct viodma_driver_blk *blk, uint64_t now_ns);
+
+/* The earliest deadline of what was submitted; UINT64_MAX: none. O(requests). */
+uint64_t viodma_driver_blk_next_deadline(const struct viodma_driver_blk *blk);
+
+/*
+ * The device was reset, and touches memory no more (or its queues never ran): every request that has not ended ends with
+ * `result` (VIODMA_E_RESET, say). Nothing is left mapped. What a device had done of it is not known: reads and writes may
+ * be submitted again as they are. Memory that could not be taken back: VIODMA_E_QUARANTINED as the request's result.
+ */
+void viodma_driver_blk_stop(struct viodma_driver_blk *blk, enum viodma_result result);
+
+/* Release headers and status bytes. Pre: stopped, or nothing submitted. VIODMA_E_BUSY; VIODMA_E_QUARANTINED. */
+VIODMA_MUST_USE enum viodma_result viodma_driver_blk_free(struct viodma_driver_blk *blk);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * viodma/driver_queue.h - a virtqueue, driver half: split ring with INDIRECT_DESC and EVENT_IDX (virtio 1.2, section 2.7).
+ *
+ * What the driver needs to know of a request later is in private memory; the ring is never read back for it (DRV-21).
+ * The device is untrusted: an id out of range, a chain used twice, an index that jumps ends in a VIODMA_PEER_* result, and
+ * the queue is broken until it is made anew. A used length beyond the device-writable parts is clamped and counted, or,
+ * with `strict`, breaks the queue too.
+ *
+ *	to send      viodma_driver_queue_add, once or often; viodma_driver_queue_publish;
+ *	             if (viodma_driver_queue_kick_needed) transport.notify
+ *	when called  viodma_driver_queue_get until VIODMA_EMPTY, unmap what came back;
+ *	             then viodma_driver_queue_want_call, and once more if it answers true
+ *	after reset  viodma_driver_queue_take_back until VIODMA_EMPTY; viodma_driver_queue_free
+ *
+ * Single owner: its domain's. Memory is the caller's; ring memory comes from the domain. Units: bytes, descriptors.
+ */
+#ifndef VIODMA_DRIVER_QUEUE_H
+#define VIODMA_DRIVER_QUEUE_H
+
+#include <viodma/domain.h>
+#include <viodma/transport.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct viodma_driver_queue_config {
+	struct viodma_domain *domain;
+	void *storage;          /* at least VIODMA_DRIVER_QUEUE_STORAGE_BYTES(size), aligned as for max_align_t */
+	size_t storage_bytes;
+	unsigned index;         /* the queue's number */
+	uint32_t size;          /* descriptors: a power of two, 1 to 32768 */
+	bool indirect_desc;     /* accepted features */
+	bool event_idx;
+	bool order_platform;
+	/*
+	 * indirect_desc: tables allocated in ring memory in advance, of table_descriptors each (at most size); a request of 2
+	 * segments or more uses one while there are any. 0 tables: none are used.
+	 */
+	uint32_t tables, table_descriptors;
+	bool strict;
+	/* A used length was too large, and clamped (DEV-16). May be NULL. */
+	void (*clamped)(void *context, unsigned queue, uint32_t used_bytes, uint32_t writable_bytes);
+	void *context;
+};
+
+/* The library's: what is known of one chain. */
+struct viodma_driver_chain {
+	void *token;
+	uint64_t writable_bytes;
+	uint16_t descriptors; /* of the ring */
+	uint16_t next;        /* free list */
+	uint32_t table;       /* indirect table in use; ~0: none */
+	bool out;             /* with the device */
+	uint16_t last;
+};
+
+#define VIODMA_DRIVER_QUEUE_STORAGE_BYTES(size)                                                                       \
+	((size_t)(size) * (sizeof(struct viodma_driver_chain) + 4 * sizeof(uint32_t)) + 64)
+
+/* Indirect tables are allocated in pieces of at most a run of the pool. */
+#define VIODMA_DRIVER_QUEUE_TABLE_BLOCKS 64
+
+struct viodma_driver_queue_statistics {
+	uint64_t added, got, kicks, kicks_suppressed, calls_suppressed, clamped, indirect;
+};
+
+/* Members are the library's; read config, broken, free_descriptors, out and statistics only. */
+struct viodma_driver_queue {
+	struct viodma_driver_queue_config config;
+	enum viodma_result broken;
+	uint32_t free_descriptors;
+	uint32_t out; /* chains with the device */
+	struct viodma_driver_queue_statistics statistics;
+	/* ---- */
+	struct viodma_dma_memory driver_area, device_area; /* descriptors and available ring; used ring */
+	struct viodma_dma_memory table_blocks[VIODMA_DRIVER_QUEUE_TABLE_BLOCKS];
+	uint32_t table_block_count, tables_per_block, table_free, table_count;
+	struct viodma_driver_chain *chains; /* by head */
+	uint16_t *next;                     /* of each descriptor: the private copy of the chain */
+	uint32_t *table_next;
+	uint16_t avail_idx, published_idx, kicked_idx, used_idx;
+	uint16_t free_head;
+	bool calls_off;
+};
+
+/* A request that came back. */
+struct viodma_driver_completion {
+	void *token;
+	uint64_t written_bytes; /* by the device, from the start of the device-writable part; checked (DEV-16) */
+};
+
+/* VIODMA_E_INVALID: a number out of range or storage too small. Results of viodma_domain_alloc. */
+VIODMA_MUST_USE enum viodma_result viodma_driver_queue_init(struct viodma_driver_queue *queue,
+							    const struct viodma_driver_queue_config *config);
+
+/* Tell the device where it is. Results of the transport. */
+VIODMA_MUST_USE enum viodma_result viodma_driver_queue_enable(struct viodma_driver_queue *queue,
+							      const struct viodma_transport *transport);
+
+/*
+ * Make a chain of segments: first those the device reads, then those it writes. Nothing is shown to the device before
+ * viodma_driver_queue_publish. token comes back with the completion; not NULL.
+ * VIODMA_E_NO_SPACE: no room in the ring now. VIODMA_E_LIMIT: more segments than the ring, or a table, can ever hold.
+ * VIODMA_E_INVALID: none, an empty one, a device-readable after a device-writable one (DRV-13), over 2^32 bytes (DRV-12).
+ * The queue's own result when it is broken.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_queue_add(struct viodma_driver_queue *queue,
+							   const struct viodma_segment *segments, uint32_t count,
+							   void *token);
+
+/*
+ * The same for mappings, whose debug checks are made: their segments in order. A BIDIRECTIONAL one cannot be said this way:
+ * see viodma_mapping_segments.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_queue_add_mappings(struct viodma_driver_queue *queue,
+								    const struct viodma_mapping *const *mappings,
+								    uint32_t count, void *token);
+
+/* Map and add in one: a mapping to the device of `readable`, one from it of `writable`; either may be NULL. All or nothing. */
+VIODMA_MUST_USE enum viodma_result viodma_driver_queue_map_and_add(
+	struct viodma_driver_queue *queue, struct viodma_mapping *readable, const struct viodma_buffer *readable_buffers,
+	uint32_t readable_count, struct viodma_mapping *writable, const struct viodma_buffer *writable_buffers,
+	uint32_t writable_count, struct viodma_segment *segments, uint32_t capacity, void *token);
+
+/* Show the device all that was added since, in one step. */
+void viodma_driver_queue_publish(struct viodma_driver_queue *queue);
+
+/* Does the device want to hear of what was published since the last time this was asked? Then notify it. */
+bool viodma_driver_queue_kick_needed(struct viodma_driver_queue *queue);
+
+/*
+ * The next completion. VIODMA_OK; VIODMA_EMPTY; VIODMA_PEER_USED_INDEX, _USED_ID, _USED_TWICE, _USED_LENGTH: the queue is
+ * broken, and answers this from now on: reset the device. At most one queue-full comes back between two publishes.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_queue_get(struct viodma_driver_queue *queue,
+							   struct viodma_driver_completion *completion);
+
+/* Up to capacity of them at once: *count came. VIODMA_OK if any did, whatever comes next. */
+VIODMA_MUST_USE enum viodma_result viodma_driver_queue_get_batch(struct viodma_driver_queue *queue,
+								 struct viodma_driver_completion *completions,
+								 uint32_t capacity, uint32_t *count);
+
+/* Ask for a call (interrupt) at the next completion. True: there is one already, get it. */
+bool viodma_driver_queue_want_call(struct viodma_driver_queue *queue);
+
+/* Ask for none; a hint. */
+void viodma_driver_queue_want_no_call(struct viodma_driver_queue *queue);
+
+/*
+ * After the device was reset (DEV-14), or never started: the token of each chain that did not come back. VIODMA_EMPTY: none
+ * is left. The used area is then cleared, and viodma_driver_queue_free looks whether it still is.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_queue_take_back(struct viodma_driver_queue *queue, void **token);
+
+/*
+ * Release ring memory. Pre: nothing with the device. VIODMA_PEER_LATE_WRITE: the device wrote after its reset (seen in the
+ * used area; ring memory was released nevertheless). VIODMA_E_BUSY: chains are out. VIODMA_E_QUARANTINED.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_queue_free(struct viodma_driver_queue *queue);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * viodma/vhost_user_front.h - a vhost-user front end: the transport of the driver half to any back end, and the platform
+ * between the two. What a VMM is to its devices, this is to a program that drives one.
+ *
+ * The device, another process, reaches what it was handed and nothing else: the objects given to
+ * viodma_front_share. So a program whose memory is private, and which shares only its pool, is a secure VM as far as the
+ * device can tell. Within what it was handed, bit 33 makes the device keep to the IOTLB entries that this front end grants.
+ *
+ *	viodma_front_connect; viodma_front_share what the device may have at all
+ *	viodma_driver_negotiate over viodma_front_transport; then by its decision:
+ *	  bit 33 set: grant what is fixed with viodma_front_grant (direct, offset, a restricted pool), or make the domain with
+ *	              viodma_front_iommu_ops, and each mapping is granted while it lives
+ *	viodma_front_wait: for calls, misses (answered inside), or a time
+ *	viodma_front_free
+ *
+ * The back end is untrusted: messages, sizes and descriptors are checked; what it does wrong ends the connection with a
+ * log line and VIODMA_PEER_MESSAGE, or VIODMA_PEER_GONE. Nothing blocks longer than timeout_ms. While a reply is waited for,
+ * misses are served, so that a device that translates cannot be dead-locked.
+ *
+ * Single owner: one thread. Units: bytes, milliseconds and nanoseconds (CLOCK_MONOTONIC).
+ */
+#ifndef VIODMA_VHOST_USER_FRONT_H
+#define VIODMA_VHOST_USER_FRONT_H
+
+#include <viodma/iommu.h>
+#include <viodma/memory.h>
+#include <viodma/transport.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct viodma_front;
+
+struct viodma_front_options {
+	const char *name;        /* of the device, in log lines and messages; default "device" */
+	const char *socket_path; /* connect here; NULL: socket_fd is used */
+	int socket_fd;           /* a connected Unix stream socket; the front end's once the call has succeeded */
+	uint32_t timeout_ms;     /* for each reply, and for each invalidation; default 10000 */
+	/*
+	 * VHOST_USER_PROTOCOL_F_* not to use though the back end has them, a bit each: for tests, and odd back ends. Without
+	 * BACKEND_REQ a device is not told that it may ask (misses), so everything is granted in advance.
+	 */
+	uint64_t protocol_features_masked;
+	/* One line per event, whole, without newline. Default: none. */
+	void (*log)(void *context, const char *line);
+	void *context;
+};
+
+/* Memory that can be handed over: a file descriptor that can be mapped (a memfd). */
+struct viodma_front_memory {
+	struct viodma_object object; /* as the driver's domain knows it: pointer, physical address, length */
+	int fd;                      /* duplicated in the message; stays the caller's */
+	uint64_t fd_offset;
+};
+
+struct viodma_front_statistics {
+	uint64_t protocol_features;
+	uint64_t shared_bytes;                /* handed over now */
+	uint64_t granted_bytes, granted_bytes_peak; /* what the IOTLB may hold now */
+	uint64_t misses, granted, refused;    /* asked by the back end; answered with a grant; refused */
+	uint64_t updates, invalidations, messages, kicks, calls;
+};
+
+/* A refused miss: the device asked for what is not mapped, or not with this permission (PLT-6). */
+struct viodma_front_refusal {
+	viodma_bus bus;
+	enum viodma_permission permission;
+	enum viodma_result reason; /* VIODMA_FAULT_UNMAPPED, VIODMA_FAULT_PERMISSION */
+};
+#define VIODMA_FRONT_REFUSALS 16
+
+/* Connect and agree on the protocol. VIODMA_E_INVALID, VIODMA_E_IO (errno), VIODMA_E_TIMEOUT, VIODMA_PEER_*: logged. */
+VIODMA_MUST_USE enum viodma_result viodma_front_connect(const struct viodma_front_options *options,
+							struct viodma_front **front);
+
+/* The connection ends; grants and shares end with it. NULL is allowed. Before it: reset the device, free domains. */
+void viodma_front_free(struct viodma_front *front);
+
+/* The transport, for viodma_driver_negotiate; lives as long as the front end. */
+const struct viodma_transport *viodma_front_transport(struct viodma_front *front);
+
+/*
+ * Make an anonymous memfd of len_bytes (a multiple of 4096), mapped shared and zero, sealed against shrinking; and undo it.
+ * VIODMA_E_NO_MEMORY, VIODMA_E_IO (errno).
+ */
+VIODMA_MUST_USE enum viodma_result viodma_front_memory_new(uint64_t len_bytes, viodma_phys phys,
+							   struct viodma_front_memory *memory);
+void viodma_front_memory_free(struct viodma_front_memory *memory);
+
+/*
+ * Hand memory over, before the rings are set up or, where the back end can (CONFIGURE_MEM_SLOTS), while it runs; and take
+ * it back, which waits until the device no longer uses it. VIODMA_E_NO_SPACE: more objects than the back end takes.
+ * VIODMA_E_UNSUPPORTED: it runs and has no slots. VIODMA_E_INVALID: overlaps, or not page-aligned.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_front_share(struct viodma_front *front, const struct viodma_front_memory *memory);
+VIODMA_MUST_USE enum viodma_result viodma_front_unshare(struct viodma_front *front, viodma_phys phys);
+
+/*
+ * The IOMMU role (bit 33 set). The table maps bus addresses to shared memory, with a permission. grant: enter; the device
+ * learns of it when it asks, or at once where it cannot ask or `now` is set. withdraw: take out, tell the device, and wait
+ * until it has ended every access (PLT-5). VIODMA_E_INVALID: overlaps a grant, wraps, or names what is not shared.
+ * VIODMA_E_NOT_FOUND. VIODMA_E_TIMEOUT: the device does not acknowledge; it may still reach the memory.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_front_grant(struct viodma_front *front, viodma_bus bus, viodma_phys phys,
+						      uint64_t len_bytes, enum viodma_permission permission, bool now);
+VIODMA_MUST_USE enum viodma_result viodma_front_withdraw(struct viodma_front *front, viodma_bus bus, uint64_t len_bytes);
+VIODMA_MUST_USE enum viodma_result viodma_front_withdraw_all(struct viodma_front *front);
+
+/* The same as operations of a domain's IOMMU; the context is the front end. Granules of 4096 bytes. */
+const struct viodma_iommu_ops *viodma_front_iommu_ops(void);
+
+/*
+ * Wait until a queue was called, the deadline has passed (VIODMA_E_TIMEOUT), or the back end has gone or broken a rule
+ * (VIODMA_PEER_GONE, VIODMA_PEER_MESSAGE). Misses are answered meanwhile. deadline_ns in the past: only look.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_front_wait(struct viodma_front *front, uint64_t deadline_ns);
+
+/* A descriptor that is readable when viodma_front_wait has something to do: for a caller's own poll. */
+int viodma_front_fd(const struct viodma_front *front);
+
+void viodma_front_statistics(const struct viodma_front *front, struct viodma_front_statistics *statistics);
+
+/* The newest refused misses, oldest first; *total counts all. Answers how many there are. */
+uint32_t viodma_front_refusals(const struct viodma_front *front,
+			       struct viodma_front_refusal refusals[VIODMA_FRONT_REFUSALS], uint64_t *total);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
