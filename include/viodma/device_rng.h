@@ -18,6 +18,11 @@ extern "C" {
 
 struct viodma_rng_ops {
 	/*
+	 * Are there bytes now? Asked before each request is taken: a request that is taken holds its memory, and a stop or a
+	 * revocation waits for it. False: none is taken, and viodma_rng_process answers VIODMA_EMPTY. NULL: always.
+	 */
+	bool (*ready)(void *context);
+	/*
 	 * Fill `bytes` bytes; answer how many there are now, 0 to `bytes`. 0: none at the moment; the request waits, and
 	 * viodma_rng_process is called again when there are some.
 	 */
