@@ -18,10 +18,11 @@
 #ifndef VIODMA_HOSTED_VHOST_USER_BACKEND_H
 #define VIODMA_HOSTED_VHOST_USER_BACKEND_H
 
+#include "hosted/base/descriptors.h"
 #include "hosted/base/rate_limit.h"
+#include "hosted/vhost_user/payload.h"
 
 #include <viodma/vhost_user.h>
-#include <viodma/wire/vhost_user.h>
 
 #include <stdatomic.h>
 #include <sys/types.h>
@@ -32,30 +33,17 @@
 #define VIODMA_BACKEND_QUESTIONS 8192u          /* of those and of dropped ones whose replies are still due */
 #define VIODMA_BACKEND_COPY_BYTES (64u << 20)   /* COPY mode: private memory at once */
 #define VIODMA_BACKEND_MESSAGES_PER_TURN 64u
-#define VIODMA_BACKEND_FDS_MAX 253u             /* the kernel's limit for one sendmsg */
 #define VIODMA_BACKEND_FAULTS_PER_SECOND 8u
 #define VIODMA_BACKEND_LINES_PER_SECOND 32u     /* of what a front end can have logged at will */
 #define VIODMA_BACKEND_COPY_RETRY_NS 50000000u  /* the system had no memory: tried again this often */
 #define VIODMA_BACKEND_POLL_NS 1000000u         /* rings without a kick descriptor are looked at this often */
-
-/* The largest payload of a message this side accepts or sends. */
-union viodma_payload {
-	uint64_t u64;
-	struct vhost_user_vring_state state;
-	struct vhost_user_vring_addr addr;
-	struct vhost_user_memory memory;
-	struct vhost_user_single_region single;
-	struct vhost_user_iotlb iotlb;
-	struct vhost_user_config config;
-	unsigned char bytes[sizeof(struct vhost_user_config)];
-};
 
 /* One message, as it comes in. */
 struct viodma_message {
 	struct vhost_user_header header;
 	union viodma_payload payload;
 	size_t have_bytes; /* of header and payload together */
-	int fds[VIODMA_BACKEND_FDS_MAX]; /* a handler that keeps one puts -1 in its place */
+	int fds[VIODMA_DESCRIPTORS_MAX]; /* a handler that keeps one puts -1 in its place */
 	unsigned fd_count;               /* may exceed the array: the rest was closed */
 };
 
@@ -219,8 +207,6 @@ void viodma_connection_reply(struct viodma_vhost_user *backend, uint32_t request
 void viodma_connection_end(struct viodma_vhost_user *backend, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 void viodma_close_fds(struct viodma_message *message);
-/* Receive without blocking, gathering descriptors. As recvmsg; descriptors beyond the limit are closed. */
-ssize_t viodma_receive(int fd, void *data, size_t bytes, int *fds, unsigned fds_max, unsigned *fd_count);
 
 /* memory.c. `why` is set to a text when a result is not VIODMA_OK. */
 enum viodma_result viodma_memory_map(struct viodma_vhost_user *backend, const struct vhost_user_region *wire, int fd,
@@ -268,14 +254,10 @@ void viodma_vring_forget_setup(struct viodma_vring *ring);
 enum viodma_result viodma_vring_relocate(struct viodma_vring *ring, const char **why);
 void viodma_vring_signal(struct viodma_vring *ring);
 void viodma_vring_unwatch_kick(struct viodma_vring *ring);
-/* Close and forget a descriptor; -1 is none. */
-void viodma_vring_close_fd(int *fd);
 /* No more kicks: the descriptor is closed. */
 void viodma_vring_drop_kick(struct viodma_vring *ring);
 /* Arm the poll timer if this ring has no kick descriptor. */
 void viodma_vring_polling(struct viodma_vring *ring);
-/* Add one to an eventfd, if there is room; -1 is none. Never waits. */
-void viodma_vring_tick(int fd);
 /* The kick descriptor is readable: the watch's callback. */
 void viodma_vring_kicked(void *context, unsigned events);
 void viodma_backend_turn(void *context);

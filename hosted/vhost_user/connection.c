@@ -23,55 +23,12 @@
 
 void viodma_close_fds(struct viodma_message *message)
 {
-	unsigned count = message->fd_count < VIODMA_BACKEND_FDS_MAX ? message->fd_count : VIODMA_BACKEND_FDS_MAX;
+	unsigned count = message->fd_count < VIODMA_DESCRIPTORS_MAX ? message->fd_count : VIODMA_DESCRIPTORS_MAX;
 
 	for (unsigned i = 0; i < count; i++)
 		if (message->fds[i] >= 0)
 			close(message->fds[i]);
 	message->fd_count = 0;
-}
-
-static void take_fds(struct cmsghdr *control, int *fds, unsigned fds_max, unsigned *fd_count)
-{
-	size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-	for (size_t i = 0; i < count; i++) {
-		int fd;
-
-		memcpy(&fd, CMSG_DATA(control) + i * sizeof(int), sizeof(fd));
-		if (*fd_count < fds_max)
-			fds[*fd_count] = fd;
-		else
-			close(fd);
-		if (*fd_count < UINT32_MAX)
-			++*fd_count;
-	}
-}
-
-ssize_t viodma_receive(int fd, void *data, size_t bytes, int *fds, unsigned fds_max, unsigned *fd_count)
-{
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int) * VIODMA_BACKEND_FDS_MAX)];
-	} control;
-	struct iovec vector = {data, bytes};
-	struct msghdr header = {
-		.msg_iov = &vector,
-		.msg_iovlen = 1,
-		.msg_control = control.space,
-		.msg_controllen = sizeof(control.space),
-	};
-	ssize_t got;
-
-	do
-		got = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (got < 0 && errno == EINTR);
-	if (got < 0)
-		return got;
-	for (struct cmsghdr *each = CMSG_FIRSTHDR(&header); each; each = CMSG_NXTHDR(&header, each))
-		if (each->cmsg_level == SOL_SOCKET && each->cmsg_type == SCM_RIGHTS)
-			take_fds(each, fds, fds_max, fd_count);
-	return got;
 }
 
 /* ---- out ---- */
@@ -249,8 +206,8 @@ static enum progress fill(struct viodma_vhost_user *backend, size_t wanted)
 		const size_t have = message->have_bytes;
 		unsigned char *to = have < header_bytes ? (unsigned char *)&message->header + have
 							: message->payload.bytes + (have - header_bytes);
-		ssize_t got = viodma_receive(backend->connection.fd, to, wanted - have, message->fds,
-					     VIODMA_BACKEND_FDS_MAX, &message->fd_count);
+		ssize_t got = viodma_descriptors_receive(backend->connection.fd, to, wanted - have, message->fds,
+							 VIODMA_DESCRIPTORS_MAX, &message->fd_count);
 
 		if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			return WOULD_BLOCK;

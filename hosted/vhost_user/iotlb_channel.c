@@ -274,8 +274,8 @@ static void ready(void *context, unsigned events)
 		viodma_channel_flush(backend);
 	if (!(events & VIODMA_LOOP_IN) || channel->fd < 0)
 		return;
-	got = viodma_receive(channel->fd, channel->in + channel->in_bytes, sizeof(channel->in) - channel->in_bytes, fds,
-			     0, &fd_count);
+	got = viodma_descriptors_receive(channel->fd, channel->in + channel->in_bytes,
+					 sizeof(channel->in) - channel->in_bytes, fds, 0, &fd_count);
 	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return;
 	if (got <= 0) {

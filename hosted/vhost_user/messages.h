@@ -42,9 +42,6 @@ struct viodma_message_rule {
 /* NULL: there is no such message. */
 const struct viodma_message_rule *viodma_message_rule(uint32_t request);
 
-/* "SET_FEATURES", or the number of an unknown one. The text lives until the next call. */
-const char *viodma_message_name(uint32_t request);
-
 /* Is an acknowledgement due for this message, whatever becomes of it? */
 bool viodma_message_wants_ack(const struct viodma_vhost_user *backend, const struct vhost_user_header *header);
 

@@ -134,11 +134,11 @@ enum viodma_verdict viodma_handle_vring_call(struct viodma_vhost_user *backend, 
 	if (take_eventfd(backend, message, &fd) != VIODMA_DONE)
 		return VIODMA_FATAL;
 	viodma_vring_signal(ring); /* what is owed, on the old one */
-	viodma_vring_close_fd(&ring->call_fd);
+	viodma_descriptor_close(&ring->call_fd);
 	ring->call_fd = fd;
 	if (fd >= 0 && ring->call_owed) {
 		ring->call_owed = false;
-		viodma_vring_tick(fd);
+		viodma_eventfd_tick(fd);
 	}
 	return VIODMA_DONE;
 }
@@ -150,7 +150,7 @@ enum viodma_verdict viodma_handle_vring_err(struct viodma_vhost_user *backend, s
 
 	if (take_eventfd(backend, message, &fd) != VIODMA_DONE)
 		return VIODMA_FATAL;
-	viodma_vring_close_fd(&ring->err_fd);
+	viodma_descriptor_close(&ring->err_fd);
 	ring->err_fd = fd;
 	return VIODMA_DONE;
 }

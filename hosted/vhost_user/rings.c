@@ -12,9 +12,7 @@
  *
  * Kick, call and error descriptors have to be eventfds: writing to a pipe nobody reads would raise a signal, and other
  * descriptors can be readable one moment and block the next. What the kernel calls them is the proof. They are made
- * non-blocking, but a front end can undo that, and fill their counters: so each is read without waiting, and written
- * only when there is room. A front end that wins the race between that look and the write blocks this loop; it
- * can stop its own VM's disk more easily.
+ * non-blocking, but a front end can undo that: hosted/base/descriptors.c.
  */
 #include "hosted/vhost_user/messages.h"
 
@@ -23,11 +21,8 @@
 #include <viodma/wire/ring.h>
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 /* ---- life ---- */
 
@@ -98,13 +93,6 @@ enum viodma_result viodma_vring_init(struct viodma_vhost_user *backend, unsigned
 	return viodma_queue_init(&ring->queue, &config);
 }
 
-void viodma_vring_close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 void viodma_vring_unwatch_kick(struct viodma_vring *ring)
 {
 	viodma_loop_unwatch(ring->kick_watch);
@@ -114,15 +102,15 @@ void viodma_vring_unwatch_kick(struct viodma_vring *ring)
 void viodma_vring_drop_kick(struct viodma_vring *ring)
 {
 	viodma_vring_unwatch_kick(ring);
-	viodma_vring_close_fd(&ring->kick_fd);
+	viodma_descriptor_close(&ring->kick_fd);
 	ring->polled = ring->kicked = ring->more = false;
 }
 
 void viodma_vring_destroy(struct viodma_vring *ring)
 {
 	viodma_vring_drop_kick(ring);
-	viodma_vring_close_fd(&ring->call_fd);
-	viodma_vring_close_fd(&ring->err_fd);
+	viodma_descriptor_close(&ring->call_fd);
+	viodma_descriptor_close(&ring->err_fd);
 	free(ring->memory);
 	ring->memory = NULL;
 }
@@ -186,23 +174,11 @@ static struct viodma_queue_setup setup_of(const struct viodma_vring *ring)
 	};
 }
 
-void viodma_vring_tick(int fd)
-{
-	const uint64_t one = 1;
-	struct pollfd room = {.fd = fd, .events = POLLOUT};
-
-	/* No room: its counter is full, so it is signalled. Any other failure is the front end's loss. */
-	if (fd < 0 || poll(&room, 1, 0) != 1 || !(room.revents & POLLOUT))
-		return;
-	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
-}
-
 static void call(struct viodma_vring *ring)
 {
 	if (ring->call_fd < 0)
 		ring->call_owed = true;
-	viodma_vring_tick(ring->call_fd);
+	viodma_eventfd_tick(ring->call_fd);
 }
 
 static enum viodma_result start_queue(struct viodma_vring *ring, const struct viodma_queue_setup *setup,
@@ -325,8 +301,8 @@ void viodma_vring_reset(struct viodma_vring *ring, bool keep_notifiers)
 	ring->base = 0;
 	ring->broken_told = ring->call_owed = false;
 	if (!keep_notifiers) {
-		viodma_vring_close_fd(&ring->call_fd);
-		viodma_vring_close_fd(&ring->err_fd);
+		viodma_descriptor_close(&ring->call_fd);
+		viodma_descriptor_close(&ring->err_fd);
 	}
 }
 
@@ -371,7 +347,7 @@ static void tell_if_broken(struct viodma_vring *ring)
 	ring->broken_told = true;
 	viodma_backend_log_some(ring->backend, "ring %u broken: %s %s; it needs a reset", ring->index,
 			   viodma_result_requirement(broken), viodma_result_text(broken));
-	viodma_vring_tick(ring->err_fd);
+	viodma_eventfd_tick(ring->err_fd);
 }
 
 static bool works(const struct viodma_vring *ring)
@@ -441,14 +417,11 @@ void viodma_backend_turn(void *context)
 void viodma_vring_kicked(void *context, unsigned events)
 {
 	struct viodma_vring *ring = context;
-	uint64_t counter;
-	struct iovec vector = {&counter, sizeof(counter)};
-	ssize_t got = preadv2(ring->kick_fd, &vector, 1, -1, RWF_NOWAIT); /* nothing else is sure not to wait */
 
 	(void)events;
-	if (got <= 0 && (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))) {
+	if (!viodma_eventfd_take(ring->kick_fd)) {
 		viodma_backend_log_some(ring->backend, "ring %u: its kick descriptor cannot be read: %s", ring->index,
-				   got < 0 ? strerror(errno) : "it has ended");
+				   errno ? strerror(errno) : "it has ended");
 		viodma_vring_unwatch_kick(ring);
 		return;
 	}
