@@ -30,6 +30,11 @@
 #include <viodma/dma_debug.h>
 #include <viodma/domain.h>
 
+/* ---- memory.c ---- */
+
+/* The byte at phys, or NULL; *len_bytes is cut to what goes on in the same object. */
+void *viodma_memory_part(const struct viodma_memory *memory, viodma_phys phys, uint64_t *len_bytes);
+
 /* ---- pool.c ---- */
 
 /* A run for len_bytes starting `offset` bytes into its first slot; its number, or VIODMA_POOL_NONE. Tells and grows. */
@@ -41,7 +46,9 @@ void viodma_pool_quarantine(struct viodma_pool *pool, uint32_t run);
 /* The slot's record; the memory and physical address of the run's first byte; the run's length in bytes. */
 struct viodma_pool_slot *viodma_pool_slot(struct viodma_pool *pool, uint32_t run);
 void *viodma_pool_memory(const struct viodma_pool *pool, uint32_t run, viodma_phys *phys, uint32_t *run_bytes);
-/* Do all bytes lie in the pool's memory? */
+/* The largest run it can have: run_bytes, or its largest chunk if that is smaller (no chunk yet: run_bytes). */
+uint32_t viodma_pool_largest_run(const struct viodma_pool *pool);
+/* Do all bytes lie in one piece of the pool's memory? */
 bool viodma_pool_holds(const struct viodma_pool *pool, viodma_phys phys, uint64_t len_bytes);
 
 /* ---- segments.c: a list being filled ---- */

@@ -84,9 +84,18 @@ struct viodma_domain_config {
 	struct viodma_debug *debug;             /* checks every use (viodma/dma_debug.h); NULL: no checks */
 };
 
-/* What one mapping can hold. A driver splits by it; map answers VIODMA_E_LIMIT beyond. */
+/*
+ * What one mapping can hold. A driver splits by it: within it a map is never answered VIODMA_E_LIMIT, beyond it may be.
+ * Memory of viodma_domain_alloc in the same pool leaves less of it: ask after the rings were made.
+ */
 struct viodma_limits {
 	uint64_t mapping_bytes_max;  /* all buffers of a mapping together; UINT64_MAX: no limit */
+	uint32_t buffers_max;        /* buffers of a mapping; UINT32_MAX: no limit */
+	/*
+	 * Segments start at multiples of this power of two. map sees to it; whoever makes segments of parts of a mapping, or
+	 * of memory from viodma_domain_alloc, does it by itself.
+	 */
+	uint32_t alignment_bytes;
 	uint32_t segment_bytes_max;  /* longest segment that map makes; UINT32_MAX: no limit */
 	uint64_t boundary_bytes;     /* 0: none */
 	/*
@@ -114,6 +123,7 @@ struct viodma_mapping {
 	viodma_bus iova;
 	uint64_t iova_bytes;
 	uint32_t debug;
+	struct viodma_debug *checked_by; /* of the domain it was last mapped in; stays after unmap, to report a second one */
 };
 #define VIODMA_POOL_NONE (~0u)
 
@@ -137,7 +147,9 @@ struct viodma_domain {
 	struct viodma_cache_ops cache;
 	struct viodma_iommu_config iommu;
 	struct viodma_domain_statistics statistics;
-	uint64_t allocated; /* live viodma_dma_memory */
+	bool bounces;             /* a map may go through the pool */
+	uint64_t allocated;       /* live viodma_dma_memory */
+	uint64_t allocated_bytes; /* of the pool they are from, whole slots */
 	/* ---- IOMMU: core/dma/iova.c, deferred.c ---- */
 	viodma_bus iova_base;
 	uint32_t iova_free[25];
@@ -209,6 +221,7 @@ VIODMA_MUST_USE static inline enum viodma_result viodma_domain_map(struct viodma
 	mapping->len_bytes = len_bytes;
 	mapping->buffers = buffers;
 	mapping->buffer_count = count;
+	mapping->checked_by = NULL;
 	return VIODMA_OK;
 }
 

@@ -71,6 +71,7 @@ struct viodma_pool_chunk {
 	uint32_t *used;  /* a bit for each slot */
 	uint32_t first;  /* number of the first slot, in the pool */
 	uint32_t count;  /* slots */
+	uint32_t free;   /* of them, not handed out */
 	uint32_t hint;   /* where to look next */
 };
 
