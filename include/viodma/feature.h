@@ -85,7 +85,8 @@ struct viodma_driver_policy {
 	 * on that pool. The weaker promise: clear promises nothing about limits. The decision says so, for the log.
 	 */
 	bool pool_at_physical;
-	bool decline_platform_dma; /* do not accept bit 33 where the platform allows it (against DRV-1; for tests) */
+	/* Do not accept bit 33 (against DRV-1; for tests): the device then runs as if it did not offer it, or is refused. */
+	bool decline_platform_dma; /* not looked at where it is required */
 	bool legacy; /* direct platforms: also run a device without VERSION_1 */
 	/* The seed's alternative, as in struct viodma_negotiation: 0, or the number of a distinct PLATFORM_DMA bit. */
 	unsigned platform_dma_bit;
@@ -96,7 +97,7 @@ struct viodma_driver_decision {
 	enum viodma_addressing addressing;
 	bool pass_through;     /* the platform's pass-through has to be programmed for this device */
 	bool pool_at_physical; /* it runs on the weaker promise: log it */
-	bool order_platform;   /* bit 36 is accepted: the platform's barriers (DRV-23) */
+	bool order_platform;   /* bit 36 is accepted, and the platform orders by the bus: its barriers are needed (DRV-23) */
 	/* The rule that decided: "DRV-2" or "DRV-3" where it runs, else as viodma_result_requirement. */
 	const char *rule;
 };
@@ -104,9 +105,9 @@ struct viodma_driver_decision {
 /*
  * The bit-33 rule, driver half: what to accept of `offered`, on this platform. wanted: the bits this driver can use
  * otherwise (device type, ring); bits 32, 33 and 36 need not be in it. The decision is for this device alone.
- * VIODMA_OK: go on. Otherwise the device must be refused before DRIVER_OK, with status FAILED; the decision has only its
- * rule: VIODMA_PEER_RESTRICTED, _NO_PASS_THROUGH, _BOTH_OFFERED, _LEGACY, _NO_PLATFORM_DMA; VIODMA_PEER_NO_VERSION_1: 33 is
- * offered without VERSION_1.
+ * VIODMA_OK: go on. Otherwise the device must be refused before DRIVER_OK, with status FAILED, and the decision has only
+ * its rule: VIODMA_PEER_RESTRICTED, _NO_PASS_THROUGH, _BOTH_OFFERED, _NO_PLATFORM_DMA; _LEGACY: 33 is offered without
+ * VERSION_1, or VERSION_1 is not offered and policy or platform do not allow that.
  */
 VIODMA_MUST_USE enum viodma_result viodma_feature_negotiate_driver(uint64_t offered, uint64_t wanted,
 								   const struct viodma_platform *platform,

@@ -70,8 +70,8 @@ extern "C" {
 	X(VIODMA_PEER_NO_VERSION_1, -97, "DEV-6", "bit 33 accepted without VERSION_1")                                \
 	X(VIODMA_PEER_BOTH_BITS, -98, "DEV-7", "bit 33 and PLATFORM_DMA both accepted")                               \
 	X(VIODMA_PEER_DECLINED, -99, "DEV-8", "bit 33 declined where this device needs it")                           \
-	X(VIODMA_PEER_RESTRICTED, -100, "DRV-4", "bit 33 not offered, and devices reach only part of memory here")    \
-	X(VIODMA_PEER_NO_PASS_THROUGH, -101, "PLT-7", "bit 33 not offered, and the platform has no pass-through") \
+	X(VIODMA_PEER_RESTRICTED, -100, "DRV-4", "bit 33 not offered or declined; devices reach only part of memory") \
+	X(VIODMA_PEER_NO_PASS_THROUGH, -101, "PLT-7", "bit 33 not offered or declined; there is no pass-through")    \
 	X(VIODMA_PEER_BOTH_OFFERED, -102, "DRV-7", "bit 33 and PLATFORM_DMA both offered")                            \
 	X(VIODMA_PEER_LEGACY, -103, "DRV-6", "VERSION_1 not offered where it is needed")                              \
 	X(VIODMA_PEER_NO_PLATFORM_DMA, -104, "DEV-1", "bit 33 not offered, and it is required here")                  \
