@@ -6,8 +6,8 @@
  *
  * | offered | platform            | policy           | accepted | addresses | outcome                                |
  * |---------|---------------------|------------------|----------|-----------|----------------------------------------|
- * | both 33 and PLATFORM_DMA, any platform and policy   | -        | -         | refused (DRV-7)                        |
- * | 33 without VERSION_1, any platform and policy       | -        | -         | refused (DRV-6)                        |
+ * | both 33 and PLATFORM_DMA, whatever the rest   | -        | -         | refused (DRV-7)                        |
+ * | 33 without VERSION_1, whatever the rest       | -        | -         | refused (DRV-6)                        |
  * | yes     | any                 | does not decline | yes      | bus       | runs, in the platform's domain (DRV-2) |
  * | no      | any                 | requires it      | -        | -         | refused (DEV-1)                        |
  * | clear   | restricted, pool at | pool-at-physical | no       | physical, | runs on the weaker promise, logged:    |
