@@ -43,6 +43,8 @@ struct viodma_front_options {
 	 * BACKEND_REQ a device is not told that it may ask (misses), so everything is granted in advance.
 	 */
 	uint64_t protocol_features_masked;
+	/* The protocol has no way to ask how large a queue may be. A power of two, at most 32768; default 1024. */
+	uint32_t queue_size_max;
 	/* One line per event, whole, without newline. Default: none. */
 	void (*log)(void *context, const char *line);
 	void *context;
@@ -92,23 +94,37 @@ void viodma_front_memory_free(struct viodma_front_memory *memory);
 /*
  * Hand memory over, before the rings are set up or, where the back end can (CONFIGURE_MEM_SLOTS), while it runs; and take
  * it back, which waits until the device no longer uses it. VIODMA_E_NO_SPACE: more objects than the back end takes.
- * VIODMA_E_UNSUPPORTED: it runs and has no slots. VIODMA_E_INVALID: overlaps, or not page-aligned.
+ * VIODMA_E_UNSUPPORTED: it runs and has no slots; or, to take back, no REPLY_ACK, so that nothing would prove it.
+ * VIODMA_E_INVALID: overlaps, or not page-aligned. VIODMA_E_BUSY: grants lead there yet (withdraw them first), or, with
+ * bit 33 clear, a ring lies there. VIODMA_E_IO: the back end refuses, or errno. Whatever else fails ends the connection, and
+ * then the memory counts as handed over.
+ * QEMU's library (7.2) breaks the connection where memory is added after that of its rings was taken back.
  */
 VIODMA_MUST_USE enum viodma_result viodma_front_share(struct viodma_front *front, const struct viodma_front_memory *memory);
 VIODMA_MUST_USE enum viodma_result viodma_front_unshare(struct viodma_front *front, viodma_phys phys);
 
 /*
  * The IOMMU role (bit 33 set). The table maps bus addresses to shared memory, with a permission. grant: enter; the device
- * learns of it when it asks, or at once where it cannot ask or `now` is set. withdraw: take out, tell the device, and wait
- * until it has ended every access (PLT-5). VIODMA_E_INVALID: overlaps a grant, wraps, or names what is not shared.
- * VIODMA_E_NOT_FOUND. VIODMA_E_TIMEOUT: the device does not acknowledge; it may still reach the memory.
+ * learns of it when it asks, or at once where it cannot ask or `now` is set. It is given what it asks for, never more than
+ * permission. withdraw: take out, tell the device if it was handed any of it, and wait until it has ended every access
+ * (PLT-5). O(log n) for each entry.
+ * grant: VIODMA_E_INVALID: overlaps a grant, wraps, or is not all in one object that is shared. VIODMA_E_NO_MEMORY.
+ * VIODMA_E_IO: the back end refuses it.
+ * withdraw: VIODMA_E_NOT_FOUND: nothing is granted there. VIODMA_E_INVALID: it would cut a grant in two; nothing was done.
+ * Otherwise it is not granted any more, but if the answer is not VIODMA_OK, the device may still reach the memory:
+ * VIODMA_E_TIMEOUT: no acknowledgement came, and the connection has ended; VIODMA_E_UNSUPPORTED: without REPLY_ACK none can.
+ * The addresses can then not be granted again.
+ * A reset (status 0) withdraws nothing, but the device has to ask for everything anew.
  */
 VIODMA_MUST_USE enum viodma_result viodma_front_grant(struct viodma_front *front, viodma_bus bus, viodma_phys phys,
 						      uint64_t len_bytes, enum viodma_permission permission, bool now);
 VIODMA_MUST_USE enum viodma_result viodma_front_withdraw(struct viodma_front *front, viodma_bus bus, uint64_t len_bytes);
 VIODMA_MUST_USE enum viodma_result viodma_front_withdraw_all(struct viodma_front *front);
 
-/* The same as operations of a domain's IOMMU; the context is the front end. Granules of 4096 bytes. */
+/*
+ * The same as operations of a domain's IOMMU; the context is the front end. Granules of 4096 bytes. What unmap took out,
+ * nothing is granted of any more; invalidate tells the device, and is no message where it was not handed anything.
+ */
 const struct viodma_iommu_ops *viodma_front_iommu_ops(void);
 
 /*

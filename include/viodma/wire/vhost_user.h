@@ -56,6 +56,7 @@
 
 /* Requests a back end sends. */
 #define VHOST_USER_BACKEND_IOTLB_MSG 1u
+#define VHOST_USER_BACKEND_CONFIG_CHANGE_MSG 2u
 
 /* Flags of the header. */
 #define VHOST_USER_VERSION 1u

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * front_channel.c - how it works: what the back end asks comes on a socket of its own, message by message: misses, failed
+ * accesses, and news of its configuration. Each is dealt with at once; where an answer is asked for, it goes out after the
+ * update that is the reason for it. Anything else, descriptors too, ends the connection (PLT-9).
+ *
+ * A back end can ask as often as it likes; each turn answers a bounded number, so whoever waits for something else gets to
+ * look at it, and at the clock.
+ */
+#include "hosted/front/front.h"
+
+#include "core/base/require.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum viodma_result viodma_front_channel_open(struct viodma_front *front)
+{
+	enum viodma_result result;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		viodma_front_log(front, "cannot make the back-end channel: %s", strerror(errno));
+		return VIODMA_E_IO;
+	}
+	result = viodma_front_command(front, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1);
+	close(pair[1]);
+	if (result == VIODMA_OK)
+		result = viodma_front_watch(front, pair[0], VIODMA_FRONT_EVENT_CHANNEL, 0);
+	if (result != VIODMA_OK) {
+		const int reason = errno;
+
+		close(pair[0]);
+		errno = reason;
+		return result;
+	}
+	front->channel.fd = pair[0];
+	return VIODMA_OK;
+}
+
+static enum viodma_result answer(struct viodma_front *front, const struct vhost_user_header *question, bool ok)
+{
+	const struct vhost_user_header header = {question->request, VHOST_USER_VERSION | VHOST_USER_REPLY, sizeof(uint64_t)};
+	const uint64_t word = ok ? 0 : 1;
+	unsigned char message[sizeof(header) + sizeof(word)];
+
+	if (!(question->flags & VHOST_USER_NEED_REPLY) || !viodma_front_has(front, VHOST_USER_PROTOCOL_F_REPLY_ACK_BIT) ||
+	    front->broken != VIODMA_OK)
+		return front->broken;
+	memcpy(message, &header, sizeof(header));
+	memcpy(message + sizeof(header), &word, sizeof(word));
+	return viodma_front_send(front, front->channel.fd, message, sizeof(message), NULL, 0);
+}
+
+static enum viodma_result iotlb_message(struct viodma_front *front, const struct vhost_user_header *header,
+					const struct vhost_user_iotlb *iotlb)
+{
+	bool granted = false;
+	enum viodma_result result = VIODMA_OK;
+
+	if (iotlb->type == VHOST_USER_IOTLB_ACCESS_FAIL) {
+		viodma_front_log_some(front, "the back end failed to access bus address 0x%llx",
+				      (unsigned long long)iotlb->iova);
+		return answer(front, header, true);
+	}
+	if (!VIODMA_REQUIRE(PLT_9, iotlb->type == VHOST_USER_IOTLB_MISS && iotlb->permissions >= VIODMA_READ &&
+					   iotlb->permissions <= VIODMA_READ_WRITE))
+		return viodma_front_break(front, VIODMA_PEER_MESSAGE, "an IOTLB message of type %u with permission %u",
+					  iotlb->type, iotlb->permissions);
+	result = viodma_front_grants_miss(front, (viodma_bus){iotlb->iova}, (enum viodma_permission)iotlb->permissions,
+					  &granted);
+	if (result != VIODMA_OK)
+		return result;
+	return answer(front, header, VIODMA_REQUIRE(PLT_11, granted));
+}
+
+/* The size of a question's payload; false: there is no such question. */
+static bool payload_bytes(const struct vhost_user_header *header, size_t *bytes)
+{
+	*bytes = header->request == VHOST_USER_BACKEND_IOTLB_MSG ? sizeof(struct vhost_user_iotlb) : 0;
+	return (header->flags & ~VHOST_USER_NEED_REPLY) == VHOST_USER_VERSION && header->size == *bytes &&
+	       (header->request == VHOST_USER_BACKEND_IOTLB_MSG ||
+		header->request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
+}
+
+/* Read until `wanted` bytes of the question are there; VIODMA_EMPTY: they are not, yet. */
+static enum viodma_result fill(struct viodma_front *front, size_t wanted)
+{
+	struct viodma_front_channel *channel = &front->channel;
+
+	while (channel->in_bytes < wanted) {
+		unsigned fd_count = 0;
+		ssize_t got = viodma_descriptors_receive(channel->fd, channel->in + channel->in_bytes,
+							 wanted - channel->in_bytes, NULL, 0, &fd_count);
+
+		if (fd_count && !VIODMA_REQUIRE(PLT_9, false))
+			return viodma_front_break(front, VIODMA_PEER_MESSAGE, "%u descriptors on the back-end channel",
+						  fd_count);
+		if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return VIODMA_EMPTY;
+		if (got <= 0)
+			return viodma_front_hung_up(front, "the back-end channel");
+		channel->in_bytes += (size_t)got;
+	}
+	return VIODMA_OK;
+}
+
+static enum viodma_result serve_one(struct viodma_front *front)
+{
+	struct viodma_front_channel *channel = &front->channel;
+	enum viodma_result result = fill(front, sizeof(struct vhost_user_header));
+	struct vhost_user_header header;
+	struct vhost_user_iotlb iotlb;
+	size_t bytes;
+
+	if (result != VIODMA_OK)
+		return result;
+	memcpy(&header, channel->in, sizeof(header));
+	if (!payload_bytes(&header, &bytes)) /* = PLT-9 */
+		return viodma_front_break(front, VIODMA_PEER_MESSAGE,
+					  "back-end channel: request %u with flags 0x%x and %u bytes", header.request,
+					  header.flags, header.size);
+	result = fill(front, sizeof(header) + bytes);
+	if (result != VIODMA_OK)
+		return result;
+	channel->in_bytes = 0;
+	if (header.request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG) {
+		front->config_generation++;
+		return answer(front, &header, true);
+	}
+	memcpy(&iotlb, channel->in + sizeof(header), sizeof(iotlb));
+	return iotlb_message(front, &header, &iotlb);
+}
+
+enum viodma_result viodma_front_channel_serve(struct viodma_front *front)
+{
+	enum viodma_result result = VIODMA_OK;
+
+	if (front->broken != VIODMA_OK)
+		return front->broken;
+	for (unsigned n = 0; n < VIODMA_FRONT_QUESTIONS_PER_TURN && result == VIODMA_OK; n++)
+		result = serve_one(front);
+	return result == VIODMA_EMPTY ? VIODMA_OK : result;
+}
