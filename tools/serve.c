@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * serve.c - `viodma serve`: how it works: one thread for each device, each with a loop of its own (serve_blk.c), and
+ * serve.c - `viodma serve`: how it works: one thread for each device, each with a loop of its own (serve_device.c), and
  * the main thread with a loop for signals:
  *
  *	SIGTERM, SIGINT   stop all devices, log and write the statistics, exit 0; 1 if a device does not stop in
@@ -10,9 +10,9 @@
  * They are blocked everywhere and read from a descriptor. SIGPIPE and SIGXFSZ are ignored: writing then fails, and the
  * failure is dealt with where it happens.
  *
- * First every image is opened, then every socket: a command line with one wrong path serves nothing.
+ * First everything behind the devices is opened, then every socket: a command line with one wrong path serves nothing.
  */
-#include "tools/serve_blk.h"
+#include "tools/serve_device.h"
 
 #include "tools/commands.h"
 #include "tools/log.h"
@@ -30,8 +30,9 @@
 #define TRACE_FLUSH_NS 1000000000u
 
 struct serve {
+	const struct serve_type *type;
 	struct serve_options options;
-	struct serve_blk *devices; /* options.device_count */
+	struct serve_device *devices; /* options.device_count */
 	const struct device_report **reports;
 	struct trace *trace;
 	struct viodma_loop *loop;
@@ -131,7 +132,7 @@ static void take_signal(void *context, unsigned events)
 	}
 	deadline = in_patience();
 	for (unsigned i = 0; i < serve->options.device_count; i++)
-		(void)serve_blk_report(&serve->devices[i], deadline); /* else what it had counted before */
+		(void)serve_device_report(&serve->devices[i], deadline); /* else what it had counted before */
 	(void)write_statistics(serve);
 }
 
@@ -178,23 +179,24 @@ static bool set_up(struct serve *serve)
 	if (!open_files(serve))
 		return false;
 	for (unsigned i = 0; i < count; i++) {
-		struct serve_blk *device = &serve->devices[i];
+		struct serve_device *device = &serve->devices[i];
 
-		snprintf(device->name, sizeof(device->name), "blk%u", i);
+		snprintf(device->name, sizeof(device->name), "%s%u", serve->type->options->name, i);
+		device->type = serve->type;
 		device->options = &serve->options;
 		device->device_options = &serve->options.devices[i];
 		device->trace = (struct trace_device){ serve->trace, device->name };
 		device->finished = front_end_gone;
 		device->finished_context = serve;
 		serve->reports[i] = &device->report;
-		if (!serve_blk_open(device))
+		if (!serve_device_open(device))
 			return false;
 	}
 	for (unsigned i = 0; i < count; i++)
-		if (!serve_blk_listen(&serve->devices[i]))
+		if (!serve_device_listen(&serve->devices[i]))
 			return false;
 	if (serve->options.test_socket) {
-		struct serve_blk *first = &serve->devices[0];
+		struct serve_device *first = &serve->devices[0];
 
 		if (!test_requests_new(first->loop, first->backend, serve->options.test_socket,
 				       &first->test_requests)) {
@@ -203,18 +205,18 @@ static bool set_up(struct serve *serve)
 		}
 	}
 	for (unsigned i = 0; i < count; i++)
-		if (!serve_blk_start(&serve->devices[i]))
+		if (!serve_device_start(&serve->devices[i]))
 			return false;
 	return true;
 }
 
-/* False: the trace could not be written. */
-static bool tear_down(struct serve *serve)
+/* False: the trace could not be written. *stuck: something did not end. */
+static bool tear_down(struct serve *serve, bool *stuck)
 {
 	bool written;
 
 	for (unsigned i = 0; serve->devices && i < serve->options.device_count; i++)
-		serve_blk_free(&serve->devices[i]);
+		*stuck = !serve_device_free(&serve->devices[i]) || *stuck;
 	written = end_trace(serve); /* the devices write until they are freed */
 	viodma_loop_free(serve->loop);
 	if (serve->signal_fd >= 0)
@@ -225,14 +227,14 @@ static bool tear_down(struct serve *serve)
 	return written;
 }
 
-static int serve_blk_main(int argc, char **argv)
+static int serve_main(const struct serve_type *type, int argc, char **argv)
 {
-	struct serve serve = { .signal_fd = -1 };
+	struct serve serve = { .type = type, .signal_fd = -1 };
 	bool ready, written = true, stuck = false, unreachable = false;
 	uint64_t deadline;
 	int status;
 
-	if (!serve_options_parse(argc, argv, &serve.options, &status)) {
+	if (!serve_options_parse(type->options, argc, argv, &serve.options, &status)) {
 		serve_options_free(&serve.options);
 		return status;
 	}
@@ -241,9 +243,9 @@ static int serve_blk_main(int argc, char **argv)
 		viodma_loop_run(serve.loop);
 	deadline = in_patience();
 	for (unsigned i = 0; serve.devices && i < serve.options.device_count; i++)
-		serve_blk_stop(&serve.devices[i], deadline);
+		serve_device_stop(&serve.devices[i], deadline);
 	for (unsigned i = 0; serve.devices && i < serve.options.device_count; i++) {
-		serve_blk_join(&serve.devices[i]);
+		serve_device_join(&serve.devices[i]);
 		stuck = stuck || serve.devices[i].stuck;
 		unreachable = unreachable || serve.devices[i].unreachable;
 	}
@@ -254,13 +256,15 @@ static int serve_blk_main(int argc, char **argv)
 			(void)end_trace(&serve);
 		_exit(EXIT_FAILED); /* the kernel may still use the memory of what did not end */
 	}
-	written = tear_down(&serve) && written;
+	written = tear_down(&serve, &stuck) && written;
+	if (stuck)
+		_exit(EXIT_FAILED);
 	return ready && written ? 0 : EXIT_FAILED;
 }
 
 static int help(void)
 {
-	puts("usage: viodma serve blk [OPTION]...\n"
+	puts("usage: viodma serve TYPE [OPTION]...\n"
 	     "\n"
 	     "  blk    virtio disks; see viodma serve blk --help");
 	return 0;
@@ -268,16 +272,18 @@ static int help(void)
 
 int viodma_serve_main(int argc, char **argv)
 {
-	const char *type = argc > 1 ? argv[1] : NULL;
+	static const struct serve_type *const types[] = { &serve_blk };
+	const char *name = argc > 1 ? argv[1] : NULL;
 
-	if (!type) {
+	if (!name) {
 		fprintf(stderr, "viodma serve: expected a device type (blk); see viodma serve --help\n");
 		return EXIT_USAGE;
 	}
-	if (!strcmp(type, "blk"))
-		return serve_blk_main(argc - 1, argv + 1);
-	if (!strcmp(type, "--help") || !strcmp(type, "-h") || !strcmp(type, "help"))
+	for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (!strcmp(name, types[i]->options->name))
+			return serve_main(types[i], argc - 1, argv + 1);
+	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))
 		return help();
-	fprintf(stderr, "viodma serve: unknown device type '%s', expected blk\n", type);
+	fprintf(stderr, "viodma serve: unknown device type '%s', expected blk\n", name);
 	return EXIT_USAGE;
 }

@@ -1,291 +1,99 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * serve_blk.c - how it works: everything is made in the main thread, so that what goes wrong is said before anybody
- * serves anything. Then the device's own thread runs its loop until the end; the main thread reaches in with
- * viodma_loop_call.
- *
- * The end: the back end is freed, which waits for requests with the disk. While it is busy, a timer tries again. A disk
- * that does not answer in time leaves the device stuck: the program then says so, and exits without freeing memory the
- * kernel may still use.
+ * serve_blk.c - `viodma serve blk`: a served device that is a virtio disk over a file or block device.
  */
-#include "tools/serve_blk.h"
+#include "tools/serve_device.h"
 
+#include "hosted/device/blk_on_disk.h"
 #include "tools/log.h"
-#include "tools/test_requests.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/socket.h>
-
-#define STOP_RETRY_NS 2000000u
-#define LEAST_PATIENCE_NS 500000000u
-#define FINISHED_POLL_NS 20000000u
-
-static void log_to_device(void *context, const char *line)
-{
-	const struct serve_blk *serve = context;
-
-	log_line(serve->name, line);
-}
-
-static void log_of_backend(void *context, const char *line)
-{
-	(void)context;
-	log_whole_line(line);
-}
-
-static void on_ring(void *context, unsigned queue, const struct viodma_queue_setup *setup, bool start)
-{
-	struct serve_blk *serve = context;
-
-	trace_ring(&serve->trace, queue, setup, start);
-}
-
-/* ---- setting up ---- */
-
-bool serve_blk_open(struct serve_blk *serve)
+static bool open_disk(struct serve_device *serve)
 {
 	const struct serve_device_options *device = serve->device_options;
 	const struct viodma_disk_options options = {
-		.path = device->file,
-		.read_only = device->read_only,
+		.path = device->blk.file,
+		.read_only = device->blk.read_only,
 		.engine = serve->options->io,
-		.log = log_to_device,
+		.log = serve_device_log,
 		.context = serve,
 	};
+	struct viodma_disk *disk;
 	char text[512];
 	uint64_t size;
 
-	if (viodma_disk_open(&options, &serve->disk, text, sizeof(text)) != VIODMA_OK) {
+	if (viodma_disk_open(&options, &disk, text, sizeof(text)) != VIODMA_OK) {
 		log_line(serve->name, text);
 		return false;
 	}
-	size = viodma_disk_size_bytes(serve->disk);
-	if (size % device->blk_size) {
-		log_event(serve->name, "%s: has %llu bytes, expected a multiple of the block size, %u", device->file,
-			  (unsigned long long)viodma_disk_file_bytes(serve->disk), (unsigned)device->blk_size);
+	serve->behind = disk;
+	size = viodma_disk_size_bytes(disk);
+	if (size % device->blk.blk_size) {
+		log_event(serve->name, "%s: has %llu bytes, expected a multiple of the block size, %u",
+			  device->blk.file, (unsigned long long)viodma_disk_file_bytes(disk),
+			  (unsigned)device->blk.blk_size);
 		return false;
 	}
-	log_event(serve->name, "%s: %llu bytes, %s, %s", device->file, (unsigned long long)size,
-		  device->read_only ? "read-only" : "writable", viodma_disk_engine_name(serve->disk));
+	log_event(serve->name, "%s: %llu bytes, %s, %s", device->blk.file, (unsigned long long)size,
+		  device->blk.read_only ? "read-only" : "writable", viodma_disk_engine_name(disk));
 	return true;
 }
 
-/* A listening socket has another front end to come, always. */
-static bool fd_is_connected(int fd)
-{
-	int listening = 0;
-	socklen_t bytes = sizeof(listening);
-
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &bytes) == 0 && !listening;
-}
-
-static void look_whether_finished(void *context)
-{
-	struct serve_blk *serve = context;
-
-	if (serve->backend && viodma_vhost_user_finished(serve->backend))
-		serve->finished(serve->finished_context);
-	else
-		viodma_loop_arm(serve->finished_timer, viodma_loop_now_ns() + FINISHED_POLL_NS);
-}
-
-static void try_to_end(void *context);
-
-static bool make_device(struct serve_blk *serve)
+static bool make(struct serve_device *serve)
 {
 	const struct serve_device_options *device = serve->device_options;
 	const struct viodma_blk_on_disk_options options = {
 		.loop = serve->loop,
-		.disk = serve->disk,
-		.blk_size = device->blk_size,
-		.read_only = device->read_only,
-		.serial = device->serial,
-		.log = log_to_device,
+		.disk = serve->behind,
+		.blk_size = device->blk.blk_size,
+		.read_only = device->blk.read_only,
+		.serial = device->blk.serial,
+		.log = serve_device_log,
 		.context = serve,
 	};
-	enum viodma_result result = viodma_blk_on_disk_new(&options, &serve->device);
+	struct viodma_blk_on_disk *made;
+	enum viodma_result result = viodma_blk_on_disk_new(&options, &made);
 
 	if (result != VIODMA_OK) {
 		log_event(serve->name, "setting up the device: %s", viodma_result_text(result));
 		return false;
 	}
-	serve->disk = NULL; /* the device's */
+	serve->device = made;
+	serve->behind = NULL; /* the device's */
+	serve->report.file = device->blk.file;
 	return true;
 }
 
-static bool make_backend(struct serve_blk *serve)
+static void set_backend(void *device, struct viodma_vhost_user *backend)
 {
-	const struct serve_device_options *device = serve->device_options;
-	struct viodma_vhost_user_options options = {
-		.name = serve->name,
-		.socket_path = device->socket_path,
-		.socket_fd = device->socket_fd,
-		.platform_dma = serve->options->platform_dma,
-		.access = serve->options->copy ? VIODMA_ACCESS_COPY : VIODMA_ACCESS_PIN,
-		.iotlb_entries = serve->options->iotlb_entries,
-		.revoke_timeout_ms = serve->options->revoke_timeout_ms,
-		.log = log_of_backend,
-		.ring = on_ring,
-		.context = serve,
-	};
-
-	viodma_blk_on_disk_limits(&options);
-	if (serve->trace.trace) {
-		serve->events = trace_events(&serve->trace);
-		options.events = &serve->events;
-	}
-	if (viodma_vhost_user_new(serve->loop, &viodma_blk_on_disk_ops, serve->device, &options, &serve->backend) !=
-	    VIODMA_OK) {
-		serve->backend = NULL;
-		return false; /* the reason was logged */
-	}
-	viodma_blk_on_disk_set_backend(serve->device, serve->backend);
-	return true;
+	viodma_blk_on_disk_set_backend(device, backend);
 }
 
-bool serve_blk_listen(struct serve_blk *serve)
+static void report(const void *device, struct device_report *report_)
 {
-	const struct serve_device_options *device = serve->device_options;
-	const bool watch_end = !device->socket_path && fd_is_connected(device->socket_fd);
-
-	if (device->socket_fd >= 0)
-		(void)fcntl(device->socket_fd, F_SETFD, FD_CLOEXEC);
-	if (viodma_loop_new(&serve->loop) != VIODMA_OK ||
-	    viodma_loop_timer(serve->loop, try_to_end, serve, &serve->stop_timer) != VIODMA_OK ||
-	    viodma_loop_timer(serve->loop, look_whether_finished, serve, &serve->finished_timer) != VIODMA_OK) {
-		log_event(serve->name, "setting up the event loop: %s", strerror(errno));
-		return false;
-	}
-	if (!make_device(serve) || !make_backend(serve))
-		return false;
-	if (watch_end)
-		viodma_loop_arm(serve->finished_timer, 0);
-	serve->report = (struct device_report){
-		.name = serve->name,
-		.socket = device->socket_path,
-		.file = device->file,
-		.policy = serve->options->platform_dma,
-	};
-	return true;
+	report_->blk = *viodma_blk_on_disk_statistics(device);
 }
 
-static void *run(void *context)
+static void busy(const void *device, char *text, size_t bytes)
 {
-	struct serve_blk *serve = context;
-
-	viodma_loop_run(serve->loop);
-	return NULL;
+	snprintf(text, bytes, "%u disk operations", viodma_blk_on_disk_in_flight(device));
 }
 
-bool serve_blk_start(struct serve_blk *serve)
+static enum viodma_result free_all(void *device, void *behind)
 {
-	int error = pthread_create(&serve->thread, NULL, run, serve);
+	enum viodma_result result = viodma_blk_on_disk_free(device);
 
-	if (error) {
-		log_event(serve->name, "starting its thread: %s", strerror(error));
-		return false;
-	}
-	serve->thread_runs = true;
-	return true;
+	if (result == VIODMA_OK && behind)
+		result = viodma_disk_close(behind);
+	return result;
 }
 
-/* ---- in the device's thread ---- */
-
-static void take_report(void *context)
-{
-	struct serve_blk *serve = context;
-
-	if (serve->backend)
-		viodma_vhost_user_statistics(serve->backend, &serve->report.backend);
-	serve->report.blk = *viodma_blk_on_disk_statistics(serve->device);
-}
-
-static void try_to_end(void *context)
-{
-	struct serve_blk *serve = context;
-
-	take_report(serve);
-	if (viodma_vhost_user_free(serve->backend) == VIODMA_OK) {
-		serve->backend = NULL;
-		viodma_blk_on_disk_set_backend(serve->device, NULL);
-	} else if (viodma_loop_now_ns() < serve->stop_deadline_ns) {
-		viodma_loop_arm(serve->stop_timer, viodma_loop_now_ns() + STOP_RETRY_NS);
-		return;
-	} else {
-		serve->stuck = true;
-		log_event(serve->name, "%u disk operations did not end within %u ms",
-			  viodma_blk_on_disk_in_flight(serve->device), SERVE_STOP_PATIENCE_MS);
-	}
-	take_report(serve);
-	viodma_loop_stop(serve->loop);
-}
-
-static void begin_to_end(void *context)
-{
-	struct serve_blk *serve = context;
-
-	test_requests_free(serve->test_requests);
-	serve->test_requests = NULL;
-	viodma_loop_arm(serve->finished_timer, UINT64_MAX);
-	serve->stop_deadline_ns = viodma_loop_now_ns() + (uint64_t)SERVE_STOP_PATIENCE_MS * 1000000;
-	try_to_end(serve);
-}
-
-/* ---- from the main thread ---- */
-
-/* Have the device's thread make a call, but do not hang with it. */
-static bool reach(struct serve_blk *serve, void (*call)(void *context), uint64_t deadline_ns)
-{
-	const uint64_t least = viodma_loop_now_ns() + LEAST_PATIENCE_NS; /* others may have used up the time */
-	const uint64_t deadline = deadline_ns > least ? deadline_ns : least;
-	enum viodma_result result = viodma_loop_call_until(serve->loop, call, serve, deadline);
-
-	if (result != VIODMA_OK)
-		log_event(serve->name, "the device's thread does not answer: %s", viodma_result_text(result));
-	return result == VIODMA_OK;
-}
-
-bool serve_blk_report(struct serve_blk *serve, uint64_t deadline_ns)
-{
-	return reach(serve, take_report, deadline_ns);
-}
-
-void serve_blk_stop(struct serve_blk *serve, uint64_t deadline_ns)
-{
-	if (serve->thread_runs && !reach(serve, begin_to_end, deadline_ns))
-		serve->unreachable = true;
-}
-
-void serve_blk_join(struct serve_blk *serve)
-{
-	struct timespec deadline;
-	int error;
-
-	if (!serve->thread_runs || serve->unreachable)
-		return;
-	/* What it waits for has a limit; a write that blocks in it has not. */
-	clock_gettime(CLOCK_REALTIME, &deadline);
-	deadline.tv_sec += 2 * SERVE_STOP_PATIENCE_MS / 1000;
-	error = pthread_timedjoin_np(serve->thread, NULL, &deadline);
-	if (error) {
-		log_event(serve->name, "its thread does not end: %s", strerror(error));
-		serve->unreachable = true;
-		return;
-	}
-	serve->thread_runs = false;
-}
-
-void serve_blk_free(struct serve_blk *serve)
-{
-	/* Nothing is in flight: nobody can be busy. */
-	test_requests_free(serve->test_requests);
-	if (serve->backend)
-		(void)!viodma_vhost_user_free(serve->backend);
-	if (serve->device)
-		(void)!viodma_blk_on_disk_free(serve->device);
-	(void)!viodma_disk_close(serve->disk);
-	viodma_loop_free(serve->loop);
-	memset(serve, 0, sizeof(*serve));
-}
+const struct serve_type serve_blk = {
+	.options = &serve_blk_options,
+	.ops = &viodma_blk_on_disk_ops,
+	.open = open_disk,
+	.make = make,
+	.set_backend = set_backend,
+	.report = report,
+	.busy = busy,
+	.free = free_all,
+};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * serve_options.h - the command line of `viodma serve blk`, checked.
+ * serve_options.h - the command line of `viodma serve TYPE`, checked.
  *
  * Strings belong to argv or to the options.
  */
@@ -8,16 +8,26 @@
 #define VIODMA_TOOLS_SERVE_OPTIONS_H
 
 #include "hosted/disk/disk.h"
+#include "tools/options.h"
 
-#include <viodma/feature.h>
+#include <viodma/vhost_user.h>
 
 struct serve_device_options {
 	const char *socket_path; /* or NULL: socket_fd */
 	int socket_fd;
-	const char *file;
-	bool read_only;
-	const char *serial; /* or NULL */
-	uint32_t blk_size;
+	union {
+		struct {
+			const char *file;
+			bool read_only;
+			const char *serial; /* or NULL */
+			uint32_t blk_size;  /* 0: not said */
+		} blk;
+		struct {
+			const char *source;
+			uint32_t max_bytes; /* 0: no limit */
+			uint32_t period_ms; /* 0: not said */
+		} rng;
+	};
 	char *storage; /* what the strings of --device point into */
 };
 
@@ -25,20 +35,86 @@ struct serve_options {
 	struct serve_device_options *devices;
 	unsigned device_count;
 	enum viodma_platform_dma platform_dma;
-	enum viodma_disk_engine_kind io;
+	unsigned platform_dma_bit; /* 0: none */
 	bool copy;
 	uint32_t revoke_timeout_ms; /* 0: the library's default */
 	uint32_t iotlb_entries;     /* 0: the library's default */
 	const char *stats_json, *trace_json, *test_socket; /* or NULL */
+	enum viodma_disk_engine_kind io; /* blk */
 };
+
+/* Options that every device type has: rows of getopt_long's table. */
+enum {
+	SERVE_SOCKET_PATH = OPTIONS_FIRST,
+	SERVE_FD,
+	SERVE_DEVICE,
+	SERVE_PLATFORM_DMA,
+	SERVE_PLATFORM_DMA_BIT,
+	SERVE_COPY,
+	SERVE_REVOKE_TIMEOUT_MS,
+	SERVE_IOTLB_ENTRIES,
+	SERVE_STATS_JSON,
+	SERVE_TRACE_JSON,
+	SERVE_TEST_SOCKET,
+	SERVE_HELP,
+	SERVE_OF_TYPE /* those of a type begin here */
+};
+
+#ifdef VIODMA_TEST_BUILD
+#define SERVE_TEST_ROW { "test-socket", required_argument, NULL, SERVE_TEST_SOCKET },
+#else
+#define SERVE_TEST_ROW
+#endif
+
+#define SERVE_COMMON_ROWS                                                                                             \
+	{ "socket-path", required_argument, NULL, SERVE_SOCKET_PATH }, { "fd", required_argument, NULL, SERVE_FD },   \
+		{ "device", required_argument, NULL, SERVE_DEVICE },                                                  \
+		{ "platform-dma", required_argument, NULL, SERVE_PLATFORM_DMA },                                      \
+		{ "platform-dma-bit", required_argument, NULL, SERVE_PLATFORM_DMA_BIT },                              \
+		{ "copy", no_argument, NULL, SERVE_COPY },                                                            \
+		{ "revoke-timeout-ms", required_argument, NULL, SERVE_REVOKE_TIMEOUT_MS },                            \
+		{ "iotlb-entries", required_argument, NULL, SERVE_IOTLB_ENTRIES },                                    \
+		{ "stats-json", required_argument, NULL, SERVE_STATS_JSON },                                          \
+		{ "trace-json", required_argument, NULL, SERVE_TRACE_JSON }, SERVE_TEST_ROW                           \
+		{ "help", no_argument, NULL, SERVE_HELP }, { NULL, 0, NULL, 0 }
+
+/* What the command line of one device type is. */
+struct serve_type_options {
+	const char *name;         /* "blk" */
+	const char *command;      /* "viodma serve blk" */
+	const char *capabilities; /* one line of JSON */
+	const struct option *known;
+	/* Usage, and the options of the type; those that every type has come after it. */
+	const char *help;
+	const char *single_names; /* options --device takes the place of, besides the socket: ", --a and --b" */
+	const char *device_parts; /* parts of --device besides path= */
+	void (*limits)(struct viodma_vhost_user_options *options); /* of its queues and requests */
+	/* Take one of the type's options: of the program, or of the one device. */
+	bool (*take)(const struct options *reader, int option, const char *value, struct serve_options *options,
+		     struct serve_device_options *single);
+	/*
+	 * Take key=value of --device; its number, 0 to 15, so that none is there twice; -1: no such key; -2: wrong, and said.
+	 * value NULL: only the number.
+	 */
+	int (*take_part)(const struct options *reader, struct serve_device_options *device, const char *key,
+			 const char *value);
+	/* Is something of the one device given? Then --device may not be. */
+	bool (*single_given)(const struct serve_device_options *single);
+	/* A whole device; `text` is its --device, or NULL. single: what was said outside, for what it lacks. */
+	bool (*check_device)(const struct options *reader, struct serve_device_options *device, const char *text,
+			     const struct serve_device_options *single);
+};
+
+extern const struct serve_type_options serve_blk_options, serve_rng_options;
 
 const char *serve_platform_dma_name(enum viodma_platform_dma policy);
 
 /*
- * argv[0] is "blk". True: go on. False: everything was said (help, capabilities, or what is wrong); *status is the exit
- * status. Free in either case.
+ * argv[0] is the type's name. True: go on. False: everything was said (help, capabilities, or what is wrong); *status is
+ * the exit status. Free in either case.
  */
-bool serve_options_parse(int argc, char **argv, struct serve_options *options, int *status);
+bool serve_options_parse(const struct serve_type_options *type, int argc, char **argv, struct serve_options *options,
+			 int *status);
 void serve_options_free(struct serve_options *options);
 
 #endif

@@ -73,14 +73,14 @@ static const char *json_bool(bool value)
 
 /* ---- features ---- */
 
-const char *statistics_feature_name(unsigned bit)
+const char *statistics_feature_name(const char *type, unsigned bit)
 {
 	if (bit < 24)
-		return viodma_blk_feature_name(bit);
+		return !strcmp(type, "blk") ? viodma_blk_feature_name(bit) : NULL;
 	return bit == 30 ? "VHOST_USER_F_PROTOCOL_FEATURES" : viodma_feature_name(bit);
 }
 
-static void write_features(FILE *file, uint64_t features)
+static void write_features(FILE *file, const char *type, uint64_t features)
 {
 	const char *separator = "";
 
@@ -90,7 +90,7 @@ static void write_features(FILE *file, uint64_t features)
 
 		if (!(features & VIODMA_FEATURE(bit)))
 			continue;
-		name = statistics_feature_name(bit);
+		name = statistics_feature_name(type, bit);
 		if (name)
 			fprintf(file, "%s\"%s\"", separator, name);
 		else
@@ -102,7 +102,7 @@ static void write_features(FILE *file, uint64_t features)
 
 /* ---- parts ---- */
 
-static void write_requests(FILE *file, const struct viodma_blk_statistics *blk)
+static void write_blk_requests(FILE *file, const struct viodma_blk_statistics *blk)
 {
 	fprintf(file,
 		"\"requests\": {\"in\": %" PRIu64 ", \"out\": %" PRIu64 ", \"flush\": %" PRIu64 ", \"get_id\": %" PRIu64
@@ -111,6 +111,14 @@ static void write_requests(FILE *file, const struct viodma_blk_statistics *blk)
 		blk->in, blk->out, blk->flush, blk->get_id, blk->unsupported, blk->failed,
 		blk->in + blk->out + blk->flush + blk->get_id + blk->unsupported + blk->failed, blk->in_bytes,
 		blk->out_bytes);
+}
+
+static void write_rng_requests(FILE *file, const struct viodma_rng_statistics *rng)
+{
+	fprintf(file,
+		"\"requests\": {\"random\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"total\": %" PRIu64
+		"},\n   \"bytes\": {\"random\": %" PRIu64 "},\n   ",
+		rng->requests, rng->failed, rng->requests + rng->failed, rng->bytes);
 }
 
 /* Members both the device and its sessions have. */
@@ -151,24 +159,28 @@ static void write_session(FILE *file, const struct viodma_vhost_user_session *se
 static void write_device(FILE *file, const struct device_report *report)
 {
 	const struct viodma_vhost_user_statistics *backend = &report->backend;
+	const bool rng = !strcmp(report->type, "rng");
 
 	fputs("  {\"name\": ", file);
 	json_string(file, report->name);
-	fputs(", \"type\": \"blk\", \"socket\": ", file);
+	fprintf(file, ", \"type\": \"%s\", \"socket\": ", report->type);
 	if (report->socket)
 		json_string(file, report->socket);
 	else
 		fputs("null", file);
-	fputs(", \"file\": ", file);
+	fputs(rng ? ", \"source\": " : ", \"file\": ", file);
 	json_string(file, report->file);
 	fprintf(file, ",\n   \"connected\": %s, \"connections\": %" PRIu64 ", \"features_accepted\": ",
 		json_bool(backend->connected), backend->connections);
-	write_features(file, backend->accepted);
+	write_features(file, report->type, backend->accepted);
 	fprintf(file, ",\n   \"platform_dma\": {\"policy\": \"%s\", \"accepted\": %s, \"iotlb_active\": %s},\n   ",
 		serve_platform_dma_name(report->policy),
 		json_bool(backend->accepted & VIODMA_FEATURE(VIRTIO_F_ACCESS_PLATFORM_BIT)),
 		json_bool(backend->iotlb_active));
-	write_requests(file, &report->blk);
+	if (rng)
+		write_rng_requests(file, &report->rng);
+	else
+		write_blk_requests(file, &report->blk);
 	fprintf(file, "\"translations\": %" PRIu64 ", \"identity_translations\": %" PRIu64 ",\n   \"iotlb\": {",
 		backend->space.translations, backend->space.identity_translations);
 	write_iotlb_counts(file, &backend->iotlb);

@@ -6,6 +6,7 @@
 #define VIODMA_TOOLS_STATISTICS_H
 
 #include <viodma/device_blk.h>
+#include <viodma/device_rng.h>
 #include <viodma/vhost_user.h>
 
 #include <stdio.h>
@@ -13,11 +14,13 @@
 /* One device at one moment. Strings are the device's. */
 struct device_report {
 	const char *name;
+	const char *type;   /* "blk", "rng" */
 	const char *socket; /* NULL: an inherited descriptor */
-	const char *file;
+	const char *file;   /* blk: the disk; rng: the source */
 	enum viodma_platform_dma policy;
 	struct viodma_vhost_user_statistics backend;
-	struct viodma_blk_statistics blk;
+	struct viodma_blk_statistics blk; /* of its type */
+	struct viodma_rng_statistics rng;
 };
 
 /*
@@ -31,8 +34,8 @@ bool statistics_writable(const char *path);
 /* The same for a reader: a few lines to the log. */
 void statistics_log(const struct device_report *report);
 
-/* The name of a block device's feature bit, device-independent ones included; NULL: it has none. */
-const char *statistics_feature_name(unsigned bit);
+/* The name of a feature bit of this type, device-independent ones included; NULL: it has none. */
+const char *statistics_feature_name(const char *type, unsigned bit);
 
 /* A text as a JSON string, quotes included. What is not UTF-8 becomes U+FFFD. */
 void json_string(FILE *file, const char *text);

@@ -6,6 +6,7 @@
 #include "tools/statistics.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static void log_features(const struct device_report *report)
 {
@@ -13,7 +14,7 @@ static void log_features(const struct device_report *report)
 	size_t at = 0;
 
 	for (unsigned bit = 0; bit < 64; bit++) {
-		const char *name = statistics_feature_name(bit);
+		const char *name = statistics_feature_name(report->type, bit);
 		int wrote;
 
 		if (!(report->backend.accepted & VIODMA_FEATURE(bit)) || at >= sizeof(text))
@@ -40,17 +41,28 @@ static void log_faults(const struct device_report *report)
 	}
 }
 
-void statistics_log(const struct device_report *report)
+static void log_requests(const struct device_report *report)
 {
-	const struct viodma_vhost_user_statistics *backend = &report->backend;
 	const struct viodma_blk_statistics *blk = &report->blk;
 
-	log_features(report);
+	if (!strcmp(report->type, "rng")) {
+		log_event(report->name, "requests: %" PRIu64 " answered (%" PRIu64 " bytes), %" PRIu64 " failed",
+			  report->rng.requests, report->rng.bytes, report->rng.failed);
+		return;
+	}
 	log_event(report->name,
 		  "requests: %" PRIu64 " in (%" PRIu64 " bytes), %" PRIu64 " out (%" PRIu64 " bytes), %" PRIu64
 		  " flush, %" PRIu64 " get-id, %" PRIu64 " unsupported, %" PRIu64 " failed",
 		  blk->in, blk->in_bytes, blk->out, blk->out_bytes, blk->flush, blk->get_id, blk->unsupported,
 		  blk->failed);
+}
+
+void statistics_log(const struct device_report *report)
+{
+	const struct viodma_vhost_user_statistics *backend = &report->backend;
+
+	log_features(report);
+	log_requests(report);
 	log_event(report->name,
 		  "translations: %" PRIu64 "; IOTLB: %" PRIu64 " hits, %" PRIu64 " misses, %" PRIu64
 		  " updates, %" PRIu64 " invalidations",

@@ -150,23 +150,25 @@ class Program:
 
 
 class Serve(Program):
-    """`viodma serve blk` over one or several images."""
+    """`viodma serve blk` over one or several images; `serve rng` over one or several sources."""
+    FILE = {"blk": ("--blk-file", "file"), "rng": ("--rng-source", "source")}
 
     def __init__(self, tmp, images, options=(), mutant=None, test_build=False, name="serve", fd=None,
-                 device_options="", env=None, limits=None, per_device=None):
+                 device_options="", env=None, limits=None, per_device=None, kind="blk"):
         binary = VIODMA_TEST_BUILD if mutant or test_build else VIODMA
         self.images = images
         self.sockets = [os.path.join(tmp, f"{name}{i}.sock") for i in range(len(images))]
         self.stats_path = os.path.join(tmp, f"{name}.stats.json")
-        argv = [binary, "serve", "blk", f"--stats-json={self.stats_path}"]
+        argv = [binary, "serve", kind, f"--stats-json={self.stats_path}"]
+        option, part = self.FILE[kind]
         if fd is not None:
-            argv += [f"--fd={fd}", f"--blk-file={images[0]}"]
+            argv += [f"--fd={fd}", f"{option}={images[0]}"]
         elif len(images) == 1 and per_device is None:
-            argv += [f"--socket-path={self.sockets[0]}", f"--blk-file={images[0]}"]
+            argv += [f"--socket-path={self.sockets[0]}", f"{option}={images[0]}"]
         else:
             for i, (path, image) in enumerate(zip(self.sockets, images)):
                 extra = (per_device or [""] * len(images))[i]
-                argv += ["--device", f"blk,path={path},file={image}{extra}"]
+                argv += ["--device", f"{kind},path={path},{part}={image}{extra}"]
         argv += list(options)
         env = dict(env or {})
         if mutant:
