@@ -95,8 +95,8 @@ class BackEnd(Disk):
         self.random = random.Random(self.shuffle)
         self.violations, self.events, self.refused_misses = [], [], []
         self.crash = None
-        self.connections = self.requests = self.misses = self.messages = self.resets = 0
-        self.kinds = {}
+        self.connections = self.requests = self.misses = self.messages = self.resets = self.invalidations = 0
+        self.kinds, self.served = {}, set()     # requests by kind; queues that were used
         self.areas = Areas()
         self.access = Access(self.areas, self._ask)
         self.before_end = []        # called once, in the thread, when the back end is stopped
@@ -342,6 +342,9 @@ class BackEnd(Disk):
         index, _ = vu.VRING_STATE.unpack(message.payload)
         queue = self.queue(index)
         self.stop_queue(queue)
+        if queue.kick_fd is not None:       # it starts again with a new one
+            os.close(queue.kick_fd)
+            queue.kick_fd = None
         return vu.vring_state(index, queue.base)
 
     def stop_queue(self, queue):
@@ -406,6 +409,10 @@ class BackEnd(Disk):
         if new & FAILED:
             self.events.append(("failed",))
 
+    def on_reset_device(self, message):
+        self.status = 0
+        self.reset()
+
     def reset(self):
         self.resets += 1
         self.events.append(("reset",))
@@ -443,6 +450,7 @@ class BackEnd(Disk):
             self.access.iotlb.update(bus, size, uaddr, permission)
         elif kind == vu.INVALIDATE:
             self.access.iotlb.invalidate(bus, size)
+            self.invalidations += 1
             self.on_invalidate(bus, size)
         else:
             self.wrong(f"PLT-9: IOTLB message of type {kind} from the front end")

@@ -18,6 +18,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "protocol")]
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; not in make check")
+    config.addinivalue_line("markers", "wide: a large matrix; under sanitizers only in make check-all")
     config.addinivalue_line("markers", "mutant: a twin that runs the test build with one rule removed, and must fail")
 
 
@@ -27,3 +28,24 @@ def tmp():
     path = tempfile.mkdtemp(prefix="vio-")
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def lab(tmp):
+    """Devices and drivers; those that are left are asked their last questions and ended."""
+    from programs import Lab
+    one = Lab(tmp)
+    yield one
+    one.end()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failing test shows what the devices logged."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed and "lab" in getattr(item, "funcargs", {}):
+        for device in item.funcargs["lab"].devices:
+            program = getattr(device, "program", None)
+            if program is not None:
+                report.sections.append((f"log of {' '.join(program.argv)}", program.log()[-4000:]))

@@ -55,6 +55,7 @@ class Disk:
                 if self.delay:
                     time.sleep(self.delay)
                 self.requests += 1
+                self.served.add(queue.index)
                 status, written = self.carry_out(chain)
                 if self.epoch != epoch:
                     raise Stopped

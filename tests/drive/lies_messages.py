@@ -85,7 +85,7 @@ GETS = {"GET_FEATURES": R.GET_FEATURES, "GET_PROTOCOL_FEATURES": R.GET_PROTOCOL_
         "GET_STATUS": R.GET_STATUS}
 
 
-def replied(name, changed, requests=tuple(GETS), result="VIODMA_PEER_MESSAGE", **more):
+def replied(name, changed, requests=tuple(GETS), result="VIODMA_PEER_MESSAGE", rule="PLT-9", **more):
     """changed(payload) → what reply() gets: payload, and flags, request, size, fds."""
     for which in requests:
         def reply(self, message, payload, _wanted=getattr(R, which), **how):
@@ -93,7 +93,7 @@ def replied(name, changed, requests=tuple(GETS), result="VIODMA_PEER_MESSAGE", *
                 payload, extra = changed(payload)
                 how.update(extra)
             BackEnd.reply(self, message, payload, **how)
-        lie(result, "PLT-9", seen=False)(type(f"{name}_{which}", (BackEnd,), {"reply": reply, **more}))
+        lie(result, rule, seen=False)(type(f"{name}_{which}", (BackEnd,), {"reply": reply, **more}))
 
 
 class Handed:
@@ -119,6 +119,17 @@ replied("ReplyWithDescriptors", lambda payload: (payload, {"fds": Handed.one()})
 replied("AckTooShort", lambda payload: (payload[:4], {}), ACKED)
 replied("AckOfSomethingElse", lambda payload: (payload, {"request": R.SET_OWNER}), ACKED)
 replied("ConfigOfAnotherPlace", lambda payload: (b"\1" + payload[1:], {}), ("GET_CONFIG",))
+
+
+replied("BaseOfAnotherRing", lambda payload: (b"\1" + payload[1:], {}), ("GET_VRING_BASE",))
+replied("StatusOf64Bits", lambda payload: (payload[:4] + b"\1" * 4, {}), ("GET_STATUS",), result="VIODMA_PEER_ANSWER",
+        rule="DEV-22")
+
+
+@lie((), "", seen=False)
+class HasNoMemorySlots(BackEnd):
+    protocol = PROTOCOL | vu.MEM_SLOTS
+    slots = 0
 
 
 @lie(("VIODMA_PEER_GONE", "VIODMA_PEER_MESSAGE"), "")
@@ -183,9 +194,9 @@ class AsksForWhatIsNotGranted(AsksMore):
                 self.wrong(f"a miss at {bus:#x}, where nothing is mapped, was granted")
 
 
-@lie((), "", status=0, domains=IOMMU, seen=False)
+@lie((), "", status=0, domains=IOMMU, options=["--depth=1"], seen=False)
 class AsksAfterInvalidation(BackEnd):
-    """Every address that was taken back is asked for once more, at the next request."""
+    """Every address that was taken back is asked for once more, at the next request, and is nobody's or this one's."""
     gone = ()
 
     def on_invalidate(self, bus, size):
@@ -194,12 +205,10 @@ class AsksAfterInvalidation(BackEnd):
 
     def carry_out(self, chain):
         gone, self.gone = self.gone, ()
-        mine = [(b & ~4095, (b + n + 4095) & ~4095) for b, n in chain.readable + chain.writable]
+        mine = [(bus & -4096, bus + size) for bus, size in chain.readable + chain.writable]
         for bus in gone:
-            granted = self._ask(bus, 1)
-            # a bus address may be in use again, for a request in flight: known from the ring, or not yet
-            if granted and not any(a <= bus < e for a, e in mine):
-                self.regranted = getattr(self, "regranted", 0) + 1
+            if self._ask(bus, 1) and not any(first <= bus < end for first, end in mine):
+                self.wrong(f"PLT-5: {bus:#x} was granted again after its invalidation, though no request names it")
         return super().carry_out(chain)
 
 
@@ -247,6 +256,7 @@ said("MissWithReplyFlag", payload=MISS, flags=VERSION | REPLY)
 said("MissWithoutPermission", payload=vu.iotlb(vu.MISS, 0x1000, 0, 0, 0))
 said("UpdateFromTheDevice", payload=vu.iotlb(vu.UPDATE, 0x1000, 0x1000, 0x1000, 3))
 said("InvalidateFromTheDevice", payload=vu.iotlb(vu.INVALIDATE, 0x1000, 0x1000))
+said("MissWithDescriptors", payload=MISS, fds=Handed.one())
 said("RequestNobodyKnows", payload=b"", request=99)
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Disk images of known bytes, compared whole."""
+import os
+
 from blk import pattern
 from vhost_user import Violation
 
@@ -12,7 +14,11 @@ class Image:
     def __init__(self, path, size=IMAGE_SIZE, seed=7):
         self.path, self.size = path, size
         self.bytes = pattern(size, seed)
-        with open(path, "wb") as file:
+        self.write_again()
+
+    def write_again(self):
+        """Puts the known bytes back, in place."""
+        with open(self.path, "r+b" if os.path.exists(self.path) else "wb") as file:
             file.write(self.bytes)
 
     def __str__(self):

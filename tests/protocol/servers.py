@@ -235,13 +235,14 @@ class Serve(Program):
 class StorageDaemon(Program):
     """QEMU's storage daemon with a vhost-user-blk export: a third party's back end without IOTLB."""
 
-    def __init__(self, tmp, image, writable=True, name="qsd"):
+    def __init__(self, tmp, image, writable=True, name="qsd", queues=1):
         self.path = os.path.join(tmp, f"{name}.sock")
         super().__init__(["qemu-storage-daemon",
                           "--blockdev", f"driver=file,node-name=file0,filename={image},cache.direct=off",
                           "--blockdev", "driver=raw,node-name=disk0,file=file0",
                           "--export", "type=vhost-user-blk,id=e0,node-name=disk0,"
-                          f"addr.type=unix,addr.path={self.path},writable={'on' if writable else 'off'}"],
+                          f"addr.type=unix,addr.path={self.path},writable={'on' if writable else 'off'},"
+                          f"num-queues={queues}"],
                          tmp, name)
         self.wait_for(lambda: os.path.exists(self.path), "its socket", START_PATIENCE)
 
