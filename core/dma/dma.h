@@ -6,7 +6,9 @@
  *   platform_text.c  ... read and written as text
  *   memory.c         registered objects: physical address <-> pointer
  *   pool.c           slots and runs of a pool
- *   domain.c         life of a domain; map, unmap, sync, alloc as callers see them: decides, unwinds, counts
+ *   domain.c         life of a domain; map, unmap, sync as callers see them: decides, unwinds, counts
+ *   dma_memory.c     memory that both halves use: alloc, release
+ *   limits.c         what one mapping can hold; parts of a mapping that stays
  *   segments.c       from bus ranges to segments: merging, limits
  *   bounce.c         a mapping's runs in the pool: take, copy in, copy out, give back
  *   fixed.c          direct and offset: bus addresses by arithmetic or by the platform's function; what is out of reach
@@ -51,6 +53,30 @@ uint32_t viodma_pool_largest_run(const struct viodma_pool *pool);
 /* Do all bytes lie in one piece of the pool's memory? */
 bool viodma_pool_holds(const struct viodma_pool *pool, viodma_phys phys, uint64_t len_bytes);
 
+/* ---- numbers ---- */
+
+/* Slots (or granules) in so many bytes: division by a power of two, without one. */
+static inline uint64_t viodma_dma_slots(uint64_t len_bytes, uint32_t slot_bytes)
+{
+	for (; slot_bytes > 1; slot_bytes >>= 1)
+		len_bytes >>= 1;
+	return len_bytes;
+}
+
+/* The longest segment that ends where another may begin. */
+static inline uint32_t viodma_dma_longest_segment(const struct viodma_platform *platform)
+{
+	uint32_t longest = platform->segment_bytes_max ? platform->segment_bytes_max : UINT32_MAX;
+
+	return platform->alignment_bytes > 1 ? longest & ~(platform->alignment_bytes - 1) : longest;
+}
+
+/* Platforms that are not coherent: what two sides must not share, if one of them writes. */
+static inline uint32_t viodma_dma_line_bytes(const struct viodma_platform *platform)
+{
+	return platform->granule_bytes > platform->alignment_bytes ? platform->granule_bytes : platform->alignment_bytes;
+}
+
 /* ---- segments.c: a list being filled ---- */
 
 struct viodma_segment_list {
@@ -73,6 +99,14 @@ enum viodma_result viodma_segments_put(struct viodma_segment_list *list, viodma_
  */
 enum viodma_result viodma_bounce_take(struct viodma_mapping *mapping, viodma_phys origin, uint32_t len_bytes,
 				      uint64_t position, uint32_t keep_bytes, uint32_t *run);
+/* What of a run is among bytes offset..+len_bytes of the mapping: where it lies, and where it came from. False: nothing. */
+struct viodma_bounce_part {
+	void *memory;
+	viodma_phys phys, origin;
+	uint64_t len_bytes;
+};
+bool viodma_bounce_part(const struct viodma_mapping *mapping, uint32_t run, uint64_t offset, uint64_t len_bytes,
+			struct viodma_bounce_part *part);
 /* Where a run's data lies: physical address of its first byte of data. */
 viodma_phys viodma_bounce_phys(struct viodma_domain *domain, uint32_t run);
 /* Copy bytes offset..+len_bytes of the mapping, as far as they are in runs: to the pool, or back to their origin. */
@@ -85,6 +119,8 @@ void viodma_bounce_quarantine(struct viodma_domain *domain, uint32_t runs);
 
 /* The bus address of phys for as many bytes as go on contiguously; false: out of reach. Addressing and kind considered. */
 bool viodma_fixed_bus(const struct viodma_domain *domain, viodma_phys phys, viodma_bus *bus, uint64_t *len_bytes);
+/* Does the device reach all of it, each contiguous part beginning aligned? Not asked: whether it may. */
+bool viodma_fixed_reaches(const struct viodma_domain *domain, viodma_phys phys, uint64_t len_bytes);
 /* All buffers of mapping: segments into list, runs onto the mapping. VIODMA_E_*: domain.c unwinds. */
 enum viodma_result viodma_fixed_map(struct viodma_domain *domain, struct viodma_mapping *mapping,
 				    struct viodma_segment_list *list);

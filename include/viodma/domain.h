@@ -48,7 +48,7 @@ enum viodma_direction {
 enum viodma_domain_kind {
 	VIODMA_DOMAIN_DIRECT,
 	VIODMA_DOMAIN_OFFSET,
-	VIODMA_DOMAIN_BOUNCE,      /* through the pool: always, or where the device does not reach the buffer */
+	VIODMA_DOMAIN_BOUNCE,      /* through the pool: always, or where the device does not reach all registered memory */
 	VIODMA_DOMAIN_IOMMU,       /* the parts of granules at a buffer's ends go through the pool */
 	VIODMA_DOMAIN_BOUNCE_IOMMU /* everything goes through the pool, and each run is entered in the IOMMU */
 };
@@ -57,7 +57,8 @@ enum viodma_domain_kind {
 struct viodma_bus_of {
 	/*
 	 * The bus address of phys, and for how many bytes from there it goes on contiguously (at least 1). False: the
-	 * device does not reach it. The answer for one address never changes while the domain lives.
+	 * device does not reach it. The answer for one address never changes while the domain lives. Stretches that do not
+	 * go on end at multiples of the platform's granule.
 	 */
 	bool (*bus_of)(void *context, viodma_phys phys, viodma_bus *bus, uint64_t *len_bytes);
 	void *context;

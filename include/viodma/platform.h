@@ -32,7 +32,8 @@ enum viodma_order {
 
 /*
  * OFFSET: this range of physical addresses is at these bus addresses; what lies in no window is out of reach. IOMMU: bus
- * addresses that mappings may get; phys is not looked at. Windows overlap neither in phys nor in bus.
+ * addresses that mappings may get; phys is not looked at. Windows overlap neither in phys nor in bus, and begin and end
+ * at multiples of the granule and of the alignment.
  */
 struct viodma_window {
 	viodma_phys phys;
@@ -44,12 +45,16 @@ struct viodma_window {
 struct viodma_platform {
 	enum viodma_platform_kind kind;
 	unsigned address_bits;      /* a device drives bus addresses below 2^address_bits; 12 to 64 */
-	uint32_t granule_bytes;     /* what shares one is granted together: a power of two; 1 where nothing is granted */
+	/*
+	 * What shares one is granted together, or on a platform that is not coherent is cleaned and invalidated together: a
+	 * power of two; 1 where neither is so. OFFSET by a function: bus addresses go on contiguously within one.
+	 */
+	uint32_t granule_bytes;
 	uint32_t window_count;
 	struct viodma_window windows[VIODMA_PLATFORM_WINDOWS_MAX];
 	uint64_t mapping_bytes_max; /* largest mapping; 0: no limit */
-	uint32_t segment_bytes_max; /* longest segment; 0: no limit */
-	uint64_t boundary_bytes;    /* no segment crosses a multiple of this power of two; 0: none */
+	uint32_t segment_bytes_max; /* longest segment, at least 64 and the alignment; 0: no limit */
+	uint64_t boundary_bytes;    /* no segment crosses a multiple of this power of two, at least 64; 0: none */
 	uint32_t alignment_bytes;   /* segments start at multiples of this power of two; 1: anywhere */
 	bool coherent;              /* false: caches need maintenance around accesses (PLT-4) */
 	enum viodma_order order;
@@ -81,7 +86,8 @@ VIODMA_MUST_USE enum viodma_result viodma_platform_parse(const char *text, struc
 
 /*
  * Write the text form, ended by a NUL, into `bytes` bytes (VIODMA_PLATFORM_TEXT_BYTES always do); what the defaults say
- * is left out, except kind. Parsing it gives the same platform. VIODMA_E_LIMIT: it does not fit.
+ * is left out, except kind. Parsing it gives the same platform. VIODMA_E_LIMIT: it does not fit. VIODMA_E_INVALID:
+ * viodma_platform_check does not pass it.
  */
 #define VIODMA_PLATFORM_TEXT_BYTES 1024
 VIODMA_MUST_USE enum viodma_result viodma_platform_format(const struct viodma_platform *platform, char *text,
