@@ -2,8 +2,15 @@
 /*
  * viodma/port.h - all that core/ needs from the program it is linked into.
  *
- * Four functions with their meaning in ISO C; a compiler may emit calls to them in any freestanding program anyway.
- * There is nothing else to supply: no allocation, no clock, no threads, no output.
+ * Always: four functions with their meaning in ISO C; a compiler may emit calls to them in any freestanding program
+ * anyway. On a coherent, direct platform that is all; there is no allocation, no clock, no threads, no output to supply.
+ *
+ * Beside them, where the platform is of that kind, handed to a domain as operations (at most six of them together):
+ *	not coherent          clean, invalidate                struct viodma_cache_ops    viodma/domain.h
+ *	an IOMMU              map, unmap, invalidate           struct viodma_iommu_ops    viodma/iommu.h
+ *	... in deferred mode  now_ns                           struct viodma_iommu_config viodma/iommu.h
+ *	addresses of its own  bus_of, in place of an IOMMU's   struct viodma_bus_of       viodma/domain.h
+ * and, for each kind of register interface, a transport (viodma/transport.h). docs/porting.md goes through it.
  */
 #ifndef VIODMA_PORT_H
 #define VIODMA_PORT_H
