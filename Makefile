@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# A thin face over Meson: `make` builds build/viodma; `make demo` shows real guests; `make check` runs all tests.
+# A thin face over Meson: `make` builds build/viodma; `make demo` shows real guests; `make check` runs all tests;
+# `make dist-core` packs core/ to be carried away.
 # Each target says which Debian packages it needs; scripts/packages sees to them.
 
 BUILD ?= build
@@ -11,10 +12,10 @@ BUILD_PACKAGES = gcc libc6-dev meson ninja-build pkg-config liburing-dev libcmoc
 DEMO_PACKAGES = $(BUILD_PACKAGES) qemu-system-x86 e2fsprogs cpio xz-utils python3
 CHECK_PACKAGES = $(DEMO_PACKAGES) g++ clang llvm libclang-rt-14-dev qemu-system-ppc qemu-system-arm \
 	qemu-system-common qemu-system-data qemu-utils qemu-user-static gcc-s390x-linux-gnu libc6-dev-s390x-cross python3-pytest \
-	python3-hypothesis mandoc libxml2-utils binutils file git
+	python3-hypothesis mandoc libxml2-utils binutils file git cmake
 FUZZ_PACKAGES = $(BUILD_PACKAGES) clang llvm libclang-rt-14-dev python3
 
-.PHONY: all demo check check-all fuzz install clean
+.PHONY: all demo check check-all fuzz dist-core install clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -37,6 +38,9 @@ check check-all:
 fuzz:
 	@scripts/packages $(FUZZ_PACKAGES)
 	@fuzz/run.sh $(or $(SECONDS_EACH),60)
+
+dist-core:
+	@scripts/dist-core $(BUILD)
 
 install: all
 	@meson install -C $(BUILD) --quiet
