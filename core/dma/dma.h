@@ -132,12 +132,13 @@ enum viodma_result viodma_iommu_init(struct viodma_domain *domain);
 /*
  * All buffers of mapping: bus addresses (mapping->iova, iova_bytes), table entries, runs for parts of granules (or, over a
  * bounce, for everything). On failure the table and the addresses are as before; runs are domain.c's to give back.
+ * VIODMA_E_QUARANTINED: they are not, and were counted; no runs are left to give back.
  */
 enum viodma_result viodma_iommu_map(struct viodma_domain *domain, struct viodma_mapping *mapping,
 				    struct viodma_segment_list *list);
 /*
  * End mapping->iova: strict, or put among what waits. *give_runs: the caller gives the mapping's runs back now (else they
- * are kept by what waits, or quarantined). VIODMA_E_QUARANTINED.
+ * are kept by what waits, or quarantined). VIODMA_E_QUARANTINED, counted; deferred: may be about what waited longer.
  */
 enum viodma_result viodma_iommu_unmap(struct viodma_domain *domain, struct viodma_mapping *mapping, bool *give_runs);
 /* Whole granules of memory from the pool for viodma_domain_alloc: entered at a bus address, and taken out (strictly). */
@@ -146,6 +147,8 @@ enum viodma_result viodma_iommu_enter(struct viodma_domain *domain, viodma_phys 
 enum viodma_result viodma_iommu_take_out(struct viodma_domain *domain, viodma_bus bus, uint64_t len_bytes);
 /* Largest mapping that the address allocator can give. */
 uint64_t viodma_iommu_bytes_max(const struct viodma_domain *domain);
+/* Count a mapping that could not be ended; its runs stay taken, and its addresses, since nobody gives them (DRV-22). */
+void viodma_iommu_quarantine(struct viodma_domain *domain, uint64_t len_bytes, uint32_t runs);
 
 /* ---- iova.c: granules of the domain's address range ---- */
 
@@ -157,9 +160,12 @@ void viodma_iova_give(struct viodma_domain *domain, viodma_bus bus, uint64_t len
 
 /* ---- deferred.c ---- */
 
-/* Put a range, with the pool's runs it leads to, among what waits; settles first what is due or has no room. */
+/* Put a range, with the pool's runs it leads to, among what waits; then settles what is due, or if there is no more room. */
 enum viodma_result viodma_deferred_put(struct viodma_domain *domain, viodma_bus bus, uint64_t len_bytes, uint32_t runs);
-/* Invalidate what waits, give addresses and runs back (quarantine them where it fails). all: due or not. */
+/*
+ * Invalidate what waits, give addresses and runs back (quarantine them where it fails). all: due or not.
+ * VIODMA_E_QUARANTINED: that failed; with `all` also if anything of the domain was quarantined before.
+ */
 enum viodma_result viodma_deferred_settle(struct viodma_domain *domain, bool all);
 
 /* ---- dma_debug.c: called by domain.c where config.debug is there ---- */
@@ -172,7 +178,9 @@ void viodma_debug_map_end(struct viodma_debug *debug, struct viodma_mapping *map
 bool viodma_debug_unmap(struct viodma_debug *debug, struct viodma_mapping *mapping, uint64_t written_bytes);
 bool viodma_debug_sync(struct viodma_debug *debug, const struct viodma_mapping *mapping, uint64_t offset,
 		       uint64_t len_bytes, bool for_device);
-/* The domain ends: report what is live. */
+/* After a sync, in either direction: what the device may read is as it was handed over. */
+void viodma_debug_synced(struct viodma_debug *debug, const struct viodma_mapping *mapping);
+/* The domain ends, or would: report what is live. */
 void viodma_debug_end(struct viodma_debug *debug);
 
 #endif

@@ -26,8 +26,10 @@ static uint32_t take(struct viodma_domain *domain, struct viodma_pool *pool, uin
 {
 	uint32_t run = viodma_pool_take_aligned(pool, len_bytes, align_bytes);
 
-	if (run == VIODMA_POOL_NONE && domain->waiting_count && viodma_domain_settle(domain, true) == VIODMA_OK)
+	if (run == VIODMA_POOL_NONE && domain->waiting_count) {
+		(void)viodma_deferred_settle(domain, true);
 		run = viodma_pool_take_aligned(pool, len_bytes, align_bytes);
+	}
 	return run;
 }
 
@@ -152,12 +154,10 @@ enum viodma_result viodma_domain_release(struct viodma_dma_memory *memory)
 		result = viodma_iommu_take_out(domain, memory->mapping.iova, memory->mapping.iova_bytes);
 	domain->allocated--;
 	domain->allocated_bytes -= memory->mapping.iova_bytes;
-	if (result == VIODMA_OK) {
+	if (result == VIODMA_OK)
 		viodma_pool_give(pool, memory->mapping.runs);
-	} else {
+	else
 		viodma_pool_quarantine(pool, memory->mapping.runs); /* = DRV-22 */
-		domain->statistics.quarantined++;
-	}
 	memset(memory, 0, sizeof(*memory));
 	return result;
 }

@@ -147,14 +147,14 @@ enum viodma_result viodma_domain_free(struct viodma_domain *domain)
 		viodma_debug_end(domain->config.debug);
 	if (domain->statistics.live || domain->allocated)
 		return VIODMA_E_BUSY;
-	if (viodma_domain_settle(domain, true) != VIODMA_OK)
-		domain->statistics.quarantined++;
+	if (is_iommu(domain))
+		(void)viodma_deferred_settle(domain, true);
 	return VIODMA_REQUIRE(DRV_22, !domain->statistics.quarantined) ? VIODMA_OK : VIODMA_E_QUARANTINED;
 }
 
 enum viodma_result viodma_domain_settle(struct viodma_domain *domain, bool all)
 {
-	return is_iommu(domain) && domain->waiting_count ? viodma_deferred_settle(domain, all) : VIODMA_OK;
+	return is_iommu(domain) ? viodma_deferred_settle(domain, all) : VIODMA_OK;
 }
 
 bool viodma_domain_needs_sync(const struct viodma_domain *domain)
@@ -235,7 +235,10 @@ static void maintain_stretch(const struct viodma_domain *domain, const struct st
 		maintain(domain, phys, to - from, for_device);
 }
 
-/* What lies in place: buffers and runs are gone through together, both from the mapping's end to its beginning. */
+/*
+ * What lies in place: buffers and runs are gone through together, both from the mapping's end to its beginning. A run may
+ * hold the end of one buffer and the beginning of the next, if they adjoin in memory.
+ */
 static void maintain_in_place(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes, bool for_device)
 {
 	const struct viodma_domain *domain = mapping->domain;
@@ -250,10 +253,14 @@ static void maintain_in_place(const struct viodma_mapping *mapping, uint64_t off
 		while (run != VIODMA_POOL_NONE) {
 			const struct viodma_pool_slot *record = viodma_pool_slot(domain->config.pool, run);
 
-			if (record->position < stretch.start)
+			if (record->position + record->len <= stretch.start)
 				break;
 			maintain_stretch(domain, &stretch, record->position + record->len, to, for_device);
 			to = record->position;
+			if (to < stretch.start) {
+				to = stretch.start;
+				break;
+			}
 			run = record->next;
 		}
 		maintain_stretch(domain, &stretch, stretch.start, to, for_device);
@@ -343,7 +350,8 @@ static enum viodma_result map_buffers(struct viodma_domain *domain, struct viodm
 	if (result != VIODMA_OK)
 		return result;
 	result = try_map(domain, mapping, segments, capacity);
-	if (result == VIODMA_E_EXHAUSTED && domain->waiting_count && viodma_domain_settle(domain, true) == VIODMA_OK) {
+	if (result == VIODMA_E_EXHAUSTED && domain->waiting_count) {
+		(void)viodma_deferred_settle(domain, true);
 		failures = pool ? pool->statistics.failures : 0;
 		result = try_map(domain, mapping, segments, capacity);
 	}
@@ -425,10 +433,8 @@ enum viodma_result viodma_domain_unmap_general(struct viodma_mapping *mapping, u
 	mapping->domain = NULL;
 	domain->statistics.unmaps++;
 	domain->statistics.live--;
-	if (result != VIODMA_OK) {
-		domain->statistics.quarantined++; /* = DRV-22 */
+	if (result != VIODMA_OK)
 		return result;
-	}
 	return too_long ? VIODMA_E_INVALID : VIODMA_OK;
 }
 
@@ -444,4 +450,6 @@ void viodma_domain_sync_general(const struct viodma_mapping *mapping, uint64_t o
 		hand_to_device(mapping, offset, len_bytes);
 	else
 		hand_to_driver(mapping, offset, len_bytes, len_bytes);
+	if (mapping->checked_by)
+		viodma_debug_synced(mapping->checked_by, mapping);
 }

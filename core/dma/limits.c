@@ -62,8 +62,8 @@ static void limit_by_pool(const struct viodma_domain *domain, struct viodma_limi
 		if (slots)
 			bytes = slots * slot_bytes - (kept_bytes(domain) - 1);
 	}
-	/* Over an IOMMU alone, only the ends of a buffer take slots. */
-	if (domain->kind != VIODMA_DOMAIN_IOMMU)
+	/* Over an IOMMU alone, only the ends of a buffer take slots, unless the device could not begin where it does. */
+	if (domain->kind != VIODMA_DOMAIN_IOMMU || domain->platform.alignment_bytes > 1)
 		limits->mapping_bytes_max = least(limits->mapping_bytes_max, bytes);
 }
 

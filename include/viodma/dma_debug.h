@@ -28,7 +28,8 @@ enum viodma_debug_kind {
 	VIODMA_DEBUG_DOUBLE_MAP,    /* map with a mapping that is live */
 	VIODMA_DEBUG_NOT_MAPPED,    /* unmap, sync or use of a mapping that is not live: unmapped twice, or its map failed */
 	VIODMA_DEBUG_UNCHECKED_MAP, /* the last map with it failed, and it is used */
-	VIODMA_DEBUG_DIRECTION,     /* a sync or segment that the direction does not allow */
+	VIODMA_DEBUG_DIRECTION,     /* for the driver synced, or written as unmap has it, what the device only reads; a segment
+				       with a permission beyond the direction */
 	VIODMA_DEBUG_LENGTH,        /* beyond the mapping's end */
 	VIODMA_DEBUG_CHANGED,       /* mapping, buffers or segments changed while it was live */
 	VIODMA_DEBUG_OVERLAP,       /* bytes in two live mappings, at least one of which the device writes */
@@ -56,7 +57,8 @@ struct viodma_debug_entry {
 	uint32_t buffer_count, segment_count;
 	uint64_t hash; /* of buffers and segments */
 	uint64_t data; /* of the bytes, at the last hand-over to the device */
-	viodma_phys phys;
+	viodma_phys phys;        /* of the first buffer */
+	viodma_phys first, last; /* of all bytes of all buffers */
 };
 
 /* Members are the library's; read reports and counts only. */
@@ -68,6 +70,7 @@ struct viodma_debug {
 	uint64_t reports;
 	uint64_t counts[10]; /* by kind */
 	uint64_t maps;
+	uint32_t used; /* entries: live ones, and the last few whose map failed */
 	uint32_t live;
 	bool full;
 };

@@ -153,8 +153,11 @@ struct viodma_domain {
 	uint64_t allocated_bytes; /* of the pool they are from, whole slots */
 	/* ---- IOMMU: core/dma/iova.c, deferred.c ---- */
 	viodma_bus iova_base;
-	uint32_t iova_free[25];
-	uint32_t waiting_first, waiting_count;
+	uint32_t granule_shift;  /* 2^granule_shift bytes are one granule */
+	uint32_t iova_order;     /* 2^iova_order granules from iova_base on */
+	uint32_t iova_used;      /* granules taken, the rounding up included */
+	uint64_t iova_steps;     /* nodes of the tree looked at, ever */
+	uint32_t waiting_count;
 	uint64_t waiting_since_ns;
 };
 
@@ -196,6 +199,8 @@ void viodma_domain_sync_general(const struct viodma_mapping *mapping, uint64_t o
  *   VIODMA_E_UNREACHABLE  the device has no way to it, and there is no pool to bounce through
  *   VIODMA_E_INVALID      count 0, an empty buffer, one that wraps, or one outside the registered memory
  *   VIODMA_E_IO           the IOMMU's map failed
+ *   VIODMA_E_QUARANTINED  the IOMMU's map failed half way, and what was entered could not be taken out: the device may
+ *                         reach the buffers, which the caller must not reuse (DRV-22)
  *   VIODMA_E_MISUSE       debug: the mapping is live already (reported)
  */
 VIODMA_MUST_USE static inline enum viodma_result viodma_domain_map(struct viodma_domain *domain,
@@ -307,7 +312,8 @@ static inline viodma_bus viodma_dma_memory_bus(const struct viodma_dma_memory *m
 
 /*
  * IOMMU in deferred mode: invalidate what waits if it is due; `all`: due or not. After VIODMA_OK with `all` no memory of
- * an earlier unmap is within the device's reach. Otherwise VIODMA_OK at once.
+ * an earlier unmap is within the device's reach; once anything could not be taken back, now or earlier, it answers
+ * VIODMA_E_QUARANTINED. Other kinds: VIODMA_OK at once.
  */
 VIODMA_MUST_USE enum viodma_result viodma_domain_settle(struct viodma_domain *domain, bool all);
 

@@ -63,7 +63,8 @@ struct viodma_iommu_config {
 	enum viodma_iommu_mode mode;
 	/*
 	 * Storage for bus addresses: VIODMA_IOMMU_STORAGE_BYTES(granules), for at most that many granules mapped at once
-	 * (rounded up to a power of two per mapping); a power of two, 16 to 2^24. Aligned as for max_align_t.
+	 * (rounded up to a power of two per mapping); a power of two, 16 to 2^24. Aligned as for max_align_t. Where the
+	 * platform's windows have no naturally aligned range of that many granules, the largest they have is used.
 	 */
 	void *storage;
 	size_t storage_bytes;
@@ -75,7 +76,7 @@ struct viodma_iommu_config {
 	uint64_t (*now_ns)(void *context);
 };
 
-#define VIODMA_IOMMU_STORAGE_BYTES(granules) ((size_t)(granules) * 16 + 1024)
+#define VIODMA_IOMMU_STORAGE_BYTES(granules) ((size_t)(granules) * 2 * sizeof(uint32_t))
 
 struct viodma_iommu_statistics {
 	uint64_t maps, unmaps, invalidations; /* calls of the operations */
