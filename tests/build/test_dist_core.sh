@@ -20,7 +20,7 @@ cd "$drop"
 
 # FILES is the truth.
 find . -type f | sed 's,^\./,,' | LC_ALL=C sort | diff FILES -
-for name in LICENSE README.md porting.md CMakeLists.txt zephyr/module.yml zephyr/CMakeLists.txt zephyr/Kconfig; do
+for name in LICENSE README.md docs/porting.md spec/platform-dma.md CMakeLists.txt zephyr/module.yml zephyr/CMakeLists.txt zephyr/Kconfig; do
 	grep -qx "$name" FILES || { echo "not in the drop: $name"; exit 1; }
 done
 (cd "$root" && find core -name '*.[ch]') | while read -r file; do
