@@ -139,7 +139,7 @@ enum viodma_result viodma_front_grant(struct viodma_front *front, viodma_bus bus
 		return front->broken;
 	region = viodma_front_region_at(front, phys, len_bytes);
 	grant = viodma_front_table_at_or_after(&front->table, bus.v);
-	if (!region || (grant && grant->first <= last)) /* = PLT-10 */
+	if (!region || !VIODMA_REQUIRE(PLT_10, !grant || grant->first > last))
 		return VIODMA_E_INVALID;
 	grant = viodma_front_table_new(&front->table);
 	if (!grant)

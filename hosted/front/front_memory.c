@@ -144,6 +144,14 @@ static enum viodma_result send_table(struct viodma_front *front)
 				    fds, front->region_count);
 }
 
+/* Where a table was replaced, a device may have forgotten what it was told in advance. */
+static enum viodma_result send_new_table(struct viodma_front *front)
+{
+	enum viodma_result result = send_table(front);
+
+	return result == VIODMA_OK && front->platform ? viodma_front_grants_begin(front) : result;
+}
+
 static void enter(struct viodma_front *front, uint32_t at, struct viodma_front_region *region)
 {
 	memmove(front->regions + at + 1, front->regions + at, (front->region_count - at) * sizeof(*front->regions));
@@ -176,7 +184,7 @@ static enum viodma_result check(const struct viodma_front *front, const struct v
 	if (last < first || memory->fd_offset > INT64_MAX || object->len_bytes > INT64_MAX - memory->fd_offset) /* = PLT-10 */
 		return VIODMA_E_INVALID;
 	at = position(front, first);
-	if (at < front->region_count && front->regions[at]->object.phys.v <= last) /* = PLT-10 */
+	if (!VIODMA_REQUIRE(PLT_10, at == front->region_count || front->regions[at]->object.phys.v > last))
 		return VIODMA_E_INVALID;
 	return VIODMA_OK;
 }
@@ -233,7 +241,7 @@ enum viodma_result viodma_front_share(struct viodma_front *front, const struct v
 		return result;
 	at = position(front, region->object.phys.v);
 	enter(front, at, region);
-	result = slots ? send_one(front, VHOST_USER_ADD_MEM_REG, region) : send_table(front);
+	result = slots ? send_one(front, VHOST_USER_ADD_MEM_REG, region) : send_new_table(front);
 	if (result != VIODMA_OK) {
 		take_out(front, at);
 		free_region(region);
@@ -274,7 +282,7 @@ enum viodma_result viodma_front_unshare(struct viodma_front *front, viodma_phys 
 	if (front->started && (!slots || !viodma_front_has(front, VHOST_USER_PROTOCOL_F_REPLY_ACK_BIT)))
 		return VIODMA_E_UNSUPPORTED; /* nothing would prove that the device has done with it */
 	take_out(front, at);
-	result = slots ? send_one(front, VHOST_USER_REM_MEM_REG, region) : send_table(front);
+	result = slots ? send_one(front, VHOST_USER_REM_MEM_REG, region) : send_new_table(front);
 	if (result != VIODMA_OK) {
 		enter(front, at, region); /* as far as anybody knows */
 		return result;

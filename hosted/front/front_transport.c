@@ -19,6 +19,8 @@
  */
 #include "hosted/front/front.h"
 
+#include "core/base/require.h"
+
 #include <viodma/wire/ring.h>
 
 #include <errno.h>
@@ -66,8 +68,8 @@ static enum viodma_result set_features(void *context, uint64_t accepted)
 		return VIODMA_E_BUSY;
 	result = negotiate(front, VHOST_USER_SET_FEATURES, accepted | bit_30);
 	if (result == VIODMA_OK) {
+		front->platform = front->platform && accepted == front->accepted; /* until set_addressing says what it is */
 		front->accepted = accepted;
-		front->platform = false; /* until set_addressing */
 	}
 	return result;
 }
@@ -90,7 +92,7 @@ static enum viodma_result get_status(void *context, uint8_t *status)
 
 	if (viodma_front_has(front, VHOST_USER_PROTOCOL_F_STATUS_BIT))
 		result = viodma_front_query(front, VHOST_USER_GET_STATUS, &word);
-	if (result == VIODMA_OK && word > UINT8_MAX)
+	if (result == VIODMA_OK && !VIODMA_REQUIRE(DEV_22, word <= UINT8_MAX))
 		return viodma_front_break(front, VIODMA_PEER_ANSWER, "a status of 0x%llx", (unsigned long long)word);
 	*status = (uint8_t)word;
 	return result;
