@@ -6,10 +6,18 @@
  * the source. Words are little-endian and must be aligned (viodma_shared_aligned). In test builds a hook runs after
  * each read, so that tests can change what was just read and prove that nobody looks again.
  *
- *   load_acquire16   pairs with the driver's release of the available index: descriptors written before it are seen
- *   store_release16  pairs with the driver's acquire of the used index: buffers and elements are written before it
+ * Between processors, which is what virtio asks for by default:
+ *   load_acquire16   of the peer's index: pairs with its release; descriptors, or buffers and used elements, written
+ *                    before it are seen
+ *   store_release16  of our index: pairs with the peer's acquire; what the index announces is written before it
  *   fence            before reading the peer's event word or flags, after publishing ours: neither side may see the
  *                    other's old value while having hidden its own new one (else a notification is lost)
+ *
+ * Between a processor and the bus, when feature bit 36 was accepted (DRV-23): the device is no processor, its accesses
+ * are ordered by what orders accesses of the bus. Used beside the ones above, never instead of them:
+ *   platform_read_fence   after the acquire of the peer's index
+ *   platform_write_fence  before the release of ours
+ *   platform_fence        where `fence` is
  */
 #ifndef VIODMA_BASE_SHARED_H
 #define VIODMA_BASE_SHARED_H
@@ -17,14 +25,22 @@
 #include <viodma/port.h>
 #include <viodma/types.h>
 
+enum viodma_fence { VIODMA_FENCE_READ, VIODMA_FENCE_WRITE, VIODMA_FENCE_FULL };
+
 #ifdef VIODMA_TEST_BUILD
 /* Defined by tests/support/hooks.c. */
 void viodma_shared_read_hook(const void *at, size_t bytes);
+void viodma_shared_platform_hook(enum viodma_fence fence);
 #else
 static inline void viodma_shared_read_hook(const void *at, size_t bytes)
 {
 	(void)at;
 	(void)bytes;
+}
+
+static inline void viodma_shared_platform_hook(enum viodma_fence fence)
+{
+	(void)fence;
 }
 #endif
 
@@ -75,6 +91,58 @@ static inline void viodma_shared_store_release16(struct viodma_shared *at, uint1
 static inline void viodma_shared_fence(void)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+#if defined(__x86_64__)
+#define VIODMA_PLATFORM_FENCE_READ "lfence"
+#define VIODMA_PLATFORM_FENCE_WRITE "sfence"
+#define VIODMA_PLATFORM_FENCE_FULL "mfence"
+#elif defined(__i386__)
+/* A locked instruction orders what the fences do, and every processor has it. */
+#define VIODMA_PLATFORM_FENCE_READ "lock; addl $0,0(%%esp)"
+#define VIODMA_PLATFORM_FENCE_WRITE "lock; addl $0,0(%%esp)"
+#define VIODMA_PLATFORM_FENCE_FULL "lock; addl $0,0(%%esp)"
+#elif defined(__aarch64__)
+/* Outer shareable: a device that is coherent is there. The full one waits until the accesses have ended. */
+#define VIODMA_PLATFORM_FENCE_READ "dmb oshld"
+#define VIODMA_PLATFORM_FENCE_WRITE "dmb oshst"
+#define VIODMA_PLATFORM_FENCE_FULL "dsb sy"
+#elif defined(__riscv)
+#define VIODMA_PLATFORM_FENCE_READ "fence iorw,iorw"
+#define VIODMA_PLATFORM_FENCE_WRITE "fence iorw,iorw"
+#define VIODMA_PLATFORM_FENCE_FULL "fence iorw,iorw"
+#elif defined(__powerpc__)
+#define VIODMA_PLATFORM_FENCE_READ "sync"
+#define VIODMA_PLATFORM_FENCE_WRITE "sync"
+#define VIODMA_PLATFORM_FENCE_FULL "sync"
+#elif defined(__s390__)
+#define VIODMA_PLATFORM_FENCE_READ "bcr 15,0"
+#define VIODMA_PLATFORM_FENCE_WRITE "bcr 15,0"
+#define VIODMA_PLATFORM_FENCE_FULL "bcr 15,0"
+#endif
+
+#ifdef VIODMA_PLATFORM_FENCE_FULL
+#define VIODMA_PLATFORM_FENCE(kind) __asm__ volatile(VIODMA_PLATFORM_FENCE_##kind : : : "memory", "cc")
+#else
+#define VIODMA_PLATFORM_FENCE(kind) __sync_synchronize()
+#endif
+
+static inline void viodma_shared_platform_read_fence(void)
+{
+	VIODMA_PLATFORM_FENCE(READ);
+	viodma_shared_platform_hook(VIODMA_FENCE_READ);
+}
+
+static inline void viodma_shared_platform_write_fence(void)
+{
+	VIODMA_PLATFORM_FENCE(WRITE);
+	viodma_shared_platform_hook(VIODMA_FENCE_WRITE);
+}
+
+static inline void viodma_shared_platform_fence(void)
+{
+	VIODMA_PLATFORM_FENCE(FULL);
+	viodma_shared_platform_hook(VIODMA_FENCE_FULL);
 }
 
 #endif
