@@ -44,11 +44,18 @@ struct viodma_rng {
 	struct viodma_rng_statistics statistics;
 };
 
-/* limit_bytes: most bytes one request gets; 0: as many as it has room for. VIODMA_E_INVALID: no fill. */
+/*
+ * limit_bytes: most bytes one request gets, so that a driver cannot keep the device busy with one (DEV-17); 0:
+ * VIODMA_RNG_LIMIT_BYTES. VIODMA_E_INVALID: no fill.
+ */
+#define VIODMA_RNG_LIMIT_BYTES 65536u
 VIODMA_MUST_USE enum viodma_result viodma_rng_init(struct viodma_rng *rng, const struct viodma_rng_ops *ops,
 						   uint32_t limit_bytes);
 
-/* Work on the queue: as viodma_blk_process. VIODMA_WAIT: a request waits for bytes. */
+/*
+ * Work on the queue: as viodma_blk_process. VIODMA_WAIT: a request waits for bytes, or the ring for the platform.
+ * VIODMA_EMPTY: nothing to do, or no bytes (ops.ready).
+ */
 VIODMA_MUST_USE enum viodma_result viodma_rng_process(struct viodma_rng *rng, struct viodma_queue *queue);
 
 /* The queue is about to stop or be reset: what waits for bytes is rejected. */

@@ -36,15 +36,15 @@ struct viodma_driver {
 /*
  * Reset the device and agree on features with it. transport is copied. Results of viodma_feature_negotiate_driver, with
  * FAILED written to the device; VIODMA_PEER_FEATURES: it cleared FEATURES_OK (it needs bit 33 and it was declined, or
- * wants something else); VIODMA_PEER_RESET: it does not come out of reset; VIODMA_WAIT: its status is not 0 yet, call
- * again soon; results of the transport.
+ * wants something else); VIODMA_WAIT: its status is not 0 yet, call again soon, as for viodma_driver_reset; results of the
+ * transport.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_negotiate(struct viodma_driver *driver,
 							   const struct viodma_transport *transport,
 							   const struct viodma_platform *platform,
 							   const struct viodma_driver_policy *policy, uint64_t wanted);
 
-/* Queues are enabled: let the device work. */
+/* Queues are enabled: let the device work. VIODMA_E_INVALID: nothing was agreed on. Results of the transport. */
 VIODMA_MUST_USE enum viodma_result viodma_driver_ready(struct viodma_driver *driver);
 
 /*
@@ -56,7 +56,10 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_reset(struct viodma_driver *dri
 /* Give up on the device: FAILED. */
 void viodma_driver_fail(struct viodma_driver *driver);
 
-/* Does the device say DEVICE_NEEDS_RESET? VIODMA_OK: no. VIODMA_PEER_NEEDS_RESET. Results of the transport. */
+/*
+ * Does the device say DEVICE_NEEDS_RESET? VIODMA_OK: no. VIODMA_PEER_NEEDS_RESET: it does, or has lost the status that was
+ * written. VIODMA_PEER_GONE: it answers with all ones. Results of the transport.
+ */
 VIODMA_MUST_USE enum viodma_result viodma_driver_check(struct viodma_driver *driver);
 
 /* Read configuration, unchanged while it was read (section 2.5.3). VIODMA_PEER_ANSWER: it never holds still. */

@@ -4,8 +4,16 @@
  *
  * A request of any length is split by what the device states (seg_max, size_max), by what one mapping holds
  * (viodma_domain_limits), and by the ring; the parts are in flight at once, over all queues. When the pool or the ring is
- * full a part waits, and goes on after the next completion. Headers and status bytes live in ring memory, so a steady
- * state maps nothing but data.
+ * full a part waits, and goes on after the next completion; requests are sent in the order they came in. When nothing is
+ * in flight and there still is no room, smaller parts are tried; if not even 512 bytes get through, the request ends with
+ * VIODMA_E_EXHAUSTED. Headers and status bytes live in ring memory, so a steady state maps nothing but data.
+ *
+ * A flush covers the writes whose `done` was called before it was submitted, no others. Where the device has no flush
+ * (it did not offer it, or it was not wanted) writes are durable when they are done, and a flush ends at once.
+ *
+ * What a read brought is trusted as far as the used length goes, whatever the status says: a device that answers OK and
+ * states fewer bytes than were asked for has not answered (VIODMA_PEER_ANSWER). The first error of
+ * its parts is the request's, once all that were sent have ended; memory that could not be taken back comes before all.
  *
  *	viodma_driver_negotiate with viodma_driver_blk_wanted(); domain; queues
  *	viodma_driver_blk_init, viodma_driver_ready
@@ -38,39 +46,40 @@ enum viodma_driver_blk_operation {
 	VIODMA_DRIVER_BLK_READ,
 	VIODMA_DRIVER_BLK_WRITE,
 	VIODMA_DRIVER_BLK_FLUSH,
-	VIODMA_DRIVER_BLK_GET_ID /* one buffer of VIODMA_DRIVER_BLK_ID_BYTES */
+	VIODMA_DRIVER_BLK_GET_ID /* one buffer of VIODMA_DRIVER_BLK_ID_BYTES; what the device leaves out keeps its bytes */
 };
 
 /* One request: the caller's memory, and its buffers' too, from submit to done. Set the members above the line. */
 struct viodma_driver_blk_request {
 	enum viodma_driver_blk_operation operation;
 	uint64_t sector;
-	const struct viodma_buffer *buffers; /* together a multiple of 512 bytes; none for FLUSH */
+	const struct viodma_buffer *buffers; /* together a multiple of 512 bytes, not 0; none for FLUSH */
 	uint32_t buffer_count;
 	uint64_t deadline_ns; /* UINT64_MAX: none */
 	/*
 	 * It ended: VIODMA_OK; VIODMA_E_IO: the device answered IOERR; VIODMA_E_UNSUPPORTED: UNSUPP; VIODMA_PEER_ANSWER: a
-	 * status no device answers, or none; VIODMA_E_LIMIT, _UNREACHABLE, _INVALID, _QUARANTINED: see viodma_domain_map, _unmap;
-	 * VIODMA_E_RESET. May submit again.
+	 * status no device answers, or none, or too few bytes; VIODMA_E_EXHAUSTED: see above; VIODMA_E_LIMIT, _UNREACHABLE,
+	 * _INVALID, _IO, _QUARANTINED: see viodma_domain_map, _unmap; what viodma_driver_blk_stop was given. May submit again.
 	 */
 	void (*done)(void *context, struct viodma_driver_blk_request *request, enum viodma_result result);
 	void *context;
 	/* ---- */
-	uint64_t len_bytes, next_byte, done_bytes;
+	uint64_t len_bytes, next_byte;
 	uint32_t next_buffer, next_offset, parts_out;
 	enum viodma_result result;
-	bool queued;
+	bool sending; /* there is something to send yet */
 	struct viodma_driver_blk_request *next, *previous;
 };
 
 /* The library's: one part in flight. */
 struct viodma_driver_blk_part {
-	struct viodma_driver_blk_request *request;
+	struct viodma_driver_blk_request *request; /* NULL: none */
 	struct viodma_mapping mapping;
-	struct viodma_buffer *buffers;    /* segments_max of them */
-	struct viodma_segment *segments;  /* segments_max + 2: header, data, status */
-	uint64_t first_byte, len_bytes;
-	uint32_t queue;
+	struct viodma_buffer *buffers;   /* segments_max of them */
+	struct viodma_segment *segments; /* segments_max + 2: header, data, status */
+	struct viodma_segment *uncut;    /* segments_max: what was mapped, where the device wants shorter ones */
+	uint32_t len_bytes;
+	uint32_t number;
 	uint32_t next;
 };
 
@@ -88,7 +97,7 @@ struct viodma_driver_blk_config {
 #define VIODMA_DRIVER_BLK_STORAGE_BYTES(parts, segments_max)                                                          \
 	((size_t)(parts) * (sizeof(struct viodma_driver_blk_part) +                                                   \
 			    (size_t)(segments_max) * sizeof(struct viodma_buffer) +                                   \
-			    ((size_t)(segments_max) + 2) * sizeof(struct viodma_segment)) +                            \
+			    (2 * (size_t)(segments_max) + 2) * sizeof(struct viodma_segment)) +                        \
 	 64)
 
 struct viodma_driver_blk_statistics {
@@ -111,13 +120,19 @@ struct viodma_driver_blk {
 	struct viodma_driver_blk_config config;
 	struct viodma_driver_blk_part *parts;
 	uint32_t part_free, parts_out, next_queue;
+	uint32_t header_bytes, status_bytes; /* from one part's to the next one's */
+	uint32_t per_buffer, buffers_max;    /* see struct viodma_limits */
+	uint64_t grain_bytes;                /* so many bytes may need one segment more, or two of them */
+	bool grain_twice, cuts;
+	bool waiting;                        /* for a completion, to make room */
+	bool stopped;
+	uint64_t deadline_ns;                /* none is earlier */
 	struct viodma_dma_memory headers, statuses;
 	struct viodma_driver_blk_request *first, *last; /* submitted, with something to send yet */
 	struct viodma_driver_blk_request *out_first, *out_last; /* all of it sent */
-	bool stopped;
 };
 
-/* The feature bits this driver can use (device type and ring): for viodma_driver_negotiate. */
+/* The feature bits this driver can use (device type and ring): for viodma_driver_negotiate. Any may be left out. */
 uint64_t viodma_driver_blk_wanted(void);
 
 /*
@@ -135,8 +150,8 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_blk_init(struct viodma_driver_b
 							  const struct viodma_driver_blk_config *config);
 
 /*
- * Take a request: `done` will be called once, from viodma_driver_blk_poll or _stop. VIODMA_E_INVALID: lengths, sectors beyond
- * the end, or a write to a read-only disk (VIODMA_E_UNSUPPORTED); then it is not taken.
+ * Take a request: `done` will be called once, from viodma_driver_blk_poll or _stop. VIODMA_E_INVALID: lengths, or sectors
+ * beyond the end. VIODMA_E_UNSUPPORTED: a write to a read-only disk. VIODMA_E_RESET: stopped. Then it is not taken.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_blk_submit(struct viodma_driver_blk *blk,
 							    struct viodma_driver_blk_request *request);
@@ -158,7 +173,10 @@ uint64_t viodma_driver_blk_next_deadline(const struct viodma_driver_blk *blk);
  */
 void viodma_driver_blk_stop(struct viodma_driver_blk *blk, enum viodma_result result);
 
-/* Release headers and status bytes. Pre: stopped, or nothing submitted. VIODMA_E_BUSY; VIODMA_E_QUARANTINED. */
+/*
+ * Release headers and status bytes. Pre: stopped, or nothing submitted: else VIODMA_E_BUSY. VIODMA_E_QUARANTINED.
+ * VIODMA_PEER_LATE_WRITE: the device wrote a status after its reset (released nevertheless).
+ */
 VIODMA_MUST_USE enum viodma_result viodma_driver_blk_free(struct viodma_driver_blk *blk);
 
 #ifdef __cplusplus

@@ -39,21 +39,20 @@ struct viodma_driver_queue_config {
 	 * segments or more uses one while there are any. 0 tables: none are used.
 	 */
 	uint32_t tables, table_descriptors;
-	bool strict;
+	bool strict; /* a used length beyond the device-writable parts breaks the queue */
 	/* A used length was too large, and clamped (DEV-16). May be NULL. */
 	void (*clamped)(void *context, unsigned queue, uint32_t used_bytes, uint32_t writable_bytes);
 	void *context;
 };
 
-/* The library's: what is known of one chain. */
+/* The library's: what is known of one chain, by its head. */
 struct viodma_driver_chain {
-	void *token;
-	uint64_t writable_bytes;
-	uint16_t descriptors; /* of the ring */
-	uint16_t next;        /* free list */
-	uint32_t table;       /* indirect table in use; ~0: none */
-	bool out;             /* with the device */
-	uint16_t last;
+	void *token;             /* NULL: not out */
+	uint32_t writable_bytes; /* a used length beyond is a lie */
+	uint32_t table;          /* indirect table in use; ~0: none */
+	uint32_t batch;          /* it was added for that publication */
+	uint16_t descriptors;    /* of the ring */
+	uint16_t last;           /* of them */
 };
 
 #define VIODMA_DRIVER_QUEUE_STORAGE_BYTES(size)                                                                       \
@@ -68,21 +67,24 @@ struct viodma_driver_queue_statistics {
 
 /* Members are the library's; read config, broken, free_descriptors, out and statistics only. */
 struct viodma_driver_queue {
-	struct viodma_driver_queue_config config;
 	enum viodma_result broken;
 	uint32_t free_descriptors;
-	uint32_t out; /* chains with the device */
-	struct viodma_driver_queue_statistics statistics;
-	/* ---- */
-	struct viodma_dma_memory driver_area, device_area; /* descriptors and available ring; used ring */
-	struct viodma_dma_memory table_blocks[VIODMA_DRIVER_QUEUE_TABLE_BLOCKS];
-	uint32_t table_block_count, tables_per_block, table_free, table_count;
-	struct viodma_driver_chain *chains; /* by head */
-	uint16_t *next;                     /* of each descriptor: the private copy of the chain */
+	uint32_t out; /* chains added, not come back */
+	/* ---- what every request touches, close together ---- */
+	uint32_t mask;
+	struct viodma_shared *desc, *avail, *used; /* written by the driver, the driver, the device */
+	struct viodma_driver_chain *chains;        /* by head */
+	uint16_t *next;                            /* of each descriptor: the private copy of chains and free list */
 	uint32_t *table_next;
-	uint16_t avail_idx, published_idx, kicked_idx, used_idx;
-	uint16_t free_head;
-	bool calls_off;
+	uint32_t batch, unkicked, table_free, table_shift, table_bytes, taken_back;
+	uint16_t avail_idx, published_idx, used_idx, seen_used, free_head;
+	bool event_idx, order_platform, calls_off, cleared;
+	/* ---- */
+	struct viodma_driver_queue_statistics statistics;
+	struct viodma_driver_queue_config config;
+	struct viodma_dma_memory driver_area, device_area; /* descriptors and available ring; used ring */
+	uint32_t table_block_count;
+	struct viodma_dma_memory table_blocks[VIODMA_DRIVER_QUEUE_TABLE_BLOCKS];
 };
 
 /* A request that came back. */
@@ -91,11 +93,14 @@ struct viodma_driver_completion {
 	uint64_t written_bytes; /* by the device, from the start of the device-writable part; checked (DEV-16) */
 };
 
-/* VIODMA_E_INVALID: a number out of range or storage too small. Results of viodma_domain_alloc. */
+/*
+ * VIODMA_E_INVALID: a number out of range or storage too small. Results of viodma_domain_alloc: VIODMA_E_LIMIT, for one,
+ * if the ring is larger than a run of the pool, or tables need more than VIODMA_DRIVER_QUEUE_TABLE_BLOCKS of them.
+ */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_init(struct viodma_driver_queue *queue,
 							    const struct viodma_driver_queue_config *config);
 
-/* Tell the device where it is. Results of the transport. */
+/* Tell the device where it is. VIODMA_E_LIMIT: it has no queue that large (DRV-17). Results of the transport. */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_enable(struct viodma_driver_queue *queue,
 							      const struct viodma_transport *transport);
 
@@ -110,6 +115,14 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_queue_add(struct viodma_driver_
 							   const struct viodma_segment *segments, uint32_t count,
 							   void *token);
 
+/* Has it room for a chain of that many segments now? Then an add does not answer VIODMA_E_NO_SPACE. */
+static inline bool viodma_driver_queue_has_room(const struct viodma_driver_queue *queue, uint32_t segments)
+{
+	return segments <= queue->free_descriptors ||
+	       (segments > 1 && queue->free_descriptors && queue->table_free != ~0u &&
+		segments <= queue->config.table_descriptors);
+}
+
 /*
  * The same for mappings, whose debug checks are made: their segments in order. A BIDIRECTIONAL one cannot be said this way:
  * see viodma_mapping_segments.
@@ -118,7 +131,11 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_queue_add_mappings(struct viodm
 								    const struct viodma_mapping *const *mappings,
 								    uint32_t count, void *token);
 
-/* Map and add in one: a mapping to the device of `readable`, one from it of `writable`; either may be NULL. All or nothing. */
+/*
+ * Map and add in one: a mapping to the device of `readable`, one from it of `writable`; either may be NULL. All or nothing.
+ * Results of viodma_domain_map and viodma_driver_queue_add; VIODMA_E_QUARANTINED: what was mapped could not be unmapped
+ * again.
+ */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_map_and_add(
 	struct viodma_driver_queue *queue, struct viodma_mapping *readable, const struct viodma_buffer *readable_buffers,
 	uint32_t readable_count, struct viodma_mapping *writable, const struct viodma_buffer *writable_buffers,
@@ -150,7 +167,8 @@ void viodma_driver_queue_want_no_call(struct viodma_driver_queue *queue);
 
 /*
  * After the device was reset (DEV-14), or never started: the token of each chain that did not come back. VIODMA_EMPTY: none
- * is left. The used area is then cleared, and viodma_driver_queue_free looks whether it still is.
+ * is left. The used area is then cleared, and viodma_driver_queue_free looks whether it still is. The queue takes no
+ * requests from here on (VIODMA_E_RESET).
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_take_back(struct viodma_driver_queue *queue, void **token);
 
