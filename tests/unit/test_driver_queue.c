@@ -1,0 +1,905 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * test_driver_queue.c - a virtqueue, driver half, with a device that keeps to the rules. (One that does not:
+ * test_driver_queue_peer.c.)
+ *
+ * How it works: see tests/support/test_device.h; the device's side of the ring is played by hand, so that each of its words
+ * is seen. Most behaviours run over every kind of domain.
+ */
+#include "tests/support/check.h"
+#include "tests/support/hooks.h"
+#include "tests/support/test_device.h"
+
+#define MEBI (1u << 20)
+
+static struct test_device *current;
+
+static struct test_device *fresh(const struct test_device_options *options)
+{
+	test_device_free(current);
+	current = test_device_new(options);
+	return current;
+}
+
+/* A device with one queue, enabled. */
+static struct test_device *with_queue(const struct test_device_options *options)
+{
+	struct test_device *device = fresh(options);
+
+	if (test_device_negotiate(device, viodma_driver_blk_wanted()) != VIODMA_OK ||
+	    test_device_make_domain(device) != VIODMA_OK || test_device_make_queue(device, 0) != VIODMA_OK)
+		abort();
+	return device;
+}
+
+static struct test_device *of_kind(enum test_kind kind)
+{
+	const struct test_device_options options = {.kind = kind};
+
+	return with_queue(&options);
+}
+
+/* Segments that need no mapping: of the pool's, by number. Nobody looks at the bytes. */
+static struct viodma_segment segment(unsigned number, uint32_t len_bytes, enum viodma_permission permission)
+{
+	return (struct viodma_segment){.bus = {TEST_PRIVATE_PHYS + number * 4096}, .len_bytes = len_bytes, .permission = permission};
+}
+
+static int tokens[4096];
+
+static bool add_one(struct viodma_driver_queue *queue, void *token)
+{
+	const struct viodma_segment segments[2] = {segment(0, 16, VIODMA_READ), segment(1, 32, VIODMA_WRITE)};
+
+	CHECK_RESULT(viodma_driver_queue_add(queue, segments, 2, token), VIODMA_OK);
+	return true;
+}
+
+static bool came_back(struct viodma_driver_queue *queue, void *token, uint64_t written)
+{
+	struct viodma_driver_completion completion;
+
+	CHECK_RESULT(viodma_driver_queue_get(queue, &completion), VIODMA_OK);
+	CHECK(completion.token == token);
+	CHECK_EQUAL(completion.written_bytes, written);
+	return true;
+}
+
+/* ---- chains ---- */
+
+static bool carried(enum test_kind kind, uint32_t tables)
+{
+	const struct test_device_options options = {.kind = kind, .tables = tables, .table_descriptors = tables ? 8 : 0};
+	struct test_device *device = with_queue(&options);
+	struct test_device_queue *queue = &device->queues[0];
+	const struct viodma_buffer readable[2] = {test_buffer(0x1234, 100), test_buffer(0x5000, 700)};
+	const struct viodma_buffer writable[1] = {test_buffer(0x20010, 300)};
+	struct viodma_mapping to, from;
+	struct viodma_segment segments[8];
+	struct test_chain chain;
+	unsigned char seen[1024];
+	uint32_t i, at = 0;
+
+	memset(device->private_memory + 0x1234, 'a', 100);
+	memset(device->private_memory + 0x5000, 'b', 700);
+	CHECK_RESULT(viodma_driver_queue_map_and_add(&queue->driver, &to, readable, 2, &from, writable, 1, segments, 8, tokens),
+		     VIODMA_OK);
+	CHECK(!test_device_take(queue, &chain)); /* not yet */
+	viodma_driver_queue_publish(&queue->driver);
+	CHECK(test_device_take(queue, &chain));
+	CHECK_EQUAL(chain.readable_bytes, 800);
+	CHECK_EQUAL(chain.writable_bytes, 300);
+	for (i = 0; i < chain.readable; i++) {
+		memcpy(seen + at, chain.part[i].memory, chain.part[i].len_bytes);
+		at += chain.part[i].len_bytes;
+	}
+	for (i = 0; i < 800; i++)
+		CHECK_EQUAL(seen[i], i < 100 ? 'a' : 'b');
+	memset(chain.part[chain.readable].memory, 'c', 200);
+	CHECK_EQUAL(queue->driver.free_descriptors, options.tables ? 15u : 16u - chain.count);
+	CHECK_EQUAL(queue->driver.statistics.indirect, options.tables ? 1 : 0);
+	test_device_put_used(queue, chain.head, 200);
+	CHECK(came_back(&queue->driver, tokens, 200));
+	CHECK_RESULT(viodma_domain_unmap(&to, 0), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_unmap(&from, 200), VIODMA_OK);
+	for (i = 0; i < 300; i++)
+		CHECK_EQUAL(device->private_memory[0x20010 + i], i < 200 ? 'c' : 0x5a);
+	CHECK_EQUAL(queue->driver.free_descriptors, 16);
+	CHECK_EQUAL(device->faults, 0);
+	CHECK_RESULT(test_device_end(device), VIODMA_OK);
+	CHECK(test_device_idle(device));
+	return true;
+}
+
+static bool a_chain_reaches_the_device_as_it_was_said_and_comes_back(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		CHECK(carried((enum test_kind)kind, 0));
+		CHECK(carried((enum test_kind)kind, 4));
+	}
+	return true;
+}
+HOLDS(a_chain_reaches_the_device_as_it_was_said_and_comes_back)
+
+static bool all_that_was_added_is_shown_in_one_step(void)
+{
+	struct test_device *device = of_kind(TEST_DIRECT);
+	struct test_device_queue *queue = &device->queues[0];
+	struct viodma_driver_completion completions[8];
+	struct test_chain chain;
+	uint32_t i, count;
+
+	for (i = 0; i < 5; i++)
+		CHECK(add_one(&queue->driver, &tokens[i]));
+	CHECK_EQUAL(test_device_avail_index(queue), 0);
+	viodma_driver_queue_publish(&queue->driver);
+	CHECK_EQUAL(test_device_avail_index(queue), 5);
+	CHECK_EQUAL(queue->driver.out, 5);
+	for (i = 0; i < 5; i++) {
+		CHECK(test_device_take(queue, &chain));
+		test_device_put_used(queue, chain.head, i);
+	}
+	CHECK_RESULT(viodma_driver_queue_get_batch(&queue->driver, completions, 3, &count), VIODMA_OK);
+	CHECK_EQUAL(count, 3);
+	CHECK_RESULT(viodma_driver_queue_get_batch(&queue->driver, completions + 3, 5, &count), VIODMA_OK);
+	CHECK_EQUAL(count, 2);
+	for (i = 0; i < 5; i++) {
+		CHECK(completions[i].token == &tokens[i]);
+		CHECK_EQUAL(completions[i].written_bytes, i);
+	}
+	CHECK_RESULT(viodma_driver_queue_get_batch(&queue->driver, completions, 8, &count), VIODMA_EMPTY);
+	CHECK_EQUAL(count, 0);
+	CHECK_EQUAL(queue->driver.out, 0);
+	return true;
+}
+HOLDS(all_that_was_added_is_shown_in_one_step)
+
+/* A ring of 8 descriptors, 200,000 requests, used in any order, until indexes have turned over three times. */
+static bool tokens_come_back_in_any_order_for_ever(void)
+{
+	const struct test_device_options options = {.size = 8, .tables = 2, .table_descriptors = 4};
+	struct test_device *device = with_queue(&options);
+	struct test_device_queue *queue = &device->queues[0];
+	struct check_random random = {.state = 7};
+	struct test_chain chains[8];
+	uint32_t held = 0, next = 0, back = 0, i;
+	bool out[64] = {false};
+
+	while (back < 200000) {
+		const struct viodma_segment segments[4] = {segment(0, 1 + next % 64, VIODMA_READ), segment(1, 5, VIODMA_READ),
+							   segment(2, 6, VIODMA_WRITE), segment(3, 64, VIODMA_WRITE)};
+		uint32_t first = (uint32_t)check_below(&random, 3), count = 4 - first;
+		struct viodma_driver_completion completion;
+
+		while (out[next % 64])
+			next++;
+		if (viodma_driver_queue_has_room(&queue->driver, count)) {
+			CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments + first, count, &tokens[next % 64]), VIODMA_OK);
+			out[next % 64] = true;
+			next++;
+		} else {
+			CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments + first, count, tokens), VIODMA_E_NO_SPACE);
+		}
+		if (check_below(&random, 2))
+			viodma_driver_queue_publish(&queue->driver);
+		while (held < 8 && test_device_take(queue, &chains[held]))
+			held++;
+		while (held && check_below(&random, 3)) {
+			i = (uint32_t)check_below(&random, held);
+			test_device_put_used(queue, chains[i].head, (uint32_t)chains[i].writable_bytes);
+			chains[i] = chains[--held];
+		}
+		while (viodma_driver_queue_get(&queue->driver, &completion) == VIODMA_OK) {
+			i = (uint32_t)((int *)completion.token - tokens);
+			CHECK(i < 64 && out[i]);
+			CHECK_EQUAL(completion.written_bytes, 70);
+			out[i] = false;
+			back++;
+		}
+		CHECK_RESULT(queue->driver.broken, VIODMA_OK);
+	}
+	CHECK_EQUAL(device->faults, 0);
+	CHECK(queue->driver.statistics.indirect > 1000);
+	return true;
+}
+HOLDS(tokens_come_back_in_any_order_for_ever)
+
+static bool a_full_ring_says_so_and_has_room_again_afterwards(void)
+{
+	struct test_device *device = of_kind(TEST_OFFSET);
+	struct test_device_queue *queue = &device->queues[0];
+	const struct viodma_segment one = segment(0, 8, VIODMA_READ);
+	unsigned i;
+
+	for (i = 0; i < 8; i++)
+		CHECK(add_one(&queue->driver, &tokens[i]));
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, &one, 1, tokens), VIODMA_E_NO_SPACE);
+	CHECK(!viodma_driver_queue_has_room(&queue->driver, 1));
+	viodma_driver_queue_publish(&queue->driver);
+	CHECK_EQUAL(test_device_avail_index(queue), 8);
+	test_device_put_used(queue, 0, 0); /* the first head of a new queue */
+	CHECK(came_back(&queue->driver, &tokens[0], 0));
+	CHECK(viodma_driver_queue_has_room(&queue->driver, 2));
+	CHECK(!viodma_driver_queue_has_room(&queue->driver, 3));
+	CHECK(add_one(&queue->driver, &tokens[8]));
+	return true;
+}
+HOLDS(a_full_ring_says_so_and_has_room_again_afterwards)
+
+/* ---- what is not added ---- */
+
+static bool nothing_was_added(struct test_device_queue *queue)
+{
+	CHECK_EQUAL(queue->driver.free_descriptors, 16);
+	CHECK_EQUAL(queue->driver.out, 0);
+	viodma_driver_queue_publish(&queue->driver);
+	CHECK_EQUAL(test_device_avail_index(queue), 0);
+	return true;
+}
+
+static bool a_chain_longer_than_the_ring_is_refused_for_good(void)
+{
+	struct test_device_queue *queue = &of_kind(TEST_DIRECT)->queues[0];
+	struct viodma_segment segments[17];
+	unsigned i;
+
+	for (i = 0; i < 17; i++)
+		segments[i] = segment(i, 1, VIODMA_READ);
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 17, tokens), VIODMA_E_LIMIT);
+	CHECK(nothing_was_added(queue));
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 16, tokens), VIODMA_OK);
+	return true;
+}
+BEHAVIOUR(a_chain_longer_than_the_ring_is_refused_for_good, "DRV-12")
+
+static bool a_chain_of_more_than_4_gibibytes_is_refused(void)
+{
+	struct test_device_queue *queue = &of_kind(TEST_DIRECT)->queues[0];
+	const struct viodma_segment segments[3] = {segment(0, UINT32_MAX, VIODMA_READ), segment(1, 1, VIODMA_WRITE),
+						   segment(2, 1, VIODMA_WRITE)};
+
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 3, tokens), VIODMA_E_INVALID);
+	CHECK(nothing_was_added(queue));
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 2, tokens), VIODMA_OK);
+	return true;
+}
+BEHAVIOUR(a_chain_of_more_than_4_gibibytes_is_refused, "DRV-12")
+
+static bool a_readable_segment_after_a_writable_one_is_refused(void)
+{
+	struct test_device_queue *queue = &of_kind(TEST_DIRECT)->queues[0];
+	const struct viodma_segment segments[3] = {segment(0, 4, VIODMA_READ), segment(1, 4, VIODMA_WRITE),
+						   segment(2, 4, VIODMA_READ)};
+
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 3, tokens), VIODMA_E_INVALID);
+	CHECK(nothing_was_added(queue));
+	return true;
+}
+BEHAVIOUR(a_readable_segment_after_a_writable_one_is_refused, "DRV-13")
+
+static bool an_empty_segment_is_refused(void)
+{
+	struct test_device_queue *queue = &of_kind(TEST_DIRECT)->queues[0];
+	const struct viodma_segment segments[2] = {segment(0, 4, VIODMA_READ), segment(1, 0, VIODMA_READ)};
+
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 2, tokens), VIODMA_E_INVALID);
+	CHECK(nothing_was_added(queue));
+	return true;
+}
+BEHAVIOUR(an_empty_segment_is_refused, "DRV-15")
+
+static bool nothing_nobody_and_both_directions_are_refused(void)
+{
+	struct test_device_queue *queue = &of_kind(TEST_DIRECT)->queues[0];
+	const struct viodma_segment both = segment(0, 4, VIODMA_READ_WRITE), none = segment(0, 4, VIODMA_NO_ACCESS);
+	const struct viodma_segment good = segment(0, 4, VIODMA_READ);
+
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, &good, 0, tokens), VIODMA_E_INVALID);
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, &good, 1, NULL), VIODMA_E_INVALID);
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, &both, 1, tokens), VIODMA_E_INVALID);
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, &none, 1, tokens), VIODMA_E_INVALID);
+	CHECK(nothing_was_added(queue));
+	return true;
+}
+HOLDS(nothing_nobody_and_both_directions_are_refused)
+
+/* ---- tables ---- */
+
+static bool a_chain_in_a_table_takes_one_descriptor_and_the_ring_serves_when_tables_are_out(void)
+{
+	const struct test_device_options options = {.size = 8, .tables = 3, .table_descriptors = 6};
+	struct test_device_queue *queue = &with_queue(&options)->queues[0];
+	const struct viodma_segment segments[7] = {segment(0, 1, VIODMA_READ),  segment(1, 2, VIODMA_READ),
+						   segment(2, 3, VIODMA_READ),  segment(3, 4, VIODMA_READ),
+						   segment(4, 5, VIODMA_WRITE), segment(5, 6, VIODMA_WRITE),
+						   segment(6, 7, VIODMA_WRITE)};
+	struct test_chain chain;
+	unsigned i, k;
+
+	CHECK(viodma_driver_queue_has_room(&queue->driver, 7));
+	for (i = 0; i < 3; i++)
+		CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 6, &tokens[i]), VIODMA_OK);
+	CHECK_EQUAL(queue->driver.free_descriptors, 5);
+	CHECK(!viodma_driver_queue_has_room(&queue->driver, 6));
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 6, &tokens[3]), VIODMA_E_NO_SPACE);
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 5, &tokens[3]), VIODMA_OK);
+	CHECK_EQUAL(queue->driver.free_descriptors, 0);
+	viodma_driver_queue_publish(&queue->driver);
+	for (i = 0; i < 4; i++) {
+		CHECK(test_device_take(queue, &chain));
+		CHECK_EQUAL(chain.count, i < 3 ? 6 : 5);
+		for (k = 0; k < chain.count; k++)
+			CHECK_EQUAL(chain.part[k].len_bytes, k + 1);
+		test_device_put_used(queue, chain.head, (uint32_t)chain.writable_bytes);
+		CHECK(came_back(&queue->driver, &tokens[i], chain.writable_bytes));
+	}
+	CHECK_EQUAL(queue->driver.free_descriptors, 8);
+	/* Longer than a table: the ring. One segment: no table. */
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 7, &tokens[0]), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 1, &tokens[1]), VIODMA_OK);
+	CHECK_EQUAL(queue->driver.free_descriptors, 0);
+	CHECK_EQUAL(queue->driver.statistics.indirect, 3);
+	return true;
+}
+HOLDS(a_chain_in_a_table_takes_one_descriptor_and_the_ring_serves_when_tables_are_out)
+
+/* 64 tables of 512 bytes where a run holds 4 KiB: in several blocks, none over another. */
+static bool tables_lie_in_as_many_blocks_as_the_pool_asks_for(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		const struct test_device_options options = {
+			.kind = (enum test_kind)kind, .size = 64, .tables = 64, .table_descriptors = 32, .run_bytes = 4096};
+		struct test_device *device = with_queue(&options);
+		struct test_device_queue *queue = &device->queues[0];
+		struct test_chain chain;
+		unsigned i;
+
+		CHECK(queue->driver.table_block_count == 8);
+		for (i = 0; i < 64; i++) {
+			const struct viodma_segment segments[3] = {segment(i, 1, VIODMA_READ), segment(i, i + 1, VIODMA_READ),
+								   segment(i, 1, VIODMA_READ)};
+
+			CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 3, &tokens[i]), VIODMA_OK);
+		}
+		viodma_driver_queue_publish(&queue->driver);
+		for (i = 0; i < 64 && kind == TEST_DIRECT; i++) {
+			CHECK(test_device_take(queue, &chain));
+			CHECK_EQUAL(chain.part[1].len_bytes, i + 1);
+		}
+		CHECK_RESULT(test_device_end(device), VIODMA_OK);
+		CHECK(test_device_idle(device));
+	}
+	return true;
+}
+HOLDS(tables_lie_in_as_many_blocks_as_the_pool_asks_for)
+
+static bool without_the_feature_no_table_is_used(void)
+{
+	const struct test_device_options options = {.tables = 4, .table_descriptors = 8};
+	struct test_device *device = fresh(&options);
+	struct test_device_queue *queue = &device->queues[0];
+
+	device->offered &= ~VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT);
+	CHECK_RESULT(test_device_negotiate(device, viodma_driver_blk_wanted()), VIODMA_OK);
+	CHECK_RESULT(test_device_make_domain(device), VIODMA_OK);
+	CHECK_RESULT(test_device_make_queue(device, 0), VIODMA_OK);
+	CHECK(add_one(&queue->driver, tokens));
+	CHECK_EQUAL(queue->driver.free_descriptors, 14);
+	CHECK(!viodma_driver_queue_has_room(&queue->driver, 15));
+	return true;
+}
+HOLDS(without_the_feature_no_table_is_used)
+
+/* ---- mappings ---- */
+
+static bool mappings_become_one_chain_in_their_order(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		struct test_device *device = of_kind((enum test_kind)kind);
+		struct test_device_queue *queue = &device->queues[0];
+		const struct viodma_buffer buffers[3] = {test_buffer(64, 10), test_buffer(8192, 20), test_buffer(30000, 30)};
+		struct viodma_mapping mappings[3];
+		const struct viodma_mapping *list[3] = {&mappings[0], &mappings[1], &mappings[2]};
+		struct viodma_segment segments[3][4];
+		struct test_chain chain;
+		unsigned i;
+
+		for (i = 0; i < 3; i++)
+			CHECK_RESULT(viodma_domain_map(&device->domain, &mappings[i], &buffers[i], 1,
+						       i < 2 ? VIODMA_TO_DEVICE : VIODMA_FROM_DEVICE, segments[i], 4),
+				     VIODMA_OK);
+		CHECK_RESULT(viodma_driver_queue_add_mappings(&queue->driver, list, 3, tokens), VIODMA_OK);
+		viodma_driver_queue_publish(&queue->driver);
+		CHECK(test_device_take(queue, &chain));
+		CHECK_EQUAL(chain.count, 3);
+		for (i = 0; i < 3; i++)
+			CHECK_EQUAL(chain.part[i].len_bytes, 10 + 10 * i);
+		CHECK_EQUAL(chain.writable, 1);
+		/* The other way round it is no chain. */
+		list[0] = &mappings[2];
+		list[2] = &mappings[0];
+		CHECK_RESULT(viodma_driver_queue_add_mappings(&queue->driver, list, 3, tokens), VIODMA_E_INVALID);
+		CHECK_RESULT(viodma_driver_queue_add_mappings(&queue->driver, list, 0, tokens), VIODMA_E_INVALID);
+	}
+	return true;
+}
+HOLDS(mappings_become_one_chain_in_their_order)
+
+static bool map_and_add_leaves_nothing_behind_when_it_fails(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		struct test_device *device = of_kind((enum test_kind)kind);
+		struct test_device_queue *queue = &device->queues[0];
+		const struct viodma_buffer one = test_buffer(100, 50), bad = {.phys = {0x10}, .len_bytes = 5};
+		const uint64_t used = device->pool.statistics.used_bytes;
+		struct viodma_mapping to, from;
+		struct viodma_segment segments[4];
+		enum viodma_result result;
+		unsigned i;
+
+		/* The second mapping fails: out of reach, or no segment left for it. */
+		if (kind != TEST_DIRECT) {
+			result = viodma_driver_queue_map_and_add(&queue->driver, &to, &one, 1, &from, &bad, 1, segments, 4, tokens);
+			CHECK(result != VIODMA_OK);
+			CHECK_EQUAL(device->domain.statistics.live, 0);
+		}
+		CHECK_RESULT(viodma_driver_queue_map_and_add(&queue->driver, &to, &one, 1, &from, &one, 1, segments, 1, tokens),
+			     VIODMA_E_LIMIT);
+		CHECK_EQUAL(device->domain.statistics.live, 0);
+		/* Nowhere to add it. */
+		for (i = 0; i < 8; i++)
+			CHECK(add_one(&queue->driver, &tokens[i]));
+		CHECK_RESULT(viodma_driver_queue_map_and_add(&queue->driver, &to, &one, 1, NULL, NULL, 0, segments, 4, tokens),
+			     VIODMA_E_NO_SPACE);
+		CHECK_EQUAL(device->domain.statistics.live, 0);
+		CHECK_EQUAL(device->pool.statistics.used_bytes, used);
+		CHECK_RESULT(viodma_driver_queue_map_and_add(&queue->driver, NULL, NULL, 0, NULL, NULL, 0, segments, 4, tokens),
+			     VIODMA_E_INVALID);
+		CHECK_RESULT(test_device_end(device), VIODMA_OK);
+		CHECK(test_device_idle(device));
+	}
+	return true;
+}
+HOLDS(map_and_add_leaves_nothing_behind_when_it_fails)
+
+static bool what_cannot_be_unmapped_again_is_said(void)
+{
+	struct test_device *device = of_kind(TEST_IOMMU);
+	struct test_device_queue *queue = &device->queues[0];
+	const struct viodma_buffer one = test_buffer(100, 50);
+	struct viodma_mapping to;
+	struct viodma_segment segments[4];
+	unsigned i;
+
+	for (i = 0; i < 8; i++)
+		CHECK(add_one(&queue->driver, &tokens[i]));
+	device->iommu_stuck = true;
+	CHECK_RESULT(viodma_driver_queue_map_and_add(&queue->driver, &to, &one, 1, NULL, NULL, 0, segments, 4, tokens),
+		     VIODMA_E_QUARANTINED);
+	CHECK_RESULT(test_device_end(device), VIODMA_E_QUARANTINED);
+	return true;
+}
+HOLDS(what_cannot_be_unmapped_again_is_said)
+
+/* ---- notifications ---- */
+
+static bool without_indexes_kicks_go_by_the_devices_flag(void)
+{
+	struct test_device_queue *queue = &of_kind(TEST_DIRECT)->queues[0];
+	struct viodma_driver_queue *driver = &queue->driver;
+
+	CHECK(!viodma_driver_queue_kick_needed(driver)); /* nothing was published */
+	CHECK(add_one(driver, tokens));
+	CHECK(!viodma_driver_queue_kick_needed(driver)); /* still nothing */
+	viodma_driver_queue_publish(driver);
+	CHECK(viodma_driver_queue_kick_needed(driver));
+	CHECK(!viodma_driver_queue_kick_needed(driver)); /* asked already */
+	test_device_set_used_flags(queue, VIRTQ_USED_F_NO_NOTIFY);
+	CHECK(add_one(driver, tokens));
+	viodma_driver_queue_publish(driver);
+	CHECK(!viodma_driver_queue_kick_needed(driver));
+	CHECK_EQUAL(driver->statistics.kicks, 1);
+	CHECK_EQUAL(driver->statistics.kicks_suppressed, 1);
+	return true;
+}
+HOLDS(without_indexes_kicks_go_by_the_devices_flag)
+
+static bool with_indexes_a_kick_goes_when_the_index_passes_the_devices_wish(void)
+{
+	const struct test_device_options options = {.event_idx = true};
+	struct test_device_queue *queue = &with_queue(&options)->queues[0];
+	struct viodma_driver_queue *driver = &queue->driver;
+
+	test_device_set_avail_event(queue, 2); /* "when the third is there" */
+	CHECK(add_one(driver, tokens));
+	CHECK(add_one(driver, tokens));
+	viodma_driver_queue_publish(driver);
+	CHECK(!viodma_driver_queue_kick_needed(driver));
+	CHECK(add_one(driver, tokens));
+	viodma_driver_queue_publish(driver);
+	CHECK(viodma_driver_queue_kick_needed(driver));
+	CHECK(add_one(driver, tokens));
+	viodma_driver_queue_publish(driver);
+	CHECK(!viodma_driver_queue_kick_needed(driver)); /* passed already */
+	test_device_set_avail_event(queue, 5);
+	CHECK(add_one(driver, tokens));
+	viodma_driver_queue_publish(driver);
+	CHECK(add_one(driver, tokens));
+	viodma_driver_queue_publish(driver);
+	CHECK(viodma_driver_queue_kick_needed(driver)); /* passed in between */
+	return true;
+}
+HOLDS(with_indexes_a_kick_goes_when_the_index_passes_the_devices_wish)
+
+/* A device that polls: 65536 publications without the question; the wish is somewhere in there, whatever it says. */
+static bool after_a_whole_turn_of_the_index_a_kick_goes_in_any_case(void)
+{
+	const struct test_device_options options = {.event_idx = true};
+	struct test_device_queue *queue = &with_queue(&options)->queues[0];
+	uint32_t i;
+	struct test_chain chain;
+
+	for (i = 0; i < 65536; i++) {
+		CHECK(add_one(&queue->driver, tokens));
+		viodma_driver_queue_publish(&queue->driver);
+		CHECK(test_device_take(queue, &chain));
+		test_device_put_used(queue, chain.head, 0);
+		CHECK(came_back(&queue->driver, tokens, 0));
+	}
+	CHECK(viodma_driver_queue_kick_needed(&queue->driver));
+	return true;
+}
+HOLDS(after_a_whole_turn_of_the_index_a_kick_goes_in_any_case)
+
+static bool calls_are_asked_for_and_declined(void)
+{
+	int event_idx;
+
+	for (event_idx = 0; event_idx < 2; event_idx++) {
+		const struct test_device_options options = {.event_idx = event_idx != 0};
+		struct test_device_queue *queue = &with_queue(&options)->queues[0];
+		struct viodma_driver_queue *driver = &queue->driver;
+		struct test_chain chain;
+		unsigned i;
+
+		for (i = 0; i < 3; i++)
+			CHECK(add_one(driver, &tokens[i]));
+		viodma_driver_queue_publish(driver);
+		viodma_driver_queue_want_no_call(driver);
+		viodma_driver_queue_want_no_call(driver);
+		CHECK_EQUAL(driver->statistics.calls_suppressed, 1);
+		if (event_idx)
+			CHECK_EQUAL(test_device_used_event(queue), 0x8000);
+		else
+			CHECK_EQUAL(test_device_avail_flags(queue), VIRTQ_AVAIL_F_NO_INTERRUPT);
+		for (i = 0; i < 2; i++) {
+			CHECK(test_device_take(queue, &chain));
+			test_device_put_used(queue, chain.head, 0);
+		}
+		CHECK(came_back(driver, &tokens[0], 0));
+		CHECK(viodma_driver_queue_want_call(driver)); /* one is there that was seen already */
+		CHECK(came_back(driver, &tokens[1], 0));
+		CHECK(!viodma_driver_queue_want_call(driver));
+		if (event_idx)
+			CHECK_EQUAL(test_device_used_event(queue), 2);
+		else
+			CHECK_EQUAL(test_device_avail_flags(queue), 0);
+		CHECK(test_device_take(queue, &chain));
+		test_device_put_used(queue, chain.head, 0);
+		CHECK(viodma_driver_queue_want_call(driver)); /* came before the wish was seen */
+	}
+	return true;
+}
+HOLDS(calls_are_asked_for_and_declined)
+
+static bool the_platforms_barriers_are_used_where_bit_36_was_accepted(void)
+{
+	int order;
+
+	for (order = 0; order < 2; order++) {
+		const struct test_device_options options = {.order_platform = order != 0};
+		struct test_device_queue *queue = &with_queue(&options)->queues[0];
+		unsigned before[3], i;
+		struct test_chain chain;
+
+		memcpy(before, viodma_shared_platform_fences, sizeof(before));
+		CHECK(add_one(&queue->driver, tokens));
+		viodma_driver_queue_publish(&queue->driver);
+		CHECK_EQUAL(viodma_shared_platform_fences[VIODMA_FENCE_WRITE] - before[VIODMA_FENCE_WRITE], order);
+		(void)viodma_driver_queue_kick_needed(&queue->driver);
+		CHECK_EQUAL(viodma_shared_platform_fences[VIODMA_FENCE_FULL] - before[VIODMA_FENCE_FULL], order);
+		CHECK(!viodma_driver_queue_want_call(&queue->driver));
+		CHECK_EQUAL(viodma_shared_platform_fences[VIODMA_FENCE_FULL] - before[VIODMA_FENCE_FULL], 2 * order);
+		CHECK(test_device_take(queue, &chain));
+		test_device_put_used(queue, chain.head, 0);
+		CHECK(came_back(&queue->driver, tokens, 0));
+		CHECK_EQUAL(viodma_shared_platform_fences[VIODMA_FENCE_READ] - before[VIODMA_FENCE_READ], order);
+		for (i = 0; i < 3 && !order; i++)
+			CHECK_EQUAL(viodma_shared_platform_fences[i], before[i]);
+	}
+	return true;
+}
+HOLDS(the_platforms_barriers_are_used_where_bit_36_was_accepted)
+
+/* ---- life ---- */
+
+static bool ring_parts_are_aligned_and_share_no_granule(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		struct test_device *device = of_kind((enum test_kind)kind);
+		const struct viodma_transport_queue *where = &device->queues[0].where;
+		uint32_t granule = kind >= TEST_IOMMU ? 4096 : 64;
+
+		CHECK_EQUAL(where->desc.v % VIRTQ_DESC_ALIGN, 0);
+		CHECK_EQUAL(where->avail.v % VIRTQ_AVAIL_ALIGN, 0);
+		CHECK_EQUAL(where->used.v % VIRTQ_USED_ALIGN, 0);
+		CHECK(where->used.v / granule != where->avail.v / granule);
+		CHECK(where->used.v / granule != where->desc.v / granule);
+		/* Where the platform can tell, the device may not write what the driver writes, nor read what it writes. */
+		CHECK(test_device_at(device, where->desc.v, 16, VIODMA_READ) != NULL);
+		CHECK(test_device_at(device, where->used.v, 8, VIODMA_WRITE) != NULL);
+		CHECK_EQUAL(device->faults, 0);
+		if (kind >= TEST_IOMMU) {
+			CHECK(test_device_at(device, where->desc.v, 16, VIODMA_WRITE) == NULL);
+			CHECK(test_device_at(device, where->avail.v, 4, VIODMA_WRITE) == NULL);
+		}
+		if (kind != TEST_DIRECT)
+			CHECK(where->desc.v != device->queues[0].driver.driver_area.phys.v);
+	}
+	return true;
+}
+HOLDS(ring_parts_are_aligned_and_share_no_granule)
+
+static bool a_queue_larger_than_the_devices_is_not_enabled(void)
+{
+	struct test_device *device = fresh(NULL);
+
+	device->queues[0].size_max = 8;
+	CHECK_RESULT(test_device_negotiate(device, 0), VIODMA_OK);
+	CHECK_RESULT(test_device_make_domain(device), VIODMA_OK);
+	CHECK_RESULT(test_device_make_queue(device, 0), VIODMA_E_LIMIT);
+	CHECK(!device->queues[0].enabled);
+	CHECK_RESULT(test_device_end(device), VIODMA_OK);
+	return true;
+}
+BEHAVIOUR(a_queue_larger_than_the_devices_is_not_enabled, "DRV-17")
+
+static bool a_configuration_out_of_range_is_refused(void)
+{
+	static unsigned char storage[VIODMA_DRIVER_QUEUE_STORAGE_BYTES(16)] __attribute__((aligned(16)));
+	struct test_device *device = fresh(NULL);
+	struct viodma_driver_queue_config good = {.domain = &device->domain,
+						  .storage = storage,
+						  .storage_bytes = sizeof(storage),
+						  .size = 16,
+						  .indirect_desc = true,
+						  .tables = 4,
+						  .table_descriptors = 8},
+					  bad;
+	struct viodma_driver_queue queue;
+
+	CHECK_RESULT(test_device_negotiate(device, 0), VIODMA_OK);
+	CHECK_RESULT(test_device_make_domain(device), VIODMA_OK);
+#define REFUSED(member, value)                                                                                        \
+	bad = good;                                                                                                   \
+	bad.member = value;                                                                                           \
+	CHECK_RESULT(viodma_driver_queue_init(&queue, &bad), VIODMA_E_INVALID)
+	REFUSED(domain, NULL);
+	REFUSED(storage, NULL);
+	REFUSED(storage, storage + 1);
+	REFUSED(storage_bytes, sizeof(storage) - 1);
+	REFUSED(size, 0);
+	REFUSED(size, 12);
+	REFUSED(size, 65536);
+	REFUSED(tables, 17);
+	REFUSED(table_descriptors, 17);
+	REFUSED(table_descriptors, 0);
+	CHECK_RESULT(viodma_driver_queue_init(&queue, &good), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_queue_free(&queue), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_queue_free(&queue), VIODMA_OK); /* again: nothing there */
+	CHECK(test_device_idle(device));
+	return true;
+}
+HOLDS(a_configuration_out_of_range_is_refused)
+
+/* With every size of pool, from nothing on: what is there is given back, and in the end it is made. */
+static bool an_init_that_finds_no_room_leaves_nothing(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		enum viodma_result result = VIODMA_E_EXHAUSTED;
+		uint32_t slots;
+
+		for (slots = 1; result != VIODMA_OK; slots++) {
+			const struct test_device_options options = {.kind = (enum test_kind)kind,
+								    .pool_bytes = slots * 4096,
+								    .slot_bytes = 4096,
+								    .run_bytes = 4096,
+								    .size = 32,
+								    .tables = 32,
+								    .table_descriptors = 32};
+			struct test_device *device = fresh(&options);
+
+			CHECK(slots < 32);
+			CHECK_RESULT(test_device_negotiate(device, viodma_driver_blk_wanted()), VIODMA_OK);
+			CHECK_RESULT(test_device_make_domain(device), VIODMA_OK);
+			result = test_device_make_queue(device, 0);
+			CHECK(result == VIODMA_OK || result == VIODMA_E_EXHAUSTED);
+			if (result != VIODMA_OK)
+				CHECK(test_device_idle(device));
+			CHECK_RESULT(test_device_end(device), VIODMA_OK);
+			CHECK(test_device_idle(device));
+		}
+		CHECK_EQUAL(slots - 1, 2 + 4);
+	}
+	return true;
+}
+HOLDS(an_init_that_finds_no_room_leaves_nothing)
+
+static bool more_tables_than_blocks_hold_are_refused(void)
+{
+	const struct test_device_options options = {
+		.size = 128, .tables = 128, .table_descriptors = 128, .slot_bytes = 512, .run_bytes = 2560, .pool_bytes = MEBI};
+	struct test_device *device = fresh(&options);
+
+	CHECK_RESULT(test_device_negotiate(device, viodma_driver_blk_wanted()), VIODMA_OK);
+	CHECK_RESULT(test_device_make_domain(device), VIODMA_OK);
+	CHECK_RESULT(test_device_make_queue(device, 0), VIODMA_E_LIMIT);
+	CHECK(test_device_idle(device));
+	return true;
+}
+HOLDS(more_tables_than_blocks_hold_are_refused)
+
+static bool a_failing_transport_fails_the_enabling(void)
+{
+	struct test_device *device = fresh(NULL);
+	unsigned i;
+
+	CHECK_RESULT(test_device_negotiate(device, 0), VIODMA_OK);
+	CHECK_RESULT(test_device_make_domain(device), VIODMA_OK);
+	for (i = 1; i <= 2; i++) {
+		device->fail_at = device->calls + i;
+		CHECK_RESULT(test_device_make_queue(device, 0), VIODMA_E_IO);
+		CHECK_RESULT(viodma_driver_queue_free(&device->queues[0].driver), VIODMA_OK);
+		CHECK(test_device_idle(device));
+	}
+	return true;
+}
+HOLDS(a_failing_transport_fails_the_enabling)
+
+static bool after_a_reset_every_token_comes_back_once(void)
+{
+	const struct test_device_options options = {.tables = 2, .table_descriptors = 4};
+	struct test_device *device = with_queue(&options);
+	struct viodma_driver_queue *driver = &device->queues[0].driver;
+	bool back[6] = {false};
+	void *token;
+	unsigned i;
+
+	for (i = 0; i < 6; i++) {
+		CHECK(add_one(driver, &tokens[i]));
+		if (i == 3)
+			viodma_driver_queue_publish(driver);
+	}
+	CHECK_RESULT(viodma_driver_queue_free(driver), VIODMA_E_BUSY);
+	CHECK_RESULT(viodma_driver_reset(&device->driver), VIODMA_OK);
+	for (i = 0; i < 6; i++) {
+		CHECK_RESULT(viodma_driver_queue_take_back(driver, &token), VIODMA_OK);
+		CHECK(!back[(int *)token - tokens]);
+		back[(int *)token - tokens] = true;
+	}
+	CHECK_RESULT(viodma_driver_queue_take_back(driver, &token), VIODMA_EMPTY);
+	CHECK_RESULT(viodma_driver_queue_take_back(driver, &token), VIODMA_EMPTY);
+	CHECK_EQUAL(driver->out, 0);
+	{
+		const struct viodma_segment one = segment(0, 8, VIODMA_READ);
+		struct viodma_driver_completion completion;
+
+		CHECK_RESULT(viodma_driver_queue_add(driver, &one, 1, tokens), VIODMA_E_RESET);
+		CHECK_RESULT(viodma_driver_queue_get(driver, &completion), VIODMA_E_RESET);
+		CHECK(!viodma_driver_queue_want_call(driver));
+	}
+	CHECK_RESULT(viodma_driver_queue_free(driver), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_queue_take_back(driver, &token), VIODMA_EMPTY);
+	CHECK(test_device_idle(device));
+	return true;
+}
+HOLDS(after_a_reset_every_token_comes_back_once)
+
+/* = DRV-21: whoever writes the driver's own part of the ring confuses the device, not the driver. */
+static struct test_device_queue *watched;
+static unsigned looked_back;
+
+static void watch(const void *at, size_t bytes)
+{
+	const unsigned char *used = (const unsigned char *)watched->driver.used, *byte = at;
+
+	if (byte < used || byte + bytes > used + VIRTQ_USED_BYTES(16))
+		looked_back++;
+}
+
+static bool ring_memory_is_never_read_back(void)
+{
+	const struct test_device_options options = {.tables = 2, .table_descriptors = 4, .event_idx = true};
+	struct test_device *device = with_queue(&options);
+	struct test_device_queue *queue = &device->queues[0];
+	unsigned round, i;
+
+	watched = queue;
+	looked_back = 0;
+	viodma_shared_read_hook_fn = watch;
+	for (round = 0; round < 40; round++) {
+		uint16_t heads[5];
+		struct test_chain chain;
+
+		for (i = 0; i < 5; i++)
+			CHECK(add_one(&queue->driver, &tokens[i]));
+		viodma_driver_queue_publish(&queue->driver);
+		(void)viodma_driver_queue_kick_needed(&queue->driver);
+		for (i = 0; i < 5; i++) {
+			CHECK(test_device_take(queue, &chain));
+			heads[i] = chain.head;
+		}
+		/* All of it, tables too. The available index has to be what the device last saw, for the test's sake. */
+		memset(queue->driver.desc, 0xff, VIRTQ_DESC_BYTES(16));
+		memset((unsigned char *)queue->driver.avail + 4, 0xff, VIRTQ_AVAIL_BYTES(16) - 4);
+		memset(queue->driver.table_blocks[0].memory, 0xff, 128);
+		for (i = 0; i < 5; i++)
+			test_device_put_used(queue, heads[4 - i], 7);
+		for (i = 0; i < 5; i++)
+			CHECK(came_back(&queue->driver, &tokens[4 - i], 7));
+		CHECK(!viodma_driver_queue_want_call(&queue->driver));
+	}
+	viodma_shared_read_hook_fn = NULL;
+	CHECK_EQUAL(looked_back, 0);
+	CHECK_EQUAL(queue->driver.free_descriptors, 16);
+	return true;
+}
+HOLDS(ring_memory_is_never_read_back)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_chain_reaches_the_device_as_it_was_said_and_comes_back),
+		TEST(all_that_was_added_is_shown_in_one_step),
+		TEST(tokens_come_back_in_any_order_for_ever),
+		TEST(a_full_ring_says_so_and_has_room_again_afterwards),
+		WITH_MUTANT(a_chain_longer_than_the_ring_is_refused_for_good),
+		WITH_MUTANT(a_chain_of_more_than_4_gibibytes_is_refused),
+		WITH_MUTANT(a_readable_segment_after_a_writable_one_is_refused),
+		WITH_MUTANT(an_empty_segment_is_refused),
+		TEST(nothing_nobody_and_both_directions_are_refused),
+		TEST(a_chain_in_a_table_takes_one_descriptor_and_the_ring_serves_when_tables_are_out),
+		TEST(tables_lie_in_as_many_blocks_as_the_pool_asks_for),
+		TEST(without_the_feature_no_table_is_used),
+		TEST(mappings_become_one_chain_in_their_order),
+		TEST(map_and_add_leaves_nothing_behind_when_it_fails),
+		TEST(what_cannot_be_unmapped_again_is_said),
+		TEST(without_indexes_kicks_go_by_the_devices_flag),
+		TEST(with_indexes_a_kick_goes_when_the_index_passes_the_devices_wish),
+		TEST(after_a_whole_turn_of_the_index_a_kick_goes_in_any_case),
+		TEST(calls_are_asked_for_and_declined),
+		TEST(the_platforms_barriers_are_used_where_bit_36_was_accepted),
+		TEST(ring_parts_are_aligned_and_share_no_granule),
+		WITH_MUTANT(a_queue_larger_than_the_devices_is_not_enabled),
+		TEST(a_configuration_out_of_range_is_refused),
+		TEST(an_init_that_finds_no_room_leaves_nothing),
+		TEST(more_tables_than_blocks_hold_are_refused),
+		TEST(a_failing_transport_fails_the_enabling),
+		TEST(after_a_reset_every_token_comes_back_once),
+		TEST(ring_memory_is_never_read_back),
+	};
+
+	return cmocka_run_group_tests_name("driver queue", tests, NULL, NULL);
+}
