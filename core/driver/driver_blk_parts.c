@@ -11,8 +11,8 @@
  * so that a map is not answered "too large", and a queue that has room before the map has room after it.
  *
  * No room (pool, address space, ring): the first request waits, the others behind it, until a part comes back. Nothing in
- * flight and no room: what an IOMMU still holds is settled, then parts of half the size are tried, down to a sector; then
- * the request ends with VIODMA_E_EXHAUSTED. So nothing spins, and nothing waits for what cannot come.
+ * flight and no room: what still waits for its revocation is settled, then parts of half the size are tried, down to a
+ * sector; then the request ends with VIODMA_E_EXHAUSTED. So nothing spins, and nothing waits for what cannot come.
  *
  * Back: the status, filled in advance with a value that no device answers, is copied once; of a read's data, what the used
  * length covers is taken (DEV-16), and only if the status is OK.
