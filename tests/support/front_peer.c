@@ -132,7 +132,8 @@ bool front_peer_ask_raw(struct front_peer *peer, const struct vhost_user_header 
 	unsigned char message[1024];
 
 	memcpy(message, header, sizeof(*header));
-	memcpy(message + sizeof(*header), payload, bytes);
+	if (bytes)
+		memcpy(message + sizeof(*header), payload, bytes);
 	return write_channel(peer, message, sizeof(*header) + bytes, fds, fd_count);
 }
 
@@ -316,9 +317,9 @@ void front_peer_serve(struct front_peer *peer)
 		goes_on = answer(peer, &message);
 		close_fds(&message);
 	}
-	close(peer->fd);
+	shutdown(peer->fd, SHUT_RDWR);
 	if (peer->channel >= 0)
-		close(peer->channel);
+		shutdown(peer->channel, SHUT_RDWR);
 }
 
 static void *run(void *context)
@@ -335,6 +336,9 @@ bool front_peer_start(struct front_peer *peer)
 void front_peer_join(struct front_peer *peer)
 {
 	pthread_join(peer->thread, NULL);
+	close(peer->fd);
+	if (peer->channel >= 0)
+		close(peer->channel);
 }
 
 unsigned front_peer_descriptors(void)

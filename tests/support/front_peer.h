@@ -81,8 +81,9 @@ struct front_peer {
 
 /* A sound one, with all of the above, at `fd`. */
 void front_peer_init(struct front_peer *peer, int fd);
+/* Until the front end hangs up. Sockets are shut down then, not closed. */
 void front_peer_serve(struct front_peer *peer);
-/* The same in a thread, and its end: after the front end has hung up. */
+/* The same in a thread, and its end, which closes them: after the front end has hung up. */
 bool front_peer_start(struct front_peer *peer);
 void front_peer_join(struct front_peer *peer);
 

@@ -116,9 +116,7 @@ static inline void rig_submit(struct front_rig *rig, uint32_t type, uint64_t sec
 	rig_describe(rig, 1, data_bus, len, VIRTQ_DESC_F_NEXT | write);
 	rig_describe(rig, 2, rig_bus(rig, RIG_STATUS).v, 1, VIRTQ_DESC_F_WRITE);
 	memcpy(rig_at(rig, RIG_AVAIL + VIRTQ_AVAIL_RING((rig->avail_idx - 1u) % RIG_QUEUE_SIZE)), &head, sizeof(head));
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	memcpy(rig_at(rig, RIG_AVAIL + VIRTQ_AVAIL_IDX), &idx, sizeof(idx));
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n((uint16_t *)(void *)rig_at(rig, RIG_AVAIL + VIRTQ_AVAIL_IDX), idx.wire, __ATOMIC_SEQ_CST);
 	rig->transport->ops->notify(rig->transport->context, 0);
 }
 
@@ -131,8 +129,7 @@ static inline enum viodma_result rig_complete(struct front_rig *rig, uint8_t *st
 	for (;;) {
 		enum viodma_result result;
 
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		memcpy(&idx, rig_at(rig, RIG_USED + VIRTQ_USED_IDX), sizeof(idx));
+		idx.wire = __atomic_load_n((uint16_t *)(void *)rig_at(rig, RIG_USED + VIRTQ_USED_IDX), __ATOMIC_SEQ_CST);
 		if (viodma_le16_get(idx) != rig->used_idx)
 			break;
 		result = viodma_front_wait(rig->front, deadline_ns);
