@@ -16,8 +16,7 @@ static struct viodma_pool_slot *record_of(const struct viodma_domain *domain, ui
 	return viodma_pool_slot(domain->config.pool, run);
 }
 
-/* Could it fit if nothing else were in use? What the mapping has already counts. */
-static bool fits_an_empty_pool(const struct viodma_mapping *mapping, uint64_t wanted_bytes)
+bool viodma_bounce_fits_empty(const struct viodma_mapping *mapping, uint64_t wanted_bytes)
 {
 	const struct viodma_domain *domain = mapping->domain;
 	const struct viodma_pool *pool = domain->config.pool;
@@ -45,7 +44,7 @@ enum viodma_result viodma_bounce_take(struct viodma_mapping *mapping, viodma_phy
 		return VIODMA_E_LIMIT;
 	*run = viodma_pool_take(pool, len_bytes, offset);
 	if (*run == VIODMA_POOL_NONE)
-		return fits_an_empty_pool(mapping, wanted_bytes) ? VIODMA_E_EXHAUSTED : VIODMA_E_LIMIT;
+		return viodma_bounce_fits_empty(mapping, wanted_bytes) ? VIODMA_E_EXHAUSTED : VIODMA_E_LIMIT;
 
 	record = viodma_pool_slot(pool, *run);
 	record->offset = offset;

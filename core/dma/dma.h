@@ -99,6 +99,8 @@ enum viodma_result viodma_segments_put(struct viodma_segment_list *list, viodma_
  */
 enum viodma_result viodma_bounce_take(struct viodma_mapping *mapping, viodma_phys origin, uint32_t len_bytes,
 				      uint64_t position, uint32_t keep_bytes, uint32_t *run);
+/* Could the mapping, with what it has, take so many bytes more if nothing else were in use? */
+bool viodma_bounce_fits_empty(const struct viodma_mapping *mapping, uint64_t wanted_bytes);
 /* What of a run is among bytes offset..+len_bytes of the mapping: where it lies, and where it came from. False: nothing. */
 struct viodma_bounce_part {
 	void *memory;

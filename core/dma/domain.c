@@ -119,6 +119,18 @@ static void copy_config(struct viodma_domain *domain, const struct viodma_domain
 	}
 }
 
+/* The pool was cleared when it was added; now for the device, too. Memory in which the driver keeps nothing of its own. */
+static void clean_pool(const struct viodma_domain *domain)
+{
+	uint32_t i;
+
+	for (i = 0; i < domain->config.pool->chunk_count; i++) {
+		const struct viodma_object *chunk = &domain->config.pool->chunks[i].memory;
+
+		domain->cache.clean(domain->cache.context, chunk->memory, chunk->phys, chunk->len_bytes); /* = DRV-19 */
+	}
+}
+
 enum viodma_result viodma_domain_init(struct viodma_domain *domain, const struct viodma_domain_config *config)
 {
 	const struct viodma_platform *platform = config->platform;
@@ -138,6 +150,8 @@ enum viodma_result viodma_domain_init(struct viodma_domain *domain, const struct
 	domain->plain = is_plain(domain);
 	if (!is_complete(domain))
 		return VIODMA_E_INVALID;
+	if (domain->bounces && !platform->coherent)
+		clean_pool(domain);
 	return is_iommu(domain) ? viodma_iommu_init(domain) : VIODMA_OK;
 }
 

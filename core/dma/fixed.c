@@ -133,6 +133,8 @@ static enum viodma_result bounce(struct viodma_domain *domain, struct viodma_map
 		if (piece > left)
 			piece = left;
 		result = viodma_bounce_take(mapping, origin, piece, position, keep_bytes, &run);
+		if (result == VIODMA_E_EXHAUSTED && !viodma_bounce_fits_empty(mapping, left))
+			result = VIODMA_E_LIMIT;
 		if (result != VIODMA_OK)
 			return result;
 		if (!viodma_fixed_reaches(domain, viodma_bounce_phys(domain, run), piece))

@@ -332,11 +332,11 @@ void viodma_pool_describe(const struct viodma_pool *pool, uint64_t wanted_bytes,
 	viodma_text_put(&text, pool->config.name ? pool->config.name : "pool");
 	viodma_text_put(&text, " is exhausted: no room for ");
 	viodma_text_put_length(&text, wanted_bytes);
-	viodma_text_put(&text, "; ");
+	viodma_text_put(&text, " bytes; ");
 	viodma_text_put_length(&text, statistics->used_bytes);
 	viodma_text_put(&text, " of ");
 	viodma_text_put_length(&text, statistics->bytes);
-	viodma_text_put(&text, " in use");
+	viodma_text_put(&text, " bytes in use");
 	if (statistics->quarantined_bytes) {
 		viodma_text_put(&text, ", of which ");
 		viodma_text_put_length(&text, statistics->quarantined_bytes);

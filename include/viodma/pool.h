@@ -5,7 +5,8 @@
  *
  * A pool is handed out in slots; what is larger takes a run of adjoining ones. One pool serves one device (DRV-19): what
  * a slot held before was that device's already. Its memory is cleared when it is added, before it is first shared;
- * whoever gives it to another device adds it to another pool, which clears it again.
+ * whoever gives it to another device adds it to another pool, which clears it again. (On a platform that is not coherent
+ * the device sees that once a domain was made with the pool; what is added later, its owner cleans before sharing it.)
  *
  * Exhaustion is not an error of the pool's user: a map answers VIODMA_E_EXHAUSTED and is tried again after an unmap.
  * The owner is told once, with the remedy; again only after the pool was less than half in use.
@@ -37,8 +38,8 @@ struct viodma_pool_config {
 	 */
 	void (*exhausted)(void *context, const struct viodma_pool *pool, uint64_t wanted_bytes);
 	/*
-	 * Where the platform allows growth: share more memory with the device, call viodma_pool_add, and answer true. It
-	 * is called before `exhausted`, from within viodma_domain_map or _alloc; it may use the transport, not the domain.
+	 * Where the platform allows growth: call viodma_pool_add with more memory, share it with the device, and answer true.
+	 * It is called before `exhausted`, from within viodma_domain_map or _alloc; it may use the transport, not the domain.
 	 * NULL: the pool stays as it is.
 	 */
 	bool (*grow)(void *context, struct viodma_pool *pool, uint64_t wanted_bytes);
