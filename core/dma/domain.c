@@ -291,14 +291,13 @@ static void hand_to_device(const struct viodma_mapping *mapping, uint64_t offset
 	maintain_in_place(mapping, offset, len_bytes, true);
 }
 
-/* in_place_bytes: of what lies in place, caches are maintained for so many from offset. */
-static void hand_to_driver(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes, uint64_t in_place_bytes)
+static void hand_to_driver(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes)
 {
 	if (!(mapping->direction & VIODMA_FROM_DEVICE))
 		return;
 	if (!mapping->domain->platform.coherent) {
 		maintain_runs(mapping, offset, len_bytes, false); /* = DRV-20 */
-		maintain_in_place(mapping, offset, in_place_bytes, false);
+		maintain_in_place(mapping, offset, len_bytes, false);
 	}
 	viodma_bounce_copy(mapping, offset, len_bytes, false);
 }
@@ -438,7 +437,7 @@ enum viodma_result viodma_domain_unmap_general(struct viodma_mapping *mapping, u
 	if (!domain)
 		return VIODMA_E_MISUSE;
 	too_long = written_bytes > mapping->len_bytes;
-	hand_to_driver(mapping, 0, too_long ? mapping->len_bytes : written_bytes, mapping->len_bytes);
+	hand_to_driver(mapping, 0, too_long ? mapping->len_bytes : written_bytes);
 	if (is_iommu(domain))
 		result = viodma_iommu_unmap(domain, mapping, &give_runs);
 	if (give_runs)
@@ -463,7 +462,7 @@ void viodma_domain_sync_general(const struct viodma_mapping *mapping, uint64_t o
 	if (for_device)
 		hand_to_device(mapping, offset, len_bytes);
 	else
-		hand_to_driver(mapping, offset, len_bytes, len_bytes);
+		hand_to_driver(mapping, offset, len_bytes);
 	if (mapping->checked_by)
 		viodma_debug_synced(mapping->checked_by, mapping);
 }

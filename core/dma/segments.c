@@ -21,7 +21,7 @@ static uint64_t extension(const struct viodma_segment_list *list, uint32_t longe
 	if (!list->count || !bus) /* nothing adjoins the end of the address space */
 		return 0;
 	last = &list->segments[list->count - 1];
-	if (last->bus.v + last->len_bytes != bus || last->len_bytes >= longest)
+	if (last->bus.v + last->len_bytes != bus)
 		return 0;
 	/* At a boundary, a segment ends. */
 	if (list->boundary_bytes && !(bus & (list->boundary_bytes - 1)))

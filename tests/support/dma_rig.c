@@ -207,7 +207,7 @@ enum viodma_result dma_rig_add_domain(struct dma_rig *rig, enum viodma_addressin
 	struct viodma_domain_config config = {
 		.platform = &rig->platform,
 		.addressing = addressing,
-		.memory = &rig->memory,
+		.memory = rig->memory_unknown ? NULL : &rig->memory,
 		.pool = rig->has_pool ? &rig->pool : NULL,
 		.ring_pool = rig->has_ring_pool ? &rig->ring_pool : NULL,
 		.bus_of = rig->platform.kind == VIODMA_PLATFORM_OFFSET && !rig->platform.window_count ? &rig->bus_of : NULL,

@@ -39,6 +39,7 @@ struct dma_rig {
 	struct viodma_pool_config pool_config;
 	struct viodma_pool pool, ring_pool;
 	bool has_pool, has_ring_pool;
+	bool memory_unknown; /* the domain is not told of it */
 	struct viodma_bus_of bus_of;
 	struct viodma_cache_ops cache;
 	struct viodma_domain domain;

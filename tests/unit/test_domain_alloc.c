@@ -71,6 +71,17 @@ static bool both_addresses_are_aligned(void)
 	CHECK_EQUAL(memory[1].bus.v & 1023, 0);
 	CHECK_RESULT(viodma_domain_release(&memory[0]), VIODMA_OK);
 	CHECK_RESULT(viodma_domain_release(&memory[1]), VIODMA_OK);
+	CHECK(dma_rig_end(&rig));
+	/* Slots smaller than that, where nothing is bounced. */
+	CHECK(dma_rig_start(&rig, "kind=direct align=1K"));
+	CHECK_RESULT(dma_rig_add_pool(&rig, 512, 8192, 0), VIODMA_OK);
+	rig.memory_unknown = true;
+	CHECK_RESULT(dma_rig_add_domain(&rig, VIODMA_ADDRESSING_PLATFORM), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_alloc(&rig.domain, &memory[0], 16, 16, VIODMA_TO_DEVICE), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_alloc(&rig.domain, &memory[1], 16, 16, VIODMA_TO_DEVICE), VIODMA_OK);
+	CHECK_EQUAL(memory[1].bus.v & 1023, 0);
+	CHECK_RESULT(viodma_domain_release(&memory[0]), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_release(&memory[1]), VIODMA_OK);
 	return dma_rig_end(&rig);
 }
 

@@ -90,18 +90,18 @@ static bool the_device_reads_what_the_driver_wrote(void)
 
 static bool only_what_was_written_comes_back(void)
 {
-	static const struct viodma_buffer buffers[] = {{{RIG_HERE + 0x123}, 1000}, {{RIG_NEXT - 700}, 1500}, {{RIG_FAR + 1}, 3000}};
-	static const uint64_t written[] = {0, 1, 999, 1000, 1001, 1700, 2500, 5499, 5500};
+	static const struct viodma_buffer buffers[] = {{{RIG_HERE + 0x123}, 1000}, {{RIG_NEXT - 700}, 1500}, {{RIG_FAR + 1}, 9000}};
+	static const uint64_t written[] = {0, 1, 999, 1000, 1001, 1700, 2500, 6595, 6596, 6597, 11499, 11500};
 	uint64_t k;
 	unsigned i;
 
 	for (i = 0; i < sizeof(written) / sizeof(written[0]); i++) {
 		CHECK(start());
 		CHECK_RESULT(map(buffers, 3, VIODMA_FROM_DEVICE), VIODMA_OK);
-		CHECK(device_writes(0, 5500));
+		CHECK(device_writes(0, 11500));
 		CHECK(!device_reads(0, 1));
 		CHECK_RESULT(viodma_domain_unmap(&mapping, written[i]), VIODMA_OK);
-		for (k = 0; k < 5500; k++)
+		for (k = 0; k < 11500; k++)
 			CHECK_EQUAL(*at(buffers, k), k < written[i] ? bytes[k] : pattern_at(buffers, k));
 		CHECK(dma_rig_rest_is_intact(&rig, buffers, 3));
 		CHECK_EQUAL(rig.pool.statistics.copied_in_bytes, 0);
@@ -219,6 +219,13 @@ static bool the_offset_in_a_granule_is_kept(void)
 	CHECK_EQUAL(rig.pool.statistics.allocations, 4);
 	CHECK_EQUAL(segments[1].bus.v & 1023, 0x201);
 	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
+	CHECK(dma_rig_end(&rig));
+	/* ... but no slots are taken for what lies before it. */
+	CHECK(start_with("kind=offset granule=4K window=0x50000000+256K@0x8000000000 restricted", 512, 4096, 0));
+	CHECK_RESULT(map(buffers + 1, 1, VIODMA_TO_DEVICE), VIODMA_OK);
+	CHECK_EQUAL(segments[0].bus.v & 511, 1);
+	CHECK_EQUAL(rig.pool.statistics.used_bytes, 512);
+	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
 	return dma_rig_end(&rig);
 }
 
@@ -231,8 +238,8 @@ static bool segments_begin_where_the_device_can_begin(void)
 	uint64_t k;
 
 	/* Everything is in reach, but not every place to begin at. */
-	CHECK(start_with("kind=offset align=64 granule=512 window=0x40000000+512M@0x8000000000", 1024, 4096, 0));
-	CHECK_EQUAL(rig.domain.kind, VIODMA_DOMAIN_BOUNCE);
+	CHECK(start_with("kind=offset align=64 granule=512 window=0x40000000+512M@0x8000000000 window=0x900000000+128K@0", 1024, 4096, 0));
+	CHECK_EQUAL(rig.domain.kind, VIODMA_DOMAIN_OFFSET);
 	viodma_domain_limits(&rig.domain, &limits);
 	CHECK_EQUAL(limits.alignment_bytes, 64);
 	CHECK_RESULT(map(&odd, 1, VIODMA_BIDIRECTIONAL), VIODMA_OK);

@@ -134,6 +134,34 @@ static bool segments_obey_the_platforms_limits(void)
 	return dma_rig_end(&rig);
 }
 
+static bool buffers_that_adjoin_at_a_boundary_are_not_merged(void)
+{
+	static const struct viodma_buffer buffers[] = {{{RIG_HERE + 512}, 512}, {{RIG_HERE + 1024}, 256}, {{RIG_HERE + 1280}, 512}};
+
+	CHECK(start("kind=direct boundary=1K"));
+	CHECK_RESULT(map(buffers, 3, 3), VIODMA_OK);
+	CHECK_EQUAL(mapping.segment_count, 2);
+	CHECK_EQUAL(segments[0].len_bytes, 512);
+	CHECK_EQUAL(segments[1].len_bytes, 768);
+	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
+	return dma_rig_end(&rig);
+}
+
+static bool a_platform_with_any_limit_is_not_plain(void)
+{
+	static const char *const limits[] = {
+		"width=63", "max-mapping=1T", "max-segment=1G", "boundary=1T", "align=2", "non-coherent", "kind=offset window=0+1T@0",
+	};
+	unsigned i;
+
+	for (i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		CHECK(start(limits[i]));
+		CHECK(!rig.domain.plain);
+		CHECK(dma_rig_end(&rig));
+	}
+	return true;
+}
+
 static bool a_mapping_beyond_the_limit_is_refused(void)
 {
 	struct viodma_buffer buffers[] = {{{RIG_HERE}, 4096}, {{RIG_HERE}, 1}};
@@ -271,6 +299,8 @@ HOLDS(more_was_written_than_was_mapped)
 HOLDS(more_buffers_than_segments_go_in_if_they_adjoin)
 BEHAVIOUR(what_cannot_be_a_mapping_is_refused, "DRV-15")
 HOLDS(segments_obey_the_platforms_limits)
+HOLDS(buffers_that_adjoin_at_a_boundary_are_not_merged)
+HOLDS(a_platform_with_any_limit_is_not_plain)
 HOLDS(a_mapping_beyond_the_limit_is_refused)
 BEHAVIOUR(what_the_device_cannot_address_is_unreachable, "DRV-2")
 HOLDS(the_last_address_of_the_width_is_reached_and_no_more)
@@ -287,6 +317,8 @@ int main(void)
 		TEST(more_buffers_than_segments_go_in_if_they_adjoin),
 		WITH_MUTANT(what_cannot_be_a_mapping_is_refused),
 		TEST(segments_obey_the_platforms_limits),
+		TEST(buffers_that_adjoin_at_a_boundary_are_not_merged),
+		TEST(a_platform_with_any_limit_is_not_plain),
 		TEST(a_mapping_beyond_the_limit_is_refused),
 		WITH_MUTANT(what_the_device_cannot_address_is_unreachable),
 		TEST(the_last_address_of_the_width_is_reached_and_no_more),
