@@ -212,6 +212,8 @@ enum viodma_result dma_rig_add_domain(struct dma_rig *rig, enum viodma_addressin
 		.ring_pool = rig->has_ring_pool ? &rig->ring_pool : NULL,
 		.bus_of = rig->platform.kind == VIODMA_PLATFORM_OFFSET && !rig->platform.window_count ? &rig->bus_of : NULL,
 		.cache = rig->platform.coherent ? NULL : &rig->cache,
+		.iommu = rig->iommu,
+		.debug = rig->debug,
 	};
 
 	rig->addressing = addressing;
@@ -271,6 +273,13 @@ static bool obeys_limits(const struct dma_rig *rig, const struct viodma_segment 
 	return !platform->boundary_bytes || !((segment->bus.v ^ last) & ~(platform->boundary_bytes - 1));
 }
 
+static bool device_may(const struct dma_rig *rig, uint64_t bus, enum viodma_permission permission, uint64_t *phys)
+{
+	if (rig->addressing == VIODMA_ADDRESSING_PLATFORM && rig->translate)
+		return rig->translate(rig->translate_context, bus, permission, phys) && index_of(*phys) < RIG_BYTES;
+	return dma_rig_device_finds(rig, bus, phys);
+}
+
 /* Copy one byte after the other: slow, and obviously right. */
 static bool device_accesses(struct dma_rig *rig, const struct viodma_segment *segments, uint32_t count, uint64_t offset,
 			    unsigned char *out, const unsigned char *in, uint64_t len_bytes)
@@ -291,7 +300,7 @@ static bool device_accesses(struct dma_rig *rig, const struct viodma_segment *se
 		for (bus += offset, offset = 0; bus != end && len_bytes; bus++, len_bytes--) {
 			unsigned char *byte;
 
-			if (!dma_rig_device_finds(rig, bus, &phys))
+			if (!device_may(rig, bus, out ? VIODMA_READ : VIODMA_WRITE, &phys))
 				return false;
 			byte = two_copies(rig, phys) ? &device[index_of(phys)] : &seen[index_of(phys)];
 			if (out)

@@ -44,6 +44,11 @@ struct dma_rig {
 	struct viodma_cache_ops cache;
 	struct viodma_domain domain;
 	enum viodma_addressing addressing;
+	/* The test's, set before the domain is added: the debug layer; an IOMMU, and the device's side of it. */
+	struct viodma_debug *debug;
+	const struct viodma_iommu_config *iommu;
+	bool (*translate)(void *context, uint64_t bus, enum viodma_permission permission, uint64_t *phys);
+	void *translate_context;
 	uint64_t cleaned_bytes, invalidated_bytes;
 	unsigned told; /* how often exhaustion was reported, and the last report */
 	char message[256];
