@@ -5,7 +5,7 @@
  * A part is one chain: header, data, status. Header and status have a place each in ring memory, by the part's number;
  * the data is one mapping. How much of a request goes into one part is arithmetic done before anything is mapped:
  *
- *	segments   buffers * per_buffer + bytes / grain <= seg_max     (struct viodma_limits; longer than size_max: cut)
+ *	segments   buffers * per_buffer + bytes / grain <= seg_max   (struct viodma_limits; longer than size_max: cut)
  *	bytes      <= part_bytes_max, and to the end of a logical block if a part holds one, else of a sector
  *
  * so that a map is not answered "too large", and a queue that has room before the map has room after it.
@@ -35,7 +35,7 @@ static uint64_t bytes_for(const struct viodma_driver_blk *blk, uint32_t segments
 {
 	if (blk->grain_bytes > VIODMA_DRIVER_BLK_PART_BYTES_MAX)
 		return VIODMA_DRIVER_BLK_PART_BYTES_MAX;
-	return ((uint64_t)(blk->grain_twice ? segments / 2 : segments) + 1) * blk->grain_bytes - 1;
+	return ((uint64_t)(blk->grain_twice ? segments / 2 : segments) + 1) * blk->grain_bytes - !blk->grain_whole;
 }
 
 /* The most segments that a mapping needs. Pre: it was cut. */
@@ -43,8 +43,8 @@ static uint32_t segments_for(const struct viodma_driver_blk *blk, uint32_t buffe
 {
 	uint32_t more = 0;
 
-	if (blk->grain_bytes <= VIODMA_DRIVER_BLK_PART_BYTES_MAX)
-		more = bytes / (uint32_t)blk->grain_bytes * (blk->grain_twice ? 2 : 1);
+	if (bytes && blk->grain_bytes <= VIODMA_DRIVER_BLK_PART_BYTES_MAX)
+		more = (bytes - blk->grain_whole) / (uint32_t)blk->grain_bytes * (blk->grain_twice ? 2 : 1);
 	return buffers * blk->per_buffer + more;
 }
 
@@ -55,13 +55,14 @@ enum viodma_result viodma_driver_blk_measure(struct viodma_driver_blk *blk, cons
 	blk->per_buffer = limits->segments_per_buffer;
 	blk->buffers_max = limits->buffers_max;
 	blk->grain_bytes = limits->segment_grain_bytes;
-	blk->grain_twice = blk->cuts = false;
+	blk->grain_twice = blk->grain_whole = blk->cuts = false;
 	if (blk->size_max < limits->segment_bytes_max) {
 		blk->size_max &= ~(limits->alignment_bytes - 1); /* a cut is where a segment may start */
 		if (!blk->size_max)
 			return VIODMA_E_LIMIT;
 		blk->cuts = true; /* a segment of the mapping becomes one more for each size_max in it */
 		blk->grain_twice = blk->grain_bytes <= VIODMA_DRIVER_BLK_PART_BYTES_MAX;
+		blk->grain_whole = !blk->grain_twice; /* our own cuts: exactly size_max need none */
 		if (blk->size_max < blk->grain_bytes)
 			blk->grain_bytes = blk->size_max;
 	} else {
@@ -295,6 +296,8 @@ static enum viodma_result map_data(struct viodma_driver_blk *blk, struct viodma_
 
 	result = viodma_domain_map(blk->config.domain, &part->mapping, part->buffers, buffers,
 				   to_device ? VIODMA_TO_DEVICE : VIODMA_FROM_DEVICE, segments, blk->seg_max); /* = DRV-8 */
+	if (result == VIODMA_E_LIMIT)
+		return VIODMA_E_EXHAUSTED; /* within the limits there were: less is left of the pool since */
 	if (result != VIODMA_OK)
 		return result;
 	(void)viodma_debug_hand_over(&part->mapping); /* reported */

@@ -123,7 +123,7 @@ struct viodma_driver_blk {
 	uint32_t header_bytes, status_bytes; /* from one part's to the next one's */
 	uint32_t per_buffer, buffers_max;    /* see struct viodma_limits */
 	uint64_t grain_bytes;                /* so many bytes may need one segment more, or two of them */
-	bool grain_twice, cuts;
+	bool grain_twice, grain_whole, cuts;
 	bool waiting;                        /* for a completion, to make room */
 	bool stopped;
 	uint64_t deadline_ns;                /* none is earlier */
