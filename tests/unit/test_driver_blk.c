@@ -1,0 +1,769 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * test_driver_blk.c - virtio-blk, driver half: data is right over every kind of domain, requests are split by every limit,
+ * wait for room in their order, and end once.
+ *
+ * How it works: the device opposite is the library's own (tests/support/test_device.h), with a disk in memory.
+ */
+#include "tests/support/check.h"
+#include "tests/support/test_device.h"
+
+#define MANY 64u
+
+static struct test_device *current;
+
+static struct test_device *fresh(const struct test_device_options *options)
+{
+	test_device_free(current);
+	current = test_device_new(options);
+	return current;
+}
+
+static struct test_device *started(const struct test_device_options *options, uint32_t parts, uint32_t segments_max)
+{
+	struct test_device *device = fresh(options);
+
+	if (test_device_start(device, parts, segments_max) != VIODMA_OK)
+		abort();
+	return device;
+}
+
+/* ---- requests that remember how they ended ---- */
+
+struct asked {
+	struct viodma_driver_blk_request request;
+	struct viodma_buffer buffers[MANY];
+	unsigned ended, order;
+	enum viodma_result result;
+};
+
+static struct asked asked[MANY];
+static unsigned endings;
+
+static void on_done(void *context, struct viodma_driver_blk_request *request, enum viodma_result result)
+{
+	struct asked *one = context;
+
+	if (request != &one->request)
+		abort();
+	one->ended++;
+	one->order = endings++;
+	one->result = result;
+}
+
+static void forget(void)
+{
+	memset(asked, 0xee, sizeof(asked)); /* below the line nothing has to be set */
+	endings = 0;
+}
+
+static struct asked *ask(unsigned i, enum viodma_driver_blk_operation operation, uint64_t sector, size_t at, uint32_t len)
+{
+	struct asked *one = &asked[i];
+
+	one->request.operation = operation;
+	one->request.sector = sector;
+	one->request.buffers = one->buffers;
+	one->request.buffer_count = len ? 1 : 0;
+	one->request.deadline_ns = UINT64_MAX;
+	one->request.done = on_done;
+	one->request.context = one;
+	one->buffers[0] = test_buffer(at, len ? len : 1);
+	one->ended = 0;
+	return one;
+}
+
+static enum viodma_result submit(struct asked *one)
+{
+	return viodma_driver_blk_submit(&current->blk, &one->request);
+}
+
+/* Poll and serve until nothing happens any more. */
+static enum viodma_result settle(void)
+{
+	enum viodma_result result;
+	unsigned turns = 0;
+
+	for (;;) {
+		do {
+			result = viodma_driver_blk_poll(&current->blk, current->now_ns);
+			if (++turns > 20000)
+				return VIODMA_E_TIMEOUT;
+		} while (result == VIODMA_OK);
+		if (result != VIODMA_EMPTY)
+			return result;
+		if (!test_device_serve(current) && !current->pending_count)
+			break;
+		test_device_finish(current);
+	}
+	return result;
+}
+
+static bool ended(const struct asked *one, enum viodma_result result)
+{
+	CHECK_EQUAL(one->ended, 1);
+	CHECK_RESULT(one->result, result);
+	return true;
+}
+
+static bool gone(void)
+{
+	CHECK_RESULT(test_device_end(current), VIODMA_OK);
+	CHECK(test_device_idle(current));
+	CHECK_EQUAL(current->faults, 0);
+	return true;
+}
+
+static bool as_on_disk(size_t at, uint64_t offset, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		CHECK_EQUAL(current->private_memory[at + i], current->disk[offset + i]);
+	return true;
+}
+
+/* ---- data ---- */
+
+/* A little of everything: read, write elsewhere, read back; odd places in memory. */
+static bool moves_data(const struct test_device_options *options, uint32_t parts, uint32_t segments_max)
+{
+	struct test_device *device = started(options, parts, segments_max);
+	size_t i;
+
+	forget();
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_READ, 3, 12345, 512)), VIODMA_OK);
+	CHECK_RESULT(submit(ask(1, VIODMA_DRIVER_BLK_READ, 100, 0x20001, 150 * 512)), VIODMA_OK);
+	CHECK_RESULT(settle(), VIODMA_EMPTY);
+	CHECK(ended(&asked[0], VIODMA_OK) && ended(&asked[1], VIODMA_OK));
+	CHECK(as_on_disk(12345, 3 * 512, 512) && as_on_disk(0x20001, 100 * 512, 150 * 512));
+	CHECK_EQUAL(device->private_memory[12344], 0x5a);
+	CHECK_EQUAL(device->private_memory[12345 + 512], 0x5a);
+	CHECK_EQUAL(device->private_memory[0x20000], 0x5a);
+	CHECK_EQUAL(device->private_memory[0x20001 + 150 * 512], 0x5a);
+	for (i = 0; i < 200 * 512; i++)
+		device->private_memory[0x80003 + i] = (unsigned char)(i * 31 + (i >> 8));
+	CHECK_RESULT(submit(ask(2, VIODMA_DRIVER_BLK_WRITE, 1000, 0x80003, 200 * 512)), VIODMA_OK);
+	CHECK_RESULT(settle(), VIODMA_EMPTY);
+	CHECK(ended(&asked[2], VIODMA_OK));
+	CHECK(as_on_disk(0x80003, 1000 * 512, 200 * 512));
+	CHECK_EQUAL(device->disk[1000 * 512 - 1], test_disk_byte(1000 * 512 - 1));
+	CHECK_EQUAL(device->disk[1200 * 512], test_disk_byte(1200 * 512));
+	CHECK_EQUAL(device->blk.statistics.read_bytes, 151 * 512);
+	CHECK_EQUAL(device->blk.statistics.written_bytes, 200 * 512);
+	CHECK_EQUAL(device->blk.statistics.requests, 3);
+	CHECK_EQUAL(device->blk.statistics.failed, 0);
+	return gone();
+}
+
+static bool data_is_right_over_every_kind_of_domain(void)
+{
+	int kind, ring;
+
+	for (kind = 0; kind < TEST_KINDS; kind++)
+		for (ring = 0; ring < 4; ring++) {
+			const struct test_device_options options = {.kind = (enum test_kind)kind,
+								    .event_idx = ring & 1,
+								    .tables = ring & 2 ? 8 : 0,
+								    .table_descriptors = ring & 2 ? 16 : 0,
+								    .pool_bytes = 1u << 20,
+								    .deferred = ring == 3};
+
+			CHECK(moves_data(&options, 8, 14));
+		}
+	return true;
+}
+HOLDS(data_is_right_over_every_kind_of_domain)
+
+static bool data_is_right_with_bit_33_not_offered(void)
+{
+	const struct test_device_options options = {.physical = true};
+
+	CHECK(moves_data(&options, 8, 14));
+	CHECK(!current->platform_addresses);
+	return true;
+}
+HOLDS(data_is_right_with_bit_33_not_offered)
+
+/* Each limit alone and some together, over each kind: the device's half refuses what exceeds seg_max or size_max. */
+static bool requests_are_split_by_every_limit(void)
+{
+	static const struct {
+		struct test_device_options options;
+		uint32_t parts, segments_max;
+	} cases[] = {
+		{{.seg_max = 1}, 4, 8},
+		{{.seg_max = 3, .size_max = 4096}, 4, 8},
+		{{.size_max = 4096}, 4, 14},
+		{{.size_max = 4096, .segment_bytes_max = 3000}, 4, 14},
+		{{.size_max = 5000, .segment_bytes_max = 8192, .boundary_bytes = 8192}, 4, 14},
+		{{.segment_bytes_max = 600}, 4, 14},
+		{{.segment_bytes_max = 512, .boundary_bytes = 1024}, 4, 14},
+		{{.boundary_bytes = 4096}, 4, 14},
+		{{.mapping_bytes_max = 5000}, 4, 14},
+		{{.alignment_bytes = 512}, 4, 14},
+		{{.alignment_bytes = 512, .size_max = 5000}, 4, 14},
+		{{.size = 4}, 2, 14},
+		{{.size = 8, .tables = 4, .table_descriptors = 4}, 8, 14},
+		{{.blk_size = 4096, .seg_max = 2}, 4, 14},
+		{{0}, 1, 1},
+		{{0}, 3, 64},
+		{{.pool_bytes = 64 << 10}, 8, 14},
+		{{.pool_bytes = 64 << 10, .run_bytes = 4096}, 8, 14},
+	};
+	size_t i;
+	int kind;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		for (kind = 0; kind < TEST_KINDS; kind++) {
+			struct test_device_options options = cases[i].options;
+
+			options.kind = (enum test_kind)kind;
+			if (kind >= TEST_IOMMU && options.pool_bytes)
+				options.pool_bytes *= 2;
+			if (!moves_data(&options, cases[i].parts, cases[i].segments_max)) {
+				fprintf(stderr, "# case %zu, kind %d\n", i, kind);
+				return false;
+			}
+		}
+	return true;
+}
+HOLDS(requests_are_split_by_every_limit)
+
+static bool scattered_buffers_end_where_they_should(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		const struct test_device_options options = {.kind = (enum test_kind)kind, .seg_max = 5, .pool_bytes = 512 << 10};
+		struct test_device *device = started(&options, 4, 14);
+		struct check_random random = {.state = 5 + (uint64_t)kind};
+		unsigned round;
+
+		for (round = 0; round < 30; round++) {
+			struct asked *one;
+			uint32_t left = 512 * (1 + (uint32_t)check_below(&random, 60)), sector, count = 0, i, at = 0;
+			uint64_t offset;
+
+			forget();
+			memset(device->private_memory, 0x5a, TEST_PRIVATE_BYTES);
+			one = ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 512);
+			sector = (uint32_t)check_below(&random, TEST_DISK_SECTORS - left / 512);
+			offset = sector * 512u;
+			one->request.sector = sector;
+			/* Pieces of at least 512 bytes, so that a sector is in three segments at most. */
+			while (left) {
+				uint32_t here = count + 1 == MANY || left < 1200 ? left : 512 + (uint32_t)check_below(&random, left - 1024);
+
+				at += 1 + (uint32_t)check_below(&random, 3000);
+				one->buffers[count++] = test_buffer(at, here);
+				at += here;
+				left -= here;
+			}
+			one->request.buffer_count = count;
+			CHECK_RESULT(submit(one), VIODMA_OK);
+			CHECK_RESULT(settle(), VIODMA_EMPTY);
+			CHECK(ended(one, VIODMA_OK));
+			for (i = 0; i < count; i++) {
+				size_t first = one->buffers[i].phys.v - TEST_PRIVATE_PHYS;
+
+				CHECK(as_on_disk(first, offset, one->buffers[i].len_bytes));
+				CHECK_EQUAL(device->private_memory[first - 1], 0x5a);
+				CHECK_EQUAL(device->private_memory[first + one->buffers[i].len_bytes], 0x5a);
+				offset += one->buffers[i].len_bytes;
+			}
+		}
+		CHECK(gone());
+	}
+	return true;
+}
+HOLDS(scattered_buffers_end_where_they_should)
+
+/* A sector in more pieces than a request can have segments. */
+static bool a_sector_in_too_many_pieces_ends_with_a_limit(void)
+{
+	const struct test_device_options options = {.seg_max = 4};
+	struct asked *one;
+	unsigned i;
+
+	started(&options, 4, 14);
+	forget();
+	one = ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 512);
+	for (i = 0; i < 8; i++)
+		one->buffers[i] = test_buffer(i * 4096, 64);
+	one->request.buffer_count = 8;
+	CHECK_RESULT(submit(one), VIODMA_OK);
+	CHECK_RESULT(submit(ask(1, VIODMA_DRIVER_BLK_READ, 9, 0x30000, 1024)), VIODMA_OK);
+	CHECK_RESULT(settle(), VIODMA_EMPTY);
+	CHECK(ended(one, VIODMA_E_LIMIT));
+	CHECK(ended(&asked[1], VIODMA_OK)); /* the next one does not mind */
+	return gone();
+}
+HOLDS(a_sector_in_too_many_pieces_ends_with_a_limit)
+
+static bool parts_end_where_logical_blocks_end(void)
+{
+	const struct test_device_options options = {.blk_size = 4096, .seg_max = 1, .size_max = 5000};
+	struct test_device *device = started(&options, 8, 14);
+	unsigned i;
+
+	CHECK_EQUAL(device->blk.blk_size, 4096);
+	device->hold = true;
+	forget();
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_READ, 3, 0, 16384)), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_EMPTY);
+	test_device_serve(device);
+	CHECK_EQUAL(device->pending_count, 5);
+	for (i = 0; i + 1 < device->pending_count; i++)
+		CHECK_EQUAL((device->pending[i]->offset_bytes + device->pending[i]->len_bytes) % 4096, 0);
+	CHECK_RESULT(settle(), VIODMA_EMPTY);
+	CHECK(ended(&asked[0], VIODMA_OK));
+	return gone();
+}
+HOLDS(parts_end_where_logical_blocks_end)
+
+static bool the_disks_name_is_read(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		const struct test_device_options options = {.kind = (enum test_kind)kind, .blk_size = 4096, .mapping_bytes_max = 512};
+		struct test_device *device = started(&options, 2, 14);
+
+		forget();
+		CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_GET_ID, 77, 333, 20)), VIODMA_OK);
+		CHECK_RESULT(settle(), VIODMA_EMPTY);
+		CHECK(ended(&asked[0], VIODMA_OK));
+		CHECK(!memcmp(device->private_memory + 333, "viodma-test-device!!", 20));
+		CHECK_EQUAL(device->private_memory[353], 0x5a);
+		CHECK(gone());
+	}
+	return true;
+}
+HOLDS(the_disks_name_is_read)
+
+static bool a_flush_reaches_the_disk_or_has_nothing_to_do(void)
+{
+	const struct test_device_options without = {.no_flush = true};
+	struct test_device *device = started(NULL, 2, 14);
+
+	forget();
+	CHECK(device->blk.flush && device->blk.writeback);
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_FLUSH, 0, 0, 0)), VIODMA_OK);
+	CHECK_RESULT(settle(), VIODMA_EMPTY);
+	CHECK(ended(&asked[0], VIODMA_OK));
+	CHECK_EQUAL(device->queues[0].blk.statistics.flush, 1);
+	CHECK(gone());
+	device = started(&without, 2, 14);
+	forget();
+	CHECK(!device->blk.flush && !device->blk.writeback);
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_FLUSH, 0, 0, 0)), VIODMA_OK);
+	CHECK_RESULT(settle(), VIODMA_EMPTY);
+	CHECK(ended(&asked[0], VIODMA_OK));
+	CHECK_EQUAL(device->served, 0);
+	return gone();
+}
+HOLDS(a_flush_reaches_the_disk_or_has_nothing_to_do)
+
+/* ---- many at once ---- */
+
+static bool parts_are_in_flight_over_all_queues(void)
+{
+	const struct test_device_options options = {.queues = 3, .seg_max = 1, .size_max = 4096, .kind = TEST_OFFSET};
+	struct test_device *device = started(&options, 12, 14);
+	uint16_t queues;
+	unsigned i;
+
+	CHECK_RESULT(viodma_driver_blk_queues(&device->driver, &queues), VIODMA_OK);
+	CHECK_EQUAL(queues, 3);
+	CHECK_EQUAL(device->blk.device_queues, 3);
+	device->hold = device->backward = true;
+	forget();
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 64 * 1024)), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_EMPTY);
+	for (i = 0; i < 3; i++) {
+		CHECK_EQUAL(device->queues[i].driver.out, 4);
+		CHECK_EQUAL(device->queues[i].notified, 1); /* once for all that was published */
+	}
+	CHECK_EQUAL(device->blk.parts_out, 12);
+	CHECK_RESULT(settle(), VIODMA_EMPTY);
+	CHECK(ended(&asked[0], VIODMA_OK));
+	CHECK(as_on_disk(0, 0, 64 * 1024));
+	CHECK_EQUAL(device->blk.statistics.parts, 16);
+	return gone();
+}
+HOLDS(parts_are_in_flight_over_all_queues)
+
+static bool without_mq_there_is_one_queue(void)
+{
+	const struct test_device_options options = {.queues = 2};
+	struct test_device *device = fresh(&options);
+	uint16_t queues;
+
+	CHECK_RESULT(test_device_negotiate(device, viodma_driver_blk_wanted() & ~VIODMA_FEATURE(VIRTIO_BLK_F_MQ_BIT)), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_blk_queues(&device->driver, &queues), VIODMA_OK);
+	CHECK_EQUAL(queues, 1);
+	return true;
+}
+HOLDS(without_mq_there_is_one_queue)
+
+/* 50 requests, out of order at the device; each ends once, with its own data. */
+static bool many_requests_end_once_each(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		const struct test_device_options options = {
+			.kind = (enum test_kind)kind, .queues = 2, .event_idx = true, .tables = 6, .table_descriptors = 8};
+		struct test_device *device = started(&options, 10, 6);
+		unsigned i;
+
+		device->hold = device->backward = true;
+		forget();
+		for (i = 0; i < 50; i++)
+			CHECK_RESULT(submit(ask(i, VIODMA_DRIVER_BLK_READ, 20 * i, i * 0x4000, 512 * (1 + i % 20))), VIODMA_OK);
+		CHECK_RESULT(settle(), VIODMA_EMPTY);
+		for (i = 0; i < 50; i++) {
+			CHECK(ended(&asked[i], VIODMA_OK));
+			CHECK(as_on_disk(i * 0x4000, 20u * i * 512u, 512 * (1 + i % 20)));
+		}
+		CHECK(device->blk.statistics.waited > 0);
+		CHECK(gone());
+	}
+	return true;
+}
+HOLDS(many_requests_end_once_each)
+
+/* ---- no room ---- */
+
+/* One that waits holds up those behind it, and nobody spins: a poll without a completion sends and maps nothing. */
+static bool requests_that_find_no_room_wait_in_their_order(void)
+{
+	const struct test_device_options options = {.kind = TEST_BOUNCE, .pool_bytes = 64 << 10};
+	struct test_device *device = started(&options, 32, 14);
+	uint64_t maps, waited;
+	unsigned i, turn;
+
+	device->hold = true;
+	forget();
+	for (i = 0; i < 20; i++)
+		CHECK_RESULT(submit(ask(i, VIODMA_DRIVER_BLK_READ, 16 * i, i * 0x4000, 8192)), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_EMPTY);
+	CHECK(device->blk.parts_out && device->blk.first);
+	CHECK_EQUAL(device->blk.statistics.waited, 1);
+	waited = device->domain.statistics.exhausted;
+	maps = device->blk.statistics.parts;
+	for (i = 0; i < 100; i++)
+		CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_EMPTY);
+	CHECK_EQUAL(device->domain.statistics.exhausted, waited);
+	CHECK_EQUAL(device->blk.statistics.parts, maps);
+	for (turn = 0; turn < 100 && endings < 20; turn++) {
+		test_device_serve(device);
+		test_device_finish(device);
+		CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_EMPTY);
+	}
+	for (i = 0; i < 20; i++) {
+		CHECK(ended(&asked[i], VIODMA_OK));
+		CHECK_EQUAL(asked[i].order, i);
+		CHECK(as_on_disk(i * 0x4000, 16u * 512u * i, 8192));
+	}
+	return gone();
+}
+HOLDS(requests_that_find_no_room_wait_in_their_order)
+
+/* Somebody else holds the pool: parts get small, and when there is nothing at all the request ends. */
+static bool without_any_room_and_nothing_in_flight_a_request_ends(void)
+{
+	const struct test_device_options options = {.kind = TEST_BOUNCE, .pool_bytes = 128 << 10, .slot_bytes = 1024};
+	struct test_device *device = started(&options, 4, 14);
+	struct viodma_dma_memory taken[128];
+	unsigned count = 0;
+
+	while (viodma_domain_alloc(&device->domain, &taken[count], 1024, 64, VIODMA_TO_DEVICE) == VIODMA_OK)
+		count++;
+	forget();
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 16384)), VIODMA_OK);
+	CHECK_RESULT(submit(ask(1, VIODMA_DRIVER_BLK_FLUSH, 0, 0, 0)), VIODMA_OK);
+	CHECK_RESULT(settle(), VIODMA_EMPTY);
+	CHECK(ended(&asked[0], VIODMA_E_EXHAUSTED));
+	CHECK(ended(&asked[1], VIODMA_OK)); /* needs no room */
+	/* A slot is free: sector by sector. */
+	CHECK_RESULT(viodma_domain_release(&taken[--count]), VIODMA_OK);
+	CHECK_RESULT(submit(ask(2, VIODMA_DRIVER_BLK_READ, 7, 0x1000, 16384)), VIODMA_OK);
+	CHECK_RESULT(settle(), VIODMA_EMPTY);
+	CHECK(ended(&asked[2], VIODMA_OK));
+	CHECK(as_on_disk(0x1000, 7 * 512, 16384));
+	while (count)
+		CHECK_RESULT(viodma_domain_release(&taken[--count]), VIODMA_OK);
+	return gone();
+}
+HOLDS(without_any_room_and_nothing_in_flight_a_request_ends)
+
+/* The caller tries again from within done, for ever: a poll still ends. */
+static unsigned again;
+
+static void submit_again(void *context, struct viodma_driver_blk_request *request, enum viodma_result result)
+{
+	(void)context;
+	(void)result;
+	again++;
+	if (viodma_driver_blk_submit(&current->blk, request) != VIODMA_OK)
+		abort();
+}
+
+static bool what_done_submits_is_sent_by_the_next_poll(void)
+{
+	const struct test_device_options options = {.no_flush = true};
+	struct test_device *device = started(&options, 4, 14);
+
+	forget();
+	again = 0;
+	ask(0, VIODMA_DRIVER_BLK_FLUSH, 0, 0, 0)->request.done = submit_again;
+	CHECK_RESULT(submit(&asked[0]), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_OK);
+	CHECK_EQUAL(again, 1);
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_OK);
+	CHECK_EQUAL(again, 2);
+	asked[0].request.done = on_done;
+	asked[0].request.context = &asked[0];
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_EMPTY);
+	CHECK(ended(&asked[0], VIODMA_OK));
+	return gone();
+}
+HOLDS(what_done_submits_is_sent_by_the_next_poll)
+
+/* ---- failures of the disk, resets, deadlines ---- */
+
+static bool an_error_of_one_part_lets_the_others_end_first(void)
+{
+	const struct test_device_options options = {.kind = TEST_BOUNCE, .seg_max = 1, .size_max = 4096};
+	struct test_device *device = started(&options, 4, 14);
+	uint64_t sent;
+
+	device->hold = true;
+	forget();
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 32768)), VIODMA_OK);
+	CHECK_RESULT(submit(ask(1, VIODMA_DRIVER_BLK_READ, 0, 0x20000, 512)), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_EMPTY);
+	test_device_serve(device);
+	CHECK_EQUAL(device->pending_count, 4);
+	sent = device->blk.statistics.parts;
+	/* The first part fails, the others succeed. */
+	device->broken_disk = true;
+	device->pending_count = 1;
+	test_device_finish(device);
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_EMPTY);
+	CHECK_EQUAL(asked[0].ended, 0); /* three parts are with the device */
+	CHECK_EQUAL(device->blk.statistics.parts, sent + 1); /* and no more of it go out: that is the next one's */
+	device->broken_disk = false;
+	device->pending_count = 3;
+	memmove(device->pending, device->pending + 1, 3 * sizeof(device->pending[0]));
+	CHECK_RESULT(settle(), VIODMA_EMPTY);
+	CHECK(ended(&asked[0], VIODMA_E_IO));
+	CHECK(ended(&asked[1], VIODMA_OK));
+	CHECK_EQUAL(device->blk.statistics.failed, 1);
+	CHECK_EQUAL(device->private_memory[0], 0x5a); /* what failed brought nothing out of the pool */
+	return gone();
+}
+HOLDS(an_error_of_one_part_lets_the_others_end_first)
+
+static bool after_a_reset_everything_is_given_back_and_can_go_on(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		const struct test_device_options options = {.kind = (enum test_kind)kind, .queues = 2};
+		struct test_device *device = started(&options, 6, 14);
+		unsigned i;
+
+		device->hold = true;
+		forget();
+		for (i = 0; i < 10; i++)
+			CHECK_RESULT(submit(ask(i, VIODMA_DRIVER_BLK_READ, i, i * 0x4000, 4096)), VIODMA_OK);
+		CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_EMPTY);
+		test_device_serve(device);
+		CHECK_RESULT(viodma_driver_blk_free(&device->blk), VIODMA_E_BUSY);
+		CHECK_RESULT(viodma_driver_reset(&device->driver), VIODMA_OK);
+		viodma_driver_blk_stop(&device->blk, VIODMA_E_RESET);
+		viodma_driver_blk_stop(&device->blk, VIODMA_E_RESET);
+		for (i = 0; i < 10; i++)
+			CHECK(ended(&asked[i], VIODMA_E_RESET));
+		CHECK_RESULT(submit(&asked[0]), VIODMA_E_RESET);
+		CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_E_RESET);
+		CHECK_EQUAL(device->domain.statistics.live, 0);
+		CHECK(gone());
+		/* From the top, with the same memory. */
+		device->hold = false;
+		CHECK_RESULT(test_device_start(device, 6, 14), VIODMA_OK);
+		for (i = 0; i < 10; i++) {
+			asked[i].ended = 0;
+			CHECK_RESULT(submit(&asked[i]), VIODMA_OK);
+		}
+		CHECK_RESULT(settle(), VIODMA_EMPTY);
+		for (i = 0; i < 10; i++) {
+			CHECK(ended(&asked[i], VIODMA_OK));
+			CHECK(as_on_disk(i * 0x4000, 512u * i, 4096));
+		}
+		CHECK(gone());
+	}
+	return true;
+}
+HOLDS(after_a_reset_everything_is_given_back_and_can_go_on)
+
+static bool a_deadline_that_passes_is_said_and_ends_nothing(void)
+{
+	struct test_device *device = started(NULL, 6, 14);
+
+	device->hold = true;
+	forget();
+	CHECK_EQUAL(viodma_driver_blk_next_deadline(&device->blk), UINT64_MAX);
+	ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 512)->request.deadline_ns = 500;
+	ask(1, VIODMA_DRIVER_BLK_READ, 0, 4096, 512)->request.deadline_ns = 300;
+	CHECK_RESULT(submit(&asked[0]), VIODMA_OK);
+	CHECK_RESULT(submit(&asked[1]), VIODMA_OK);
+	CHECK_EQUAL(viodma_driver_blk_next_deadline(&device->blk), 300);
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 299), VIODMA_EMPTY);
+	CHECK_EQUAL(viodma_driver_blk_next_deadline(&device->blk), 300);
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 300), VIODMA_PEER_SILENT);
+	CHECK_EQUAL(asked[1].ended, 0);
+	/* It was only late. */
+	test_device_serve(device);
+	test_device_finish(device);
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 10000), VIODMA_EMPTY);
+	CHECK(ended(&asked[0], VIODMA_OK) && ended(&asked[1], VIODMA_OK));
+	CHECK_EQUAL(viodma_driver_blk_next_deadline(&device->blk), UINT64_MAX);
+	return gone();
+}
+BEHAVIOUR(a_deadline_that_passes_is_said_and_ends_nothing, "DEV-20")
+
+/* ---- what is refused ---- */
+
+static bool requests_that_cannot_be_are_not_taken(void)
+{
+	const struct test_device_options read_only = {.read_only = true};
+	struct asked *one;
+
+	started(NULL, 4, 14);
+	forget();
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 511)), VIODMA_E_INVALID);
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 0)), VIODMA_E_INVALID);
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_READ, TEST_DISK_SECTORS, 0, 512)), VIODMA_E_INVALID);
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_READ, TEST_DISK_SECTORS - 1, 0, 1024)), VIODMA_E_INVALID);
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_READ, UINT64_MAX, 0, 1024)), VIODMA_E_INVALID);
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_GET_ID, 0, 0, 21)), VIODMA_E_INVALID);
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_FLUSH, 0, 0, 512)), VIODMA_E_INVALID);
+	CHECK_RESULT(submit(ask(0, (enum viodma_driver_blk_operation)9, 0, 0, 512)), VIODMA_E_INVALID);
+	one = ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 512);
+	one->request.done = NULL;
+	CHECK_RESULT(submit(one), VIODMA_E_INVALID);
+	one = ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 512);
+	one->buffers[1] = test_buffer(0, 0);
+	one->request.buffer_count = 2;
+	CHECK_RESULT(submit(one), VIODMA_E_INVALID);
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_READ, TEST_DISK_SECTORS - 1, 0, 512)), VIODMA_OK);
+	CHECK_RESULT(settle(), VIODMA_EMPTY);
+	CHECK_EQUAL(endings, 1);
+	CHECK(gone());
+	started(&read_only, 4, 14);
+	CHECK(current->blk.read_only);
+	CHECK_RESULT(submit(ask(0, VIODMA_DRIVER_BLK_WRITE, 0, 0, 512)), VIODMA_E_UNSUPPORTED);
+	return gone();
+}
+HOLDS(requests_that_cannot_be_are_not_taken)
+
+static bool memory_out_of_reach_ends_its_request_only(void)
+{
+	static const enum test_kind kinds[] = {TEST_OFFSET, TEST_BOUNCE, TEST_IOMMU};
+	unsigned i;
+
+	for (i = 0; i < 3; i++) {
+		const struct test_device_options options = {.kind = kinds[i]};
+
+		started(&options, 4, 14);
+		forget();
+		ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 512)->buffers[0].phys.v = 0x1000; /* in no object */
+		CHECK_RESULT(submit(&asked[0]), VIODMA_OK);
+		CHECK_RESULT(submit(ask(1, VIODMA_DRIVER_BLK_READ, 0, 0, 512)), VIODMA_OK);
+		CHECK_RESULT(settle(), VIODMA_EMPTY);
+		CHECK_EQUAL(asked[0].ended, 1);
+		CHECK(asked[0].result == VIODMA_E_INVALID || asked[0].result == VIODMA_E_UNREACHABLE);
+		CHECK(ended(&asked[1], VIODMA_OK));
+		CHECK(gone());
+	}
+	return true;
+}
+HOLDS(memory_out_of_reach_ends_its_request_only)
+
+static bool a_configuration_that_cannot_be_is_refused(void)
+{
+	struct test_device *device = started(NULL, 4, 14);
+	struct viodma_driver_blk_config good = device->blk.config, bad;
+	static struct viodma_driver_blk other;
+
+#define REFUSED(member, value)                                                                                        \
+	bad = good;                                                                                                   \
+	bad.member = value;                                                                                           \
+	CHECK_RESULT(viodma_driver_blk_init(&other, &bad), VIODMA_E_INVALID)
+	REFUSED(driver, NULL);
+	REFUSED(domain, NULL);
+	REFUSED(queue_count, 0);
+	REFUSED(queue_count, VIODMA_DRIVER_BLK_QUEUES_MAX + 1);
+	REFUSED(queues[0], NULL);
+	REFUSED(parts, 0);
+	REFUSED(parts, 32769);
+	REFUSED(segments_max, 0);
+	REFUSED(storage, NULL);
+	REFUSED(storage, (unsigned char *)good.storage + 1);
+	REFUSED(storage_bytes, good.storage_bytes - 1);
+	return gone();
+}
+HOLDS(a_configuration_that_cannot_be_is_refused)
+
+/* No status lies where the driver writes, nor near another's while there is room. */
+static bool statuses_and_headers_lie_in_ring_memory_apart_from_data(void)
+{
+	struct test_device *device = started(NULL, 300, 4);
+
+	CHECK_EQUAL(device->blk.status_bytes, 64);
+	CHECK_EQUAL(device->blk.statuses.bus.v % 64, 0);
+	CHECK_EQUAL(device->blk.statuses.direction, VIODMA_FROM_DEVICE);
+	CHECK_EQUAL(device->blk.headers.direction, VIODMA_TO_DEVICE);
+	CHECK(gone());
+	{
+		const struct test_device_options options = {.run_bytes = 8192};
+
+		device = started(&options, 300, 4); /* a run does not hold a line for each */
+		CHECK_EQUAL(device->blk.status_bytes, 1);
+	}
+	return gone();
+}
+HOLDS(statuses_and_headers_lie_in_ring_memory_apart_from_data)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(data_is_right_over_every_kind_of_domain),
+		TEST(data_is_right_with_bit_33_not_offered),
+		TEST(requests_are_split_by_every_limit),
+		TEST(scattered_buffers_end_where_they_should),
+		TEST(a_sector_in_too_many_pieces_ends_with_a_limit),
+		TEST(parts_end_where_logical_blocks_end),
+		TEST(the_disks_name_is_read),
+		TEST(a_flush_reaches_the_disk_or_has_nothing_to_do),
+		TEST(parts_are_in_flight_over_all_queues),
+		TEST(without_mq_there_is_one_queue),
+		TEST(many_requests_end_once_each),
+		TEST(requests_that_find_no_room_wait_in_their_order),
+		TEST(without_any_room_and_nothing_in_flight_a_request_ends),
+		TEST(what_done_submits_is_sent_by_the_next_poll),
+		TEST(an_error_of_one_part_lets_the_others_end_first),
+		TEST(after_a_reset_everything_is_given_back_and_can_go_on),
+		WITH_MUTANT(a_deadline_that_passes_is_said_and_ends_nothing),
+		TEST(requests_that_cannot_be_are_not_taken),
+		TEST(memory_out_of_reach_ends_its_request_only),
+		TEST(a_configuration_that_cannot_be_is_refused),
+		TEST(statuses_and_headers_lie_in_ring_memory_apart_from_data),
+	};
+
+	return cmocka_run_group_tests_name("driver blk", tests, NULL, NULL);
+}
