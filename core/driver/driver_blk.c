@@ -83,6 +83,8 @@ static enum viodma_result take_layout(struct viodma_driver_blk *blk, const struc
 		blk->seg_max = viodma_le32_get(layout->seg_max);
 	if (accepted(driver, VIRTIO_BLK_F_SIZE_MAX_BIT))
 		blk->size_max = viodma_le32_get(layout->size_max);
+	if (!blk->size_max) /* what QEMU's storage daemon says, which offers the bit and has no limit */
+		blk->size_max = UINT32_MAX;
 	if (accepted(driver, VIRTIO_BLK_F_BLK_SIZE_BIT))
 		blk->blk_size = viodma_le32_get(layout->blk_size);
 	if (accepted(driver, VIRTIO_BLK_F_MQ_BIT))
@@ -91,7 +93,7 @@ static enum viodma_result take_layout(struct viodma_driver_blk *blk, const struc
 	blk->flush = blk->writeback = accepted(driver, VIRTIO_BLK_F_FLUSH_BIT);
 	if (!VIODMA_REQUIRE(DEV_22, blk->capacity_sectors <= UINT64_MAX / SECTOR))
 		return VIODMA_PEER_ANSWER;
-	if (!VIODMA_REQUIRE(DEV_22, blk->seg_max && blk->size_max && blk->device_queues))
+	if (!VIODMA_REQUIRE(DEV_22, blk->seg_max && blk->device_queues))
 		return VIODMA_PEER_ANSWER;
 	if (!VIODMA_REQUIRE(DEV_22, blk->blk_size >= SECTOR && !(blk->blk_size & (blk->blk_size - 1))))
 		return VIODMA_PEER_ANSWER;

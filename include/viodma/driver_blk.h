@@ -143,7 +143,8 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_blk_queues(struct viodma_driver
 
 /*
  * Read and check the configuration, allocate headers and status bytes. VIODMA_E_INVALID: config out of range.
- * VIODMA_PEER_ANSWER: a configuration value out of its range (seg_max 0, size_max 0, blk_size no power of two, ...).
+ * VIODMA_PEER_ANSWER: a configuration value out of its range (seg_max 0, blk_size no power of two, ...); a
+ * size_max of 0 is none, because devices in use say so.
  * VIODMA_E_LIMIT: a mapping cannot hold even 512 bytes. Results of viodma_domain_alloc and of the transport.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_blk_init(struct viodma_driver_blk *blk,

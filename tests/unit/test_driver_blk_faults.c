@@ -451,8 +451,6 @@ static bool limits_of_nothing_are_no_answer(void)
 {
 	uint16_t queues;
 
-	CHECK_RESULT(with_config(8, 4, 0), VIODMA_PEER_ANSWER); /* size_max */
-	CHECK(the_end());
 	CHECK_RESULT(with_config(12, 4, 0), VIODMA_PEER_ANSWER); /* seg_max */
 	CHECK(the_end());
 	CHECK_RESULT(with_config(34, 2, 0), VIODMA_PEER_ANSWER); /* num_queues */
@@ -460,6 +458,14 @@ static bool limits_of_nothing_are_no_answer(void)
 	return the_end();
 }
 BEHAVIOUR(limits_of_nothing_are_no_answer, "DEV-22")
+
+static bool a_longest_segment_of_nothing_is_no_limit(void)
+{
+	CHECK_RESULT(with_config(8, 4, 0), VIODMA_OK);
+	CHECK_EQUAL(current->blk.size_max, UINT32_MAX);
+	return true;
+}
+HOLDS(a_longest_segment_of_nothing_is_no_limit)
 
 static bool a_number_of_no_queues_is_no_answer(void)
 {
@@ -576,6 +582,7 @@ int main(void)
 		WITH_MUTANT(a_status_written_after_the_reset_is_noticed),
 		WITH_MUTANT(a_capacity_beyond_all_bytes_is_no_answer),
 		WITH_MUTANT(limits_of_nothing_are_no_answer),
+		TEST(a_longest_segment_of_nothing_is_no_limit),
 		WITH_MUTANT(a_number_of_no_queues_is_no_answer),
 		WITH_MUTANT(a_block_size_that_is_no_power_of_two_is_no_answer),
 		WITH_MUTANT(configuration_that_changes_all_the_time_is_no_answer),
