@@ -72,7 +72,7 @@ class Queue:
     def begin(self):
         """The first look at the ring after it was set up."""
         self.started = True
-        self.used_idx = self.access.read16(self.addresses[1] + 2)
+        self.used_idx = self.base   # what was taken was used, and nobody has to let us read what we write
         self.signalled = self.used_idx
         self.out = set()
 
