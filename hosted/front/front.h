@@ -25,6 +25,7 @@
 
 #define VIODMA_FRONT_QUEUES_MAX 256u       /* an index is 8 bits wide */
 #define VIODMA_FRONT_QUESTIONS_PER_TURN 64u /* of the back end, before anything else has its turn */
+#define VIODMA_FRONT_QUESTIONS_DRAINED 4096u
 #define VIODMA_FRONT_PIPELINE 32u           /* IOTLB messages sent before the first acknowledgement is waited for */
 #define VIODMA_FRONT_LINES_PER_SECOND 16u   /* of what a back end can have logged at will */
 
@@ -181,9 +182,16 @@ enum viodma_result viodma_front_grants_miss(struct viodma_front *front, viodma_b
 enum viodma_result viodma_front_channel_open(struct viodma_front *front);
 /* Answer what has been asked by now, a bounded number. */
 enum viodma_result viodma_front_channel_serve(struct viodma_front *front);
+/* Answer all that has been asked by now, as far as anybody sound asks. A connection that breaks is found out later. */
+void viodma_front_channel_drain(struct viodma_front *front);
 
 /* front_wait.c */
-enum viodma_front_event { VIODMA_FRONT_EVENT_MAIN, VIODMA_FRONT_EVENT_CHANNEL, VIODMA_FRONT_EVENT_CALL, VIODMA_FRONT_EVENT_ERR };
+enum viodma_front_event {
+	VIODMA_FRONT_EVENT_MAIN,
+	VIODMA_FRONT_EVENT_CHANNEL,
+	VIODMA_FRONT_EVENT_CALL,
+	VIODMA_FRONT_EVENT_ERR
+};
 /* VIODMA_E_IO: errno says why. */
 enum viodma_result viodma_front_watch(struct viodma_front *front, int fd, enum viodma_front_event event, unsigned queue);
 

@@ -136,11 +136,17 @@ static enum viodma_result serve_one(struct viodma_front *front)
 
 enum viodma_result viodma_front_channel_serve(struct viodma_front *front)
 {
-	enum viodma_result result = VIODMA_OK;
+	enum viodma_result result = front->broken;
 
-	if (front->broken != VIODMA_OK)
-		return front->broken;
 	for (unsigned n = 0; n < VIODMA_FRONT_QUESTIONS_PER_TURN && result == VIODMA_OK; n++)
 		result = serve_one(front);
 	return result == VIODMA_EMPTY ? VIODMA_OK : result;
+}
+
+void viodma_front_channel_drain(struct viodma_front *front)
+{
+	enum viodma_result result = front->channel.fd < 0 ? VIODMA_EMPTY : front->broken;
+
+	for (unsigned n = 0; n < VIODMA_FRONT_QUESTIONS_DRAINED && result == VIODMA_OK; n++)
+		result = serve_one(front);
 }

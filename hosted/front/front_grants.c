@@ -8,6 +8,10 @@
  *	withdrawn    taken out. One that was never handed is gone at once, without a message. One that was is kept, answers no
  *	             miss any more, and holds its addresses, until the device has acknowledged an invalidation (PLT-5)
  *
+ * A device may ask for several pages of one entry at once, be told of the whole entry with the first answer, and be done
+ * before the other questions were read. So what has been asked is answered before anything handed is taken out; what is asked
+ * later is asked by a device that strays.
+ *
  * Where a reset has been acknowledged, or the device is told that addresses are physical, nothing handed is left.
  *
  * Without REPLY_ACK nothing proves that an invalidation has been dealt with: VIODMA_E_UNSUPPORTED. What was never handed can
@@ -192,15 +196,18 @@ static enum viodma_result retire(struct viodma_front *front, uint64_t first, uin
 {
 	struct viodma_front_grant *grant = viodma_front_table_at_or_after(&front->table, first);
 	struct viodma_front_grant *next;
-	bool found = false;
+	bool found = false, handed = false;
 
 	for (next = grant; next && next->first <= last; next = viodma_front_table_next(&front->table, next)) {
 		if (next->first < first || next->last > last)
 			return VIODMA_E_INVALID;
 		found |= next->live;
+		handed |= next->live && next->handed;
 	}
 	if (!found)
 		return VIODMA_E_NOT_FOUND;
+	if (handed)
+		viodma_front_channel_drain(front);
 	for (; grant && grant->first <= last; grant = next) {
 		next = viodma_front_table_next(&front->table, grant);
 		grant->live = false;
@@ -290,6 +297,7 @@ enum viodma_result viodma_front_grants_end(struct viodma_front *front)
 	struct viodma_front_grant *grant, *low = NULL, *high = NULL;
 	enum viodma_result result;
 
+	viodma_front_channel_drain(front);
 	for (grant = first_of(front); grant; grant = viodma_front_table_next(&front->table, grant))
 		if (grant->handed) {
 			low = low ? low : grant;

@@ -6,19 +6,16 @@
  * Requests are put in the ring by hand (front_rig.h); what is on the disk is looked at in the image. With bit 33 set, bus
  * addresses differ from physical ones.
  */
-#include "hosted/device/blk_on_disk.h"
 #include "hosted/front/front.h"
 
 #include "tests/support/check.h"
+#include "tests/support/front_back_end.h"
 #include "tests/support/front_peer.h"
 #include "tests/support/front_rig.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define IMAGE_BYTES (1u << 20)
@@ -28,12 +25,7 @@
 
 struct fixture {
 	struct front_rig rig;
-	struct viodma_loop *loop;
-	struct viodma_blk_on_disk *device;
-	struct viodma_vhost_user *backend;
-	pthread_t thread;
-	char path[64];
-	int image_fd;
+	struct back_end back;
 	unsigned descriptors;
 };
 
@@ -45,54 +37,14 @@ static void keep_line(void *context, const char *line)
 	snprintf(logged, sizeof(logged), "%s", line);
 }
 
-static void *run(void *context)
-{
-	viodma_loop_run(context);
-	return NULL;
-}
-
-static bool make_image(struct fixture *fixture)
-{
-	strcpy(fixture->path, "/tmp/viodma-test-front-XXXXXX");
-	fixture->image_fd = mkstemp(fixture->path);
-	CHECK(fixture->image_fd >= 0);
-	CHECK(ftruncate(fixture->image_fd, IMAGE_BYTES) == 0);
-	return true;
-}
-
-/* A back end at `fd`. */
-static bool serve(struct fixture *fixture, int fd, enum viodma_platform_dma policy)
-{
-	struct viodma_disk_options disk = {.path = fixture->path, .engine = VIODMA_DISK_THREADS};
-	struct viodma_blk_on_disk_options device = {.blk_size = 512};
-	struct viodma_vhost_user_options options = {.name = "back", .socket_fd = fd, .platform_dma = policy};
-	char text[256];
-
-	viodma_blk_on_disk_limits(&options);
-	options.queue_count = 2;
-	CHECK_RESULT(viodma_loop_new(&fixture->loop), VIODMA_OK);
-	CHECK_RESULT(viodma_disk_open(&disk, &device.disk, text, sizeof(text)), VIODMA_OK);
-	device.loop = fixture->loop;
-	CHECK_RESULT(viodma_blk_on_disk_new(&device, &fixture->device), VIODMA_OK);
-	CHECK_RESULT(viodma_vhost_user_new(fixture->loop, &viodma_blk_on_disk_ops, fixture->device, &options,
-					   &fixture->backend),
-		     VIODMA_OK);
-	viodma_blk_on_disk_set_backend(fixture->device, fixture->backend);
-	CHECK(pthread_create(&fixture->thread, NULL, run, fixture->loop) == 0);
-	return true;
-}
-
 static bool begin_with(struct fixture *fixture, enum viodma_platform_dma policy, uint64_t masked)
 {
 	struct viodma_front_options options = {.name = "blk0", .log = keep_line, .protocol_features_masked = masked};
-	int pair[2];
 
 	memset(fixture, 0, sizeof(*fixture));
 	fixture->descriptors = front_peer_descriptors();
-	CHECK(make_image(fixture));
-	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-	CHECK(serve(fixture, pair[1], policy));
-	options.socket_fd = pair[0];
+	options.socket_fd = back_end_start(&fixture->back, IMAGE_BYTES, policy);
+	CHECK(options.socket_fd >= 0);
 	CHECK_RESULT(viodma_front_memory_new(RIG_BYTES, (viodma_phys){RIG_PHYS}, &fixture->rig.memory), VIODMA_OK);
 	CHECK_RESULT(viodma_front_connect(&options, &fixture->rig.front), VIODMA_OK);
 	fixture->rig.transport = viodma_front_transport(fixture->rig.front);
@@ -105,26 +57,11 @@ static bool begin(struct fixture *fixture)
 	return begin_with(fixture, VIODMA_PLATFORM_DMA_OFFER, 0);
 }
 
-static bool stop_back_end(struct fixture *fixture)
-{
-	viodma_loop_stop(fixture->loop);
-	pthread_join(fixture->thread, NULL);
-	CHECK_RESULT(viodma_vhost_user_free(fixture->backend), VIODMA_OK);
-	viodma_blk_on_disk_set_backend(fixture->device, NULL);
-	CHECK_RESULT(viodma_blk_on_disk_free(fixture->device), VIODMA_OK);
-	viodma_loop_free(fixture->loop);
-	fixture->loop = NULL;
-	return true;
-}
-
 static bool end(struct fixture *fixture)
 {
 	viodma_front_free(fixture->rig.front);
 	viodma_front_memory_free(&fixture->rig.memory);
-	if (fixture->loop)
-		CHECK(stop_back_end(fixture));
-	close(fixture->image_fd);
-	unlink(fixture->path);
+	CHECK(back_end_end(&fixture->back));
 	CHECK_EQUAL(front_peer_descriptors(), fixture->descriptors);
 	return true;
 }
@@ -150,7 +87,7 @@ static bool data_moves(struct fixture *fixture, uint64_t sector, int byte)
 	memset(rig_at(rig, RIG_DATA + RIG_PAGE), 0, RIG_PAGE);
 	CHECK_RESULT(rig_request(rig, VIRTIO_BLK_T_OUT, sector, rig_bus(rig, RIG_DATA).v, RIG_PAGE, &status), VIODMA_OK);
 	CHECK_EQUAL(status, VIRTIO_BLK_S_OK);
-	CHECK(pread(fixture->image_fd, page, RIG_PAGE, (off_t)sector * 512) == RIG_PAGE);
+	CHECK(pread(fixture->back.image_fd, page, RIG_PAGE, (off_t)sector * 512) == RIG_PAGE);
 	CHECK(!memcmp(page, expected, RIG_PAGE));
 	CHECK_RESULT(rig_request(rig, VIRTIO_BLK_T_IN, sector, rig_bus(rig, RIG_DATA + RIG_PAGE).v, RIG_PAGE, &status),
 		     VIODMA_OK);
@@ -473,7 +410,7 @@ static bool a_back_end_that_ends_is_noticed(void)
 	CHECK(negotiate(&fixture, PHYSICAL, false));
 	CHECK_RESULT(rig_start(&fixture.rig), VIODMA_OK);
 	CHECK(data_moves(&fixture, 8, 1));
-	CHECK(stop_back_end(&fixture));
+	CHECK(back_end_stop(&fixture.back));
 	CHECK_RESULT(viodma_front_wait(fixture.rig.front, viodma_loop_now_ns() + RIG_PATIENCE_NS), VIODMA_PEER_GONE);
 	CHECK_RESULT(rig_request(&fixture.rig, VIRTIO_BLK_T_IN, 0, rig_bus(&fixture.rig, RIG_DATA).v, 512, &status),
 		     VIODMA_PEER_GONE);
@@ -591,7 +528,7 @@ static bool a_caller_can_wait_for_everything_at_one_descriptor(void)
 		CHECK_RESULT(viodma_front_wait(fixture.rig.front, 0), VIODMA_E_TIMEOUT);
 	CHECK_EQUAL(counted(&fixture).calls, 0);
 	CHECK_RESULT(viodma_front_wait(fixture.rig.front, 0), VIODMA_E_TIMEOUT);
-	CHECK(stop_back_end(&fixture));
+	CHECK(back_end_stop(&fixture.back));
 	CHECK(poll(&ready, 1, 5000) == 1);
 	CHECK_RESULT(viodma_front_wait(fixture.rig.front, 0), VIODMA_PEER_GONE);
 	CHECK(poll(&ready, 1, 0) == 1); /* it stays so */

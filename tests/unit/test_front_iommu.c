@@ -389,6 +389,26 @@ static bool a_withdrawal_ends_when_the_back_end_has_acknowledged_it(void)
 }
 BEHAVIOUR(a_withdrawal_ends_when_the_back_end_has_acknowledged_it, "PLT-5")
 
+static bool what_was_asked_in_time_is_no_stray_access(void)
+{
+	struct fixture fixture;
+
+	CHECK(begin(&fixture));
+	CHECK_RESULT(grant(&fixture, 2, 3, VIODMA_READ), VIODMA_OK);
+	CHECK_EQUAL(asked(&fixture, BUS(2).v, VIODMA_READ), 0);
+	CHECK(front_peer_ask(&fixture.peer, BUS(3).v, VIODMA_READ, true)); /* the same request's next pages */
+	CHECK(front_peer_ask(&fixture.peer, BUS(4).v, VIODMA_READ, true));
+	CHECK_RESULT(withdraw(&fixture, 2, 3), VIODMA_OK);
+	CHECK_EQUAL(front_peer_answer(&fixture.peer), 0);
+	CHECK_EQUAL(front_peer_answer(&fixture.peer), 0);
+	CHECK_EQUAL(counted(&fixture).refused, 0);
+	CHECK(got(4));
+	CHECK_EQUAL(received[3].type, VHOST_USER_IOTLB_INVALIDATE);
+	CHECK_EQUAL(counted(&fixture).granted_bytes, 0);
+	return end(&fixture);
+}
+HOLDS(what_was_asked_in_time_is_no_stray_access)
+
 /* Asks for what is being withdrawn, and for something else, and needs both answered before it can go on. */
 static bool ask_meanwhile(struct front_peer *peer, const struct front_peer_message *message)
 {
@@ -710,6 +730,7 @@ int main(void)
 		TEST(what_was_never_handed_out_is_withdrawn_without_a_message),
 		TEST(a_withdrawal_cuts_no_grant),
 		WITH_MUTANT(a_withdrawal_ends_when_the_back_end_has_acknowledged_it),
+		TEST(what_was_asked_in_time_is_no_stray_access),
 		WITH_MUTANT(while_it_waits_misses_are_answered_but_none_for_what_is_withdrawn),
 		TEST(what_is_not_acknowledged_is_not_granted_again),
 		TEST(silence_about_a_withdrawal_ends_the_connection),
