@@ -109,14 +109,21 @@ bool front_peer_read(struct front_peer *peer, struct front_peer_message *message
 	return true;
 }
 
+bool front_peer_reply_raw(struct front_peer *peer, const struct vhost_user_header *header, const void *payload,
+			  uint32_t bytes, const int *fds, unsigned fd_count)
+{
+	unsigned char message[1024];
+
+	memcpy(message, header, sizeof(*header));
+	memcpy(message + sizeof(*header), payload, bytes);
+	return write_all(peer->fd, message, sizeof(*header) + bytes, fds, fd_count);
+}
+
 bool front_peer_reply(struct front_peer *peer, uint32_t request, const void *payload, uint32_t bytes)
 {
 	const struct vhost_user_header header = {request, VHOST_USER_VERSION | VHOST_USER_REPLY, bytes};
-	unsigned char message[1024];
 
-	memcpy(message, &header, sizeof(header));
-	memcpy(message + sizeof(header), payload, bytes);
-	return write_all(peer->fd, message, sizeof(header) + bytes, NULL, 0);
+	return front_peer_reply_raw(peer, &header, payload, bytes, NULL, 0);
 }
 
 bool front_peer_ack(struct front_peer *peer, const struct front_peer_message *message, uint64_t word)

@@ -89,6 +89,8 @@ void front_peer_join(struct front_peer *peer);
 
 /* For hooks. Each waits; false: the front end has hung up. */
 bool front_peer_reply(struct front_peer *peer, uint32_t request, const void *payload, uint32_t bytes);
+bool front_peer_reply_raw(struct front_peer *peer, const struct vhost_user_header *header, const void *payload,
+			  uint32_t bytes, const int *fds, unsigned fd_count);
 bool front_peer_ack(struct front_peer *peer, const struct front_peer_message *message, uint64_t word);
 bool front_peer_read(struct front_peer *peer, struct front_peer_message *message);
 /* A question on the channel. */
