@@ -51,6 +51,7 @@ static inline int back_end_start(struct back_end *back, uint64_t image_bytes, en
 	if (viodma_loop_new(&back->loop) != VIODMA_OK ||
 	    viodma_disk_open(&disk, &device.disk, text, sizeof(text)) != VIODMA_OK)
 		return -1;
+	unlink(back->path); /* whoever has it open has it */
 	device.loop = back->loop;
 	if (viodma_blk_on_disk_new(&device, &back->device) != VIODMA_OK ||
 	    viodma_vhost_user_new(back->loop, &viodma_blk_on_disk_ops, back->device, &options, &back->backend) != VIODMA_OK)
@@ -76,13 +77,12 @@ static inline bool back_end_stop(struct back_end *back)
 	return ended;
 }
 
-/* Stopped, and its image removed. */
+/* Stopped, and its image gone. */
 static inline bool back_end_end(struct back_end *back)
 {
 	const bool ended = back_end_stop(back);
 
 	close(back->image_fd);
-	unlink(back->path);
 	return ended;
 }
 
