@@ -35,22 +35,24 @@ class Tree:
         self.core = sorted(work.glob("core/*/*.c"))
         tests = [t for t in sorted(work.glob("tests/unit/test_*.c")) if t.stem not in SLOW
                  and not re.search(r"hosted/|viodma/(loop|vhost_user)\.h", t.read_text())]
-        for source in [*self.core, *tests, *(work / "tests" / "support" / f"{s}.c" for s in SUPPORT)]:
-            self.compile(source)
-        self.tests = [t.stem for t in tests]
+        self.shared = {s.stem: self.compile(s) for s in self.core}
+        self.shared.update({s: self.compile(work / "tests" / "support" / f"{s}.c", "support-") for s in SUPPORT})
+        self.programs = {t.stem: self.compile(t, "unit-") for t in tests}
+        self.tests = list(self.programs)
 
-    def compile(self, source):
-        """Compile one file; its object has its name."""
-        subprocess.run(["gcc", *FLAGS, "-c", str(source), "-o", str(self.objects / f"{source.stem}.o")], cwd=self.work,
-                       check=True)
+    def compile(self, source, prefix=""):
+        """Compile one file; its object, which has its name."""
+        target = self.objects / f"{prefix}{source.stem}.o"
+        subprocess.run(["gcc", *FLAGS, "-c", str(source), "-o", str(target)], cwd=self.work, check=True)
+        return str(target)
 
     def first_failing_test(self, replaced=None):
         """Run the tests, with `removed.o` instead of one object. The name of the first that fails, or None."""
-        names = [s.stem for s in self.core if s.stem != replaced] + list(SUPPORT) + (["removed"] if replaced else [])
+        objects = [o for name, o in self.shared.items() if name != replaced]
+        objects += [str(self.objects / "removed.o")] if replaced else []
         for test in sorted(self.tests, key=lambda t: (replaced or "") not in t):
             program = self.objects / "program"
-            subprocess.run(["gcc", *(str(self.objects / f"{n}.o") for n in [test, *names]), "-lcmocka", "-lpthread", "-o",
-                            str(program)], check=True)
+            subprocess.run(["gcc", self.programs[test], *objects, "-lcmocka", "-lpthread", "-o", str(program)], check=True)
             try:
                 # Twins would find their requirement broken, too; what counts is the behaviour itself.
                 done = subprocess.run([str(program)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SECONDS,
