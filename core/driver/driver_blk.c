@@ -392,6 +392,7 @@ static bool publish(struct viodma_driver_blk *blk)
 
 enum viodma_result viodma_driver_blk_poll(struct viodma_driver_blk *blk, uint64_t now_ns)
 {
+	const uint64_t ended = blk->statistics.requests;
 	enum viodma_result result;
 	uint32_t i;
 
@@ -412,7 +413,7 @@ enum viodma_result viodma_driver_blk_poll(struct viodma_driver_blk *blk, uint64_
 		if (!VIODMA_REQUIRE(DEV_20, now_ns < blk->deadline_ns))
 			return VIODMA_PEER_SILENT;
 	}
-	return VIODMA_EMPTY;
+	return blk->statistics.requests == ended ? VIODMA_EMPTY : VIODMA_OK;
 }
 
 /* ---- the end ---- */

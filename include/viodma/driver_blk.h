@@ -158,9 +158,10 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_blk_submit(struct viodma_driver
 							    struct viodma_driver_blk_request *request);
 
 /*
- * Send what can be sent, take in what has come back, kick where needed. now_ns: in the clock of deadlines. VIODMA_OK: there
- * may be more at once. VIODMA_EMPTY: nothing to do before the next call or deadline. VIODMA_PEER_SILENT: a deadline has
- * passed; other VIODMA_PEER_*: the device broke a rule. Both: reset it.
+ * Send what can be sent, take in what has come back, kick where needed. now_ns: in the clock of deadlines. VIODMA_OK: a
+ * request has ended (done was called), or there may be more at once: look, then call again. VIODMA_EMPTY: neither; nothing
+ * to do before the next call (interrupt) or deadline. VIODMA_PEER_SILENT: a deadline has passed; other VIODMA_PEER_*: the
+ * device broke a rule. Both: reset it.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_blk_poll(struct viodma_driver_blk *blk, uint64_t now_ns);
 

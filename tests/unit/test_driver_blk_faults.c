@@ -269,7 +269,7 @@ static unsigned char *status_of(const struct test_chain *chain)
 static bool answered(struct test_chain *chain, uint32_t used, enum viodma_result result)
 {
 	test_device_put_used(&current->queues[0], chain->head, used);
-	CHECK_RESULT(viodma_driver_blk_poll(&current->blk, 0), VIODMA_EMPTY);
+	CHECK_RESULT(viodma_driver_blk_poll(&current->blk, 0), VIODMA_OK);
 	CHECK_EQUAL(asked[0].ended, 1);
 	CHECK_RESULT(asked[0].result, result);
 	/* The driver goes on. */
