@@ -175,9 +175,62 @@ def messages_seeds():
     yield "descriptors", bytes([HANDSHAKE]) + raw(2, bytes(8), 1 | 8 | 0xC0)
 
 
+# --- driver -------------------------------------------------------------------
+
+DIRECT, OFFSET, RESTRICTED, IOMMU, BOUNCE_IOMMU = range(5)
+DEFERRED, DECLINE, STRICT, KEEPS_FEATURES, RESETS = 1, 2, 4, 0x10, 0x20
+READ, WRITE_DISK, FLUSH_DISK, IDENT = 0, 1, 2, 3
+LIE = 128  # of the code of a used element: its operand then says how
+
+
+def submit(number, operation, sector=0, *pieces, deadline=0):
+    """One request; pieces are (offset, sectors), one or two."""
+    pieces = pieces or ((0, 1),)
+    wire = bytes([0, number + 8 * operation + (0x80 if len(pieces) == 2 else 0), sector, deadline])
+    return wire + (b"" if operation == FLUSH_DISK else b"".join(bytes([o, n - 1]) for o, n in pieces))
+
+
+def used(position, sectors=1, extra=1):
+    return bytes([5, 0, position, sectors * 2])
+
+
+def lie(position, how, *fields):
+    return bytes([LIE + 2 + 5, how, position, 1]) + b"".join(fields)
+
+
+def driver_seeds():
+    poll, reset, tick = bytes([3, 0]), bytes([9, 1]), bytes([8, 8])
+    sane = b"\0" + u16(0) + b"\0"
+    all_kinds = (submit(0, WRITE_DISK, 3, (7, 3)) + submit(1, READ, 5, (100, 2), (3, 4)) + submit(2, FLUSH_DISK) +
+                 submit(3, IDENT) + poll)
+    ends = b"".join(used(i, n) for i, n in enumerate((0, 6, 0, 0))) + poll
+    for name, kind in (("direct", DIRECT), ("offset", OFFSET), ("restricted", RESTRICTED), ("iommu", IOMMU),
+                       ("bounce-iommu", BOUNCE_IOMMU)):
+        for mode, options in (("strict", STRICT), ("deferred", DEFERRED)):
+            begin = bytes([options | KEEPS_FEATURES | RESETS, kind]) + sane
+            yield f"served-{name}-{mode}", begin + all_kinds + ends + all_kinds + ends + reset
+            yield f"reset-{name}-{mode}", begin + all_kinds + reset
+        yield f"declined-{name}", bytes([DECLINE | KEEPS_FEATURES | RESETS, kind]) + sane + all_kinds + ends
+    begin = bytes([KEEPS_FEATURES | RESETS, RESTRICTED]) + sane
+    yield "many", begin + b"".join(submit(i, i % 2, i, (i, 7), (2 * i, 7)) for i in range(8)) + (poll + used(0, 7)) * 9
+    yield "wrong-id", begin + all_kinds + lie(0, 1, u32(9)) + poll
+    yield "id-out-of-range", begin + all_kinds + lie(0, 1, u32(0x10003)) + poll
+    yield "twice", begin + all_kinds + used(0) + used(0) + poll
+    yield "too-long", begin + all_kinds + lie(1, 2, u32(1 << 20)) + poll
+    yield "jump", begin + all_kinds + lie(0, 4, u16(300)) + poll
+    yield "silent", begin + submit(0, READ, 0, (0, 1), deadline=1) + poll + tick * 9 + poll
+    yield "scribbles", begin + all_kinds + b"".join(bytes([7, 0x41]) + u16(n * 97) for n in range(60)) + ends
+    yield "needs-reset", begin + all_kinds + bytes([8, 64]) + poll
+    yield "refuses", bytes([RESETS, OFFSET]) + sane
+    yield "never-resets", bytes([KEEPS_FEATURES, OFFSET]) + sane + all_kinds + reset
+    yield "no-bit-33", bytes([KEEPS_FEATURES | RESETS, RESTRICTED, 0x20]) + u16(0) + b"\0"
+    yield "odd-config", bytes([KEEPS_FEATURES | RESETS, OFFSET, 0]) + u16(0x0046) + bytes([3, 8, 0x80, 12, 3, 21, 7]) + all_kinds
+
+
 def main():
     top = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "corpus"
-    for target, seeds in (("walker", walker_seeds), ("blk", blk_seeds), ("messages", messages_seeds)):
+    for target, seeds in (("walker", walker_seeds), ("blk", blk_seeds), ("messages", messages_seeds),
+                          ("driver", driver_seeds)):
         directory = top / target
         directory.mkdir(parents=True, exist_ok=True)
         for old in directory.iterdir():

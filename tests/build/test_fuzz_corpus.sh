@@ -21,9 +21,9 @@ mkdir "$work/objects"
 (cd "$work/objects" && gcc $flags -c "$root"/core/*/*.c "$root"/tests/support/blk_rig.c "$root"/tests/support/hooks.c \
 	"$root"/tests/support/mutant.c "$root"/tests/support/test_driver.c)
 failures=0
-for target in walker blk messages; do
+for target in walker blk messages driver; do
 	more=
-	[ $target = messages ] && more="hosted/vhost_user/*.c hosted/loop/*.c"
+	[ $target = messages ] && more="hosted/vhost_user/*.c hosted/loop/*.c hosted/base/*.c"
 	# shellcheck disable=SC2086
 	gcc $flags fuzz/replay.c "fuzz/fuzz_$target.c" $more "$work/objects"/*.o -lpthread -o "$work/$target"
 	if ! timeout 120 "$work/$target" fuzz/corpus/$target/* >"$work/$target.log" 2>&1; then
@@ -35,6 +35,12 @@ done
 for requirement in DEV-9 DEV-10 DEV-16; do
 	if VIODMA_MUTANT=$requirement timeout 120 "$work/walker" fuzz/corpus/walker/* >"$work/walker-$requirement.log" 2>&1; then
 		echo "the walker's invariants hold although the checks of $requirement are removed"
+		failures=$((failures + 1))
+	fi
+done
+for requirement in DRV-21; do
+	if VIODMA_MUTANT=$requirement timeout 120 "$work/driver" fuzz/corpus/driver/* >"$work/driver-$requirement.log" 2>&1; then
+		echo "what must hold of the driver half does, although the checks of $requirement are removed"
 		failures=$((failures + 1))
 	fi
 done
