@@ -66,12 +66,9 @@ static enum viodma_result serve(struct viodma_rng *rng, struct viodma_request *r
 		reject(rng, request, request->result, "request memory");
 		return VIODMA_OK;
 	}
-	if (!VIODMA_REQUIRE(DRV_18, request->writable_bytes)) {
-		reject(rng, request, VIODMA_PEER_REQUEST, "no room for random bytes");
-		return VIODMA_OK;
-	}
-	if (!VIODMA_REQUIRE(DRV_18, !request->readable_bytes)) {
-		reject(rng, request, VIODMA_PEER_REQUEST, "device-readable bytes");
+	if (!VIODMA_REQUIRE(DRV_18, request->writable_bytes && !request->readable_bytes)) {
+		reject(rng, request, VIODMA_PEER_REQUEST,
+		       request->readable_bytes ? "device-readable bytes" : "no room for random bytes");
 		return VIODMA_OK;
 	}
 	bytes = fill(rng, request);

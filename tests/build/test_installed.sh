@@ -29,17 +29,52 @@ expect() {
 for compiler in gcc clang; do
 	for kind in "" --static; do
 		flags=$(pkg-config $kind --cflags --libs viodma-core)
-		for example in my-device my-vmm; do
+		for example in my-device my-vmm my-map my-platform; do
 			# shellcheck disable=SC2086
 			$compiler -std=c11 -Wall -Wextra -Werror $example.c $flags -o $example
 		done
 		# shellcheck disable=SC2046
 		$compiler -std=gnu11 -Wall -Wextra -Werror my-backend.c $(pkg-config --cflags --libs viodma) -o my-backend
+		# shellcheck disable=SC2046
+		$compiler -std=c11 -Wall -Wextra -Werror my-driver.c $(pkg-config --cflags --libs viodma) -o my-driver
 		expect "HELLO FROM THE DRIVER" "$(./my-device)"
 		expect "served
 refused: read of 21 bytes at bus address 0xfffe4000: DEV-9, the mapping does not permit this direction" "$(./my-vmm)"
+		expect "kind=direct
+physical 0x10064, bus 0x10064: the device reads \"from the driver\"
+the driver reads \"from the device\"
+the device reads \"again\"
+kind=offset window=0x80000+32K@0xfe000000 restricted pool=0x80000+32K
+physical 0x10064, bus 0xfe000000: the device reads \"from the driver\"
+the driver reads \"from the device\"
+the device reads \"again\"" "$(./my-map)"
+		expect "  clean      16384 bytes at physical 0x2000000
+a map, for the device to write:
+  clean        100 bytes at physical 0x2000000
+  clean       8192 bytes at physical 0x1000000
+  descriptor: bus address 0x81000000, 4096 bytes
+  descriptor: bus address 0x81002000, 4096 bytes
+  descriptor: bus address 0x82000000, 100 bytes
+unmap, all of it written:
+  invalidate   100 bytes at physical 0x2000000
+  invalidate  8192 bytes at physical 0x1000000" "$(./my-platform)"
 	done
 done
+
+# A sector, read by the example from the disk that the program serves; private memory stays private.
+truncate -s 1M disk.img
+printf 'the first sector' | dd of=disk.img conv=notrunc status=none
+timeout 60 "$build/viodma" serve blk --socket-path "$out/disk.sock" --blk-file disk.img 2>serve.log &
+serve=$!
+i=0
+while ! grep -q listening serve.log && [ $i -lt 100 ]; do
+	sleep 0.1
+	i=$((i + 1))
+done
+sector=$(timeout 20 ./my-driver "$out/disk.sock" | tr -d '\0') || sector="exit status $?"
+kill $serve
+wait $serve 2>/dev/null || true
+expect "the first sector" "$sector"
 # shellcheck disable=SC2046
 gcc -std=gnu11 my-backend.c $(pkg-config --cflags viodma) "$libdir/libviodma.a" -luring -lpthread -o my-backend-static
 

@@ -555,6 +555,65 @@ static bool configuration_is_what_was_asked_for_or_not_there(void)
 }
 HOLDS(configuration_is_what_was_asked_for_or_not_there)
 
+/* ---- noise ---- */
+
+static struct check_random noise;
+static unsigned noisy_from; /* the message from which on there is noise */
+
+/* Some bytes, which often begin well, on either socket; now and then with descriptors. */
+static bool make_noise(struct front_peer *peer, const struct front_peer_message *message)
+{
+	const uint32_t request = message->header.request;
+	unsigned char bytes[96];
+	struct vhost_user_header header = {check_below(&noise, 3) ? request : (uint32_t)check_below(&noise, 50),
+					   check_below(&noise, 3) ? 5 : (uint32_t)check_below(&noise, 64),
+					   check_below(&noise, 3) ? 8 : (uint32_t)check_below(&noise, 300)};
+	const int fds[2] = {peer->fd, peer->fd};
+	uint32_t len_bytes = (uint32_t)check_below(&noise, sizeof(bytes));
+
+	if (++peer->count[0] < noisy_from || check_below(&noise, 4) == 0)
+		return false;
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (unsigned char)check_below(&noise, 3);
+	if (peer->channel >= 0 && check_below(&noise, 2)) {
+		header.request = 1 + (uint32_t)check_below(&noise, 2);
+		header.flags = check_below(&noise, 8) ? 1 | 8 * (uint32_t)check_below(&noise, 2) : 5;
+		header.size = header.request == 1 ? 32 : 0;
+		len_bytes = check_below(&noise, 4) ? header.size : len_bytes;
+		return front_peer_ask_raw(peer, &header, bytes, len_bytes, fds, check_below(&noise, 8) ? 0 : 2) &&
+		       check_below(&noise, 4) == 0;
+	}
+	return front_peer_reply_raw(peer, &header, bytes, check_below(&noise, 2) ? 8 : len_bytes, fds,
+				    check_below(&noise, 8) ? 0 : 2);
+}
+
+static bool noise_ends_in_some_result_in_time(void)
+{
+	for (unsigned seed = 1; seed <= 300; seed++) {
+		const unsigned before = front_peer_descriptors();
+		const uint64_t began_ns = viodma_loop_now_ns();
+		struct front_peer script;
+		enum viodma_result broken, result;
+		pid_t child;
+		int fd;
+
+		noise.state = seed * UINT64_C(0x9e3779b97f4a7c15);
+		noisy_from = 1 + seed % 40;
+		front_peer_init(&script, -1);
+		script.hook = make_noise;
+		fd = start_child(&script, &child);
+		CHECK(fd >= 0);
+		result = converse(fd, SHORT_MS / 4, &broken);
+		CHECK(result != VIODMA_RESULT_LEAST); /* it broke, and went on */
+		CHECK(broken == VIODMA_OK || viodma_result_is_peer(broken) || broken == VIODMA_E_TIMEOUT);
+		CHECK(viodma_loop_now_ns() - began_ns < UINT64_C(4000000000));
+		CHECK(end_child(child));
+		CHECK_EQUAL(front_peer_descriptors(), before);
+	}
+	return true;
+}
+HOLDS(noise_ends_in_some_result_in_time)
+
 /* ---- connecting ---- */
 
 static bool a_socket_that_is_none_is_refused(void)
@@ -625,6 +684,7 @@ int main(void)
 		WITH_MUTANT(a_status_has_eight_bits),
 		TEST(a_ring_is_stopped_by_its_own_answer),
 		TEST(configuration_is_what_was_asked_for_or_not_there),
+		TEST(noise_ends_in_some_result_in_time),
 		TEST(a_socket_that_is_none_is_refused),
 		TEST(a_socket_nobody_accepts_from_is_given_up),
 	};
