@@ -21,7 +21,7 @@ static const char *const platforms[] = {
 #define PLATFORMS (sizeof(platforms) / sizeof(platforms[0]))
 
 static struct viodma_debug debug;
-static struct viodma_debug_entry entries[ENTRIES];
+static struct viodma_debug_entry entries[ENTRIES], more_entries[5 * ENTRIES];
 static struct viodma_debug_report last;
 static struct viodma_buffer buffers[2];
 
@@ -182,6 +182,9 @@ static bool a_map_whose_failure_was_not_noticed_is_told_apart(void)
 	CHECK_RESULT(map(buffers, 2, VIODMA_TO_DEVICE), VIODMA_OK);
 	CHECK(viodma_debug_hand_over(&mapping));
 	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
+	/* Left alone, it is no leak. */
+	model.fail_map = 1;
+	CHECK_RESULT(map(buffers, 2, VIODMA_TO_DEVICE), VIODMA_E_IO);
 	return ends_without_a_report();
 }
 
@@ -251,6 +254,12 @@ static bool what_is_mapped_does_not_change(void)
 	mapping.direction = VIODMA_BIDIRECTIONAL;
 	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
 	CHECK(reported(VIODMA_DEBUG_CHANGED, &mapping));
+	CHECK_RESULT(map(buffers, 2, VIODMA_BIDIRECTIONAL), VIODMA_OK);
+	segments[0].permission = VIODMA_READ; /* the direction allows it; but descriptors have permissions of their own */
+	CHECK(!viodma_debug_hand_over(&mapping));
+	CHECK(reported(VIODMA_DEBUG_CHANGED, &mapping));
+	segments[0].permission = VIODMA_READ_WRITE;
+	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
 	return ends_without_a_report();
 }
 
@@ -295,8 +304,9 @@ static bool without_sync(const char *platform, enum viodma_direction direction)
 	unsigned char *byte;
 
 	CHECK(start_debugging(platform));
+	buffers[1].len_bytes -= 3;
 	CHECK_RESULT(map(buffers, 2, direction), VIODMA_OK);
-	byte = dma_rig_at(&rig, RIG_HERE + 5 * GRANULE - 1); /* the very last one */
+	byte = dma_rig_at(&rig, RIG_HERE + 5 * GRANULE - 4); /* the very last one */
 	CHECK(viodma_debug_hand_over(&mapping));
 	(*byte)++;
 	CHECK(!viodma_debug_hand_over(&mapping));
@@ -350,17 +360,27 @@ static bool a_full_table_is_told_once_and_right_use_goes_on(void)
 	return ends_without_a_report();
 }
 
-/* Failed maps, however many, take no room from live ones. */
+/* Failed maps, however many, take no room from live ones, nor time: a few are remembered. */
 static bool failed_maps_do_not_fill_the_table(void)
 {
-	static struct viodma_mapping many[3 * ENTRIES];
+	static struct viodma_mapping many[5 * ENTRIES];
 	unsigned i;
 
 	CHECK(start_debugging(IOMMU));
-	for (i = 0; i < 3 * ENTRIES; i++) {
+	debug.entry_count = 5 * ENTRIES;
+	debug.entries = more_entries;
+	for (i = 0; i < 5 * ENTRIES; i++) {
+		if (i == 3 * ENTRIES) {
+			CHECK(debug.used < 3 * ENTRIES);
+			debug.used = ENTRIES;
+			debug.entry_count = ENTRIES;
+		}
 		model.fail_map = 1;
 		CHECK_RESULT(viodma_domain_map(&rig.domain, &many[i], buffers, 2, VIODMA_TO_DEVICE, segments, 16), VIODMA_E_IO);
 	}
+	/* The last one is. */
+	CHECK_RESULT(viodma_domain_unmap(&many[5 * ENTRIES - 1], 0), VIODMA_E_MISUSE);
+	CHECK(reported(VIODMA_DEBUG_UNCHECKED_MAP, &many[5 * ENTRIES - 1]));
 	for (i = 0; i < ENTRIES; i++)
 		CHECK_RESULT(viodma_domain_map(&rig.domain, &many[i], buffers, 1, VIODMA_TO_DEVICE, &segments[i], 1), VIODMA_OK);
 	CHECK(nothing_is_reported());

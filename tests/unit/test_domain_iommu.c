@@ -74,6 +74,20 @@ static bool only_the_ends_of_a_buffer_go_through_the_pool(void)
 	return nothing_is_left();
 }
 
+static bool a_buffer_that_fills_no_granule_takes_one_run(void)
+{
+	const struct viodma_buffer buffer = {{RIG_HERE + GRANULE - 100}, 200};
+
+	CHECK(prepare(IOMMU, VIODMA_IOMMU_STRICT, 0));
+	CHECK_RESULT(dma_rig_add_pool(&rig, 2 * GRANULE, 0, 0), VIODMA_OK);
+	CHECK_RESULT(dma_rig_add_domain(&rig, VIODMA_ADDRESSING_PLATFORM), VIODMA_OK);
+	CHECK_RESULT(map(&buffer, 1, VIODMA_BIDIRECTIONAL), VIODMA_OK);
+	CHECK_EQUAL(rig.pool.statistics.used_bytes, 2 * GRANULE);
+	CHECK_EQUAL(mapping.segment_count, 1);
+	CHECK(device_reads_all(&buffer, 1) && reaches_only(NULL, 0) && device_writes_all(&buffer, 1));
+	return nothing_is_left();
+}
+
 static bool buffers_that_adjoin_in_memory_are_cut_as_one(void)
 {
 	/* The second granule is filled by the end of one and the beginning of the next. */
@@ -138,16 +152,17 @@ static bool the_permission_is_the_direction(void)
 static bool private_memory_is_never_entered_on_a_restricted_platform(void)
 {
 	/* Whole granules, but not the pool's; more than a run holds, then few bytes. */
-	const struct viodma_buffer buffers[] = {{{RIG_HERE + GRANULE}, 3 * GRANULE}, {{RIG_FAR + 17}, 5}};
+	const struct viodma_buffer buffers[] = {{{RIG_HERE + GRANULE + 100}, 4 * GRANULE}, {{RIG_FAR + 17}, 5}};
 
 	CHECK(prepare(BOUNCE_IOMMU, VIODMA_IOMMU_STRICT, 0));
 	CHECK_RESULT(dma_rig_add_pool(&rig, GRANULE, 2 * GRANULE, 0), VIODMA_OK);
 	CHECK_RESULT(dma_rig_add_domain(&rig, VIODMA_ADDRESSING_PLATFORM), VIODMA_OK);
 	CHECK_EQUAL(rig.domain.kind, VIODMA_DOMAIN_BOUNCE_IOMMU);
 	CHECK_RESULT(map(buffers, 2, VIODMA_TO_DEVICE), VIODMA_OK);
-	CHECK_EQUAL(mapping.segment_count, 2); /* two runs, one range */
+	CHECK_EQUAL(mapping.segment_count, 2); /* three runs, one range */
 	CHECK(reaches_only(NULL, 0) && device_reads_all(buffers, 2));
-	CHECK_EQUAL(iommu_model_entered(&model), 4);
+	CHECK_EQUAL(iommu_model_entered(&model), 6);
+	CHECK_EQUAL(model.maps, 1); /* the runs adjoin */
 	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
 	CHECK_RESULT(map(buffers, 2, VIODMA_FROM_DEVICE), VIODMA_OK);
 	CHECK(reaches_only(NULL, 0) && device_writes_all(buffers, 2));
@@ -460,6 +475,7 @@ static bool what_waits_is_settled_when_room_is_short(void)
 HOLDS(memory_that_scatters_becomes_one_segment)
 BEHAVIOUR(no_neighbouring_byte_comes_into_reach, "DRV-19")
 HOLDS(only_the_ends_of_a_buffer_go_through_the_pool)
+HOLDS(a_buffer_that_fills_no_granule_takes_one_run)
 HOLDS(buffers_that_adjoin_in_memory_are_cut_as_one)
 HOLDS(a_run_that_two_buffers_share_is_coherent)
 HOLDS(the_permission_is_the_direction)
@@ -484,6 +500,7 @@ int main(void)
 		TEST(memory_that_scatters_becomes_one_segment),
 		WITH_MUTANT(no_neighbouring_byte_comes_into_reach),
 		TEST(only_the_ends_of_a_buffer_go_through_the_pool),
+		TEST(a_buffer_that_fills_no_granule_takes_one_run),
 		TEST(buffers_that_adjoin_in_memory_are_cut_as_one),
 		TEST(a_run_that_two_buffers_share_is_coherent),
 		TEST(the_permission_is_the_direction),

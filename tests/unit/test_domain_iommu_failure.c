@@ -195,6 +195,31 @@ static bool a_failure_while_room_is_made_does_not_end_the_search_for_it(void)
 	return ends_quarantined();
 }
 
+static enum viodma_result map_other(const struct viodma_buffer *buffer)
+{
+	static struct viodma_mapping other;
+
+	return viodma_domain_map(&rig.domain, &other, buffer, 1, VIODMA_TO_DEVICE, &segments[8], 8);
+}
+
+/* A caller that waits for an unmap to make room must not wait for ever. */
+static bool what_quarantine_has_left_no_room_for_is_a_limit(void)
+{
+	const struct viodma_buffer whole = {{RIG_HERE}, 16 * GRANULE};
+
+	CHECK(prepare(IOMMU, VIODMA_IOMMU_DEFERRED, 4));
+	config.granules = 16;
+	CHECK_RESULT(dma_rig_add_domain(&rig, VIODMA_ADDRESSING_PLATFORM), VIODMA_OK);
+	CHECK_RESULT(map(&whole, 1, VIODMA_TO_DEVICE), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
+	CHECK_RESULT(map(pieces, 1, VIODMA_TO_DEVICE), VIODMA_OK); /* settles */
+	CHECK_RESULT(map_other(&whole), VIODMA_E_EXHAUSTED);
+	model.fail_unmap = 1;
+	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_E_QUARANTINED);
+	CHECK_RESULT(map(&whole, 1, VIODMA_TO_DEVICE), VIODMA_E_LIMIT);
+	return ends_quarantined();
+}
+
 static bool ring_memory_that_cannot_be_taken_out_is_quarantined(void)
 {
 	struct viodma_dma_memory ring;
@@ -218,6 +243,7 @@ BEHAVIOUR(what_cannot_be_taken_back_after_a_failed_map_is_quarantined, "DRV-22")
 BEHAVIOUR(what_waited_and_cannot_be_invalidated_is_quarantined, "DRV-22")
 HOLDS(an_unmap_whose_own_invalidation_fails_says_so_in_deferred_mode)
 HOLDS(a_failure_while_room_is_made_does_not_end_the_search_for_it)
+HOLDS(what_quarantine_has_left_no_room_for_is_a_limit)
 BEHAVIOUR(ring_memory_that_cannot_be_taken_out_is_quarantined, "DRV-22")
 
 int main(void)
@@ -231,6 +257,7 @@ int main(void)
 		WITH_MUTANT(what_waited_and_cannot_be_invalidated_is_quarantined),
 		TEST(an_unmap_whose_own_invalidation_fails_says_so_in_deferred_mode),
 		TEST(a_failure_while_room_is_made_does_not_end_the_search_for_it),
+		TEST(what_quarantine_has_left_no_room_for_is_a_limit),
 		WITH_MUTANT(ring_memory_that_cannot_be_taken_out_is_quarantined),
 	};
 

@@ -177,6 +177,12 @@ static bool place(struct rig *rig)
 	/* 16 MiB wanted. */
 	CHECK_RESULT(set_up(rig, 4096, windows, 2, 32), VIODMA_OK);
 	CHECK(within(rig, &windows[1], 8)); /* of two as large, the one that is not at 0 */
+	windows[1] = windows[0];
+	windows[0].bus.v = 0x80000000u;
+	CHECK_RESULT(set_up(rig, 4096, windows, 2, 32), VIODMA_OK);
+	CHECK(within(rig, &windows[0], 8)); /* whichever is stated first */
+	windows[0] = windows[1];
+	windows[1].bus.v = 0x80000000u;
 	windows[1].len_bytes = m - GRANULE;
 	CHECK_RESULT(set_up(rig, 4096, windows, 2, 32), VIODMA_OK);
 	CHECK(within(rig, &windows[0], 8)); /* the larger one, wherever */
