@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * deferred.c - how it works: ranges that were taken out of the IOMMU's table, but that the device may have cached, wait in
- * the caller's array; all of them are invalidated together, and only then are their bus addresses and their runs in the
- * pool given back. This happens as soon as deferred_max of them wait, or at the first map, unmap or settle after the
- * oldest has waited deferred_ns. So what a device can reach after an unmap is bounded in count and, as long as the
+ * deferred.c - how it works: ranges that were taken out of the IOMMU's table, but that the device may have cached, wait
+ * in the caller's array; all of them are invalidated together, and only then are their bus addresses and their runs in
+ * the pool given back. This happens as soon as deferred_max of them wait, or at the first map, unmap or settle after
+ * the oldest has waited deferred_ns. So what a device can reach after an unmap is bounded in count and, as long as the
  * domain is used or settled, in time.
  *
  * What cannot be invalidated is quarantined: addresses and runs are never given back (DRV-22).
@@ -19,7 +19,8 @@ static bool due(const struct viodma_domain *domain)
 	       config->now_ns(config->context) - domain->waiting_since_ns >= config->deferred_ns;
 }
 
-static void end_waiting(struct viodma_domain *domain, const struct viodma_iommu_waiting *waiting, enum viodma_result result)
+static void end_waiting(struct viodma_domain *domain, const struct viodma_iommu_waiting *waiting,
+			enum viodma_result result)
 {
 	if (!VIODMA_REQUIRE(DRV_22, result == VIODMA_OK)) {
 		viodma_iommu_quarantine(domain, waiting->len_bytes, waiting->runs);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * dma_debug.c - how it works: the caller's entries, one for each live mapping and for the last few (FAILED_MOST) whose map
- * failed, stand at the front of the table, unsorted; one that ends is replaced by the last. An entry is found by the
- * address of its mapping. It keeps what the mapping, its buffers and its segments were (a hash), and a checksum of what
- * the device may read.
+ * dma_debug.c - how it works: the caller's entries, one for each live mapping and for the last few (FAILED_MOST) whose
+ * map failed, stand at the front of the table, unsorted; one that ends is replaced by the last. An entry is found by
+ * the address of its mapping. It keeps what the mapping, its buffers and its segments were (a hash), and a checksum of
+ * what the device may read.
  *
  * Cost: a map, unmap, sync or hand-over looks at each live mapping once, a comparison each. A map compares its buffers
- * with those of another only if one of both is written by the device and the spans from first to last byte meet. Each map,
- * sync and hand-over of something the device reads runs over all its bytes, eight at a time; for requests of some
+ * with those of another only if one of both is written by the device and the spans from first to last byte meet. Each
+ * map, sync and hand-over of something the device reads runs over all its bytes, eight at a time; for requests of some
  * kilobytes that is most of it.
  *
  * Limits: the checksum is of a whole mapping, so that a sync of part of it also forgives what was changed elsewhere. A
@@ -195,7 +195,8 @@ static struct viodma_debug_entry *add(struct viodma_debug *debug, bool live)
 }
 
 /* The live entry of a mapping that is used; else reports. *goes_on: whether the use does. */
-static struct viodma_debug_entry *live_entry(struct viodma_debug *debug, const struct viodma_mapping *mapping, bool *goes_on)
+static struct viodma_debug_entry *live_entry(struct viodma_debug *debug, const struct viodma_mapping *mapping,
+					     bool *goes_on)
 {
 	struct viodma_debug_entry *entry = find(debug, mapping);
 	struct viodma_debug_report report = {
@@ -234,11 +235,13 @@ static bool unchanged(struct viodma_debug *debug, const struct viodma_debug_entr
 
 static bool meet(const struct viodma_buffer *one, const struct viodma_buffer *other)
 {
-	return one->phys.v <= other->phys.v + (other->len_bytes - 1) && other->phys.v <= one->phys.v + (one->len_bytes - 1);
+	return one->phys.v <= other->phys.v + (other->len_bytes - 1) &&
+	       other->phys.v <= one->phys.v + (one->len_bytes - 1);
 }
 
 /* Report the first bytes that two mappings share. */
-static void compare(struct viodma_debug *debug, const struct viodma_debug_entry *entry, const struct viodma_debug_entry *other)
+static void compare(struct viodma_debug *debug, const struct viodma_debug_entry *entry,
+		    const struct viodma_debug_entry *other)
 {
 	struct viodma_debug_report report = {
 		.kind = VIODMA_DEBUG_OVERLAP,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * iommu.c - how it works: a mapping gets one range of bus addresses, in which its buffers lie one after the other, each
- * where in a granule it lies in memory. What of memory scatters becomes contiguous: where one buffer ends and the next one
- * begins at a boundary of granules, the device sees one stretch.
+ * where in a granule it lies in memory. What of memory scatters becomes contiguous: where one buffer ends and the next
+ * one begins at a boundary of granules, the device sees one stretch.
  *
  *	memory        ..hhh|bbbbbbbb|bbbbbbbb|tt......      h, t: parts of granules at the buffer's ends
  *	              pool |        in place |  pool        b: granules that the buffer fills
@@ -14,12 +14,12 @@
  * Buffers that adjoin in memory are cut up as if they were one.
  *
  * A map goes over these pieces twice. First runs are taken and bus addresses counted, since the pool is what is short
- * most often, and nothing has to be taken out of the table then; the second time segments are made and granules entered,
- * those that adjoin in memory with one call. If that fails, what was entered is taken out and invalidated at once, also
- * in deferred mode: the caller gets the memory back as if there had been no map.
+ * most often, and nothing has to be taken out of the table then; the second time segments are made and granules
+ * entered, those that adjoin in memory with one call. If that fails, what was entered is taken out and invalidated at
+ * once, also in deferred mode: the caller gets the memory back as if there had been no map.
  *
- * What cannot be taken out or invalidated is quarantined (DRV-22): its bus addresses are not given back, so that no other
- * mapping is found there, and its runs are not either.
+ * What cannot be taken out or invalidated is quarantined (DRV-22): its bus addresses are not given back, so that no
+ * other mapping is found there, and its runs are not either.
  */
 #include "../base/require.h"
 #include "dma.h"
@@ -84,8 +84,9 @@ static enum viodma_result enter(struct viodma_domain *domain, viodma_bus bus, vi
 				enum viodma_permission permission)
 {
 	struct viodma_iommu_statistics *statistics = &domain->statistics.iommu;
-	enum viodma_result result = domain->iommu.ops->map(domain->iommu.context, bus, phys, len_bytes, permission); /* = DRV-8 */
+	enum viodma_result result;
 
+	result = domain->iommu.ops->map(domain->iommu.context, bus, phys, len_bytes, permission); /* = DRV-8 */
 	statistics->maps++;
 	if (result != VIODMA_OK) {
 		statistics->failures++;
@@ -111,10 +112,13 @@ static bool remove_entries(struct viodma_domain *domain, viodma_bus bus, uint64_
 
 static bool end_entries(struct viodma_domain *domain, viodma_bus bus, uint64_t len_bytes)
 {
+	enum viodma_result result;
+
 	if (!remove_entries(domain, bus, len_bytes))
 		return false;
+	result = domain->iommu.ops->invalidate(domain->iommu.context, bus, len_bytes);
 	domain->statistics.iommu.invalidations++;
-	return VIODMA_REQUIRE(DRV_22, domain->iommu.ops->invalidate(domain->iommu.context, bus, len_bytes) == VIODMA_OK);
+	return VIODMA_REQUIRE(DRV_22, result == VIODMA_OK);
 }
 
 static enum viodma_result take_addresses(struct viodma_domain *domain, uint64_t len_bytes, uint64_t align_bytes,
@@ -152,12 +156,13 @@ static bool through_pool(const struct cut *cut)
 {
 	uint32_t granule = cut->domain->platform.granule_bytes, head = -(uint32_t)cut->phys.v & within(cut->domain);
 	viodma_phys body = cut->phys;
+	uint64_t len_bytes;
 
 	if (cut->keep_bytes == 1 || cut->left < (uint64_t)head + granule)
 		return true;
 	body.v += head;
-	return !VIODMA_REQUIRE(DRV_2, cut->domain->kind == VIODMA_DOMAIN_IOMMU ||
-					      in_pool(cut->domain, body, (cut->left - head) & ~(uint64_t)within(cut->domain)));
+	len_bytes = (cut->left - head) & ~(uint64_t)within(cut->domain);
+	return !VIODMA_REQUIRE(DRV_2, cut->domain->kind == VIODMA_DOMAIN_IOMMU || in_pool(cut->domain, body, len_bytes));
 }
 
 static bool next_stretch(struct cut *cut)
@@ -215,7 +220,9 @@ static bool next_piece(struct cut *cut, struct piece *piece)
 /* Where in its first granule a piece begins; the granules that it takes. */
 static uint32_t offset_of(const struct cut *cut, const struct piece *piece)
 {
-	return (uint32_t)piece->phys.v & ((piece->bounced ? piece->keep_bytes : cut->domain->platform.granule_bytes) - 1);
+	uint32_t kept_bytes = piece->bounced ? piece->keep_bytes : cut->domain->platform.granule_bytes;
+
+	return (uint32_t)piece->phys.v & (kept_bytes - 1);
 }
 
 static uint64_t granules_of(const struct cut *cut, const struct piece *piece)
@@ -325,10 +332,11 @@ enum viodma_result viodma_iommu_map(struct viodma_domain *domain, struct viodma_
 {
 	struct entering entering = {.permission = (enum viodma_permission)mapping->direction};
 	/* Both times the same: a pool that grows while runs are taken may have larger ones after it. */
-	uint32_t run_bytes = domain->bounces ? viodma_pool_largest_run(domain->config.pool) : domain->platform.granule_bytes;
-	struct cut cut = {.domain = domain, .mapping = mapping, .run_bytes = run_bytes};
+	struct cut cut = {.domain = domain, .mapping = mapping, .run_bytes = domain->platform.granule_bytes};
 	enum viodma_result result;
 
+	if (domain->bounces)
+		cut.run_bytes = viodma_pool_largest_run(domain->config.pool);
 	(void)viodma_deferred_settle(domain, false);
 	mapping->iova_bytes = 0;
 	result = take_runs(domain, mapping, cut);

@@ -10,11 +10,12 @@
  * anything below it looked at, so making the allocator writes one word, however many granules there are.
  *
  * Cost: taking and giving look at most at 2 * iova_order + 3 nodes (51 for 2^24 granules), whatever happened before.
- * Nothing is put off until later, and free halves become whole at once: when all is given back, one block is there again.
- * Blocks are the tightest and then the lowest that fit, so what lives long gathers at one end.
+ * Nothing is put off until later, and free halves become whole at once: when all is given back, one block is there
+ * again. Blocks are the tightest and then the lowest that fit, so what lives long gathers at one end.
  *
- * The range itself: the largest naturally aligned one in a window, not at bus address 0 if another is as large. Where no
- * window is stated it lies well above where memory begins and below 2^48, so that few bus addresses equal a physical one.
+ * The range itself: the largest naturally aligned one in a window, not at bus address 0 if another is as large. Where
+ * no window is stated it lies well above where memory begins and below 2^48, so that few bus addresses equal a physical
+ * one.
  */
 #include "dma.h"
 
@@ -117,7 +118,8 @@ static void climb(struct viodma_domain *domain, uint32_t node, uint32_t order)
 	}
 }
 
-enum viodma_result viodma_iova_take(struct viodma_domain *domain, uint64_t len_bytes, uint64_t align_bytes, viodma_bus *bus)
+enum viodma_result viodma_iova_take(struct viodma_domain *domain, uint64_t len_bytes, uint64_t align_bytes,
+				    viodma_bus *bus)
 {
 	uint32_t *nodes = tree(domain), order = order_for(domain, len_bytes), block = order_for(domain, align_bytes);
 	uint32_t node = 1, at = domain->iova_order;

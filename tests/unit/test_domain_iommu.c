@@ -32,7 +32,8 @@ static bool memory_that_scatters_becomes_one_segment(void)
 static bool one_shape(uint32_t first, uint32_t len_bytes)
 {
 	/* In the middle of memory; and a second buffer, at another place in its granule. */
-	const struct viodma_buffer buffers[] = {{{RIG_HERE + 8 * GRANULE + first}, len_bytes}, {{RIG_FAR + GRANULE + 100}, len_bytes}};
+	const struct viodma_buffer buffers[] = {{{RIG_HERE + 8 * GRANULE + first}, len_bytes},
+						{{RIG_FAR + GRANULE + 100}, len_bytes}};
 
 	CHECK_RESULT(map(buffers, 2, VIODMA_TO_DEVICE), VIODMA_OK);
 	iommu_model_cache_all(&model);
@@ -49,7 +50,8 @@ static bool one_shape(uint32_t first, uint32_t len_bytes)
 static bool no_neighbouring_byte_comes_into_reach(void)
 {
 	static const uint32_t firsts[] = {0, 1, 512, GRANULE - 1};
-	static const uint32_t lengths[] = {1, 511, GRANULE - 1, GRANULE, GRANULE + 1, 2 * GRANULE, 2 * GRANULE + 700, 4 * GRANULE};
+	static const uint32_t lengths[] = {1, 511, GRANULE - 1, GRANULE, GRANULE + 1,
+					   2 * GRANULE, 2 * GRANULE + 700, 4 * GRANULE};
 	unsigned i, k;
 
 	for (i = 0; i < 4; i++)
@@ -213,7 +215,8 @@ static bool a_pool_that_grows_while_a_mapping_is_made_serves_it(void)
 
 static bool segments_keep_to_the_platforms_limits(void)
 {
-	const struct viodma_buffer buffers[] = {{{RIG_HERE}, 9 * GRANULE}, {{RIG_FAR + 8}, 100}, {{RIG_FAR + 0x3001}, 2 * GRANULE}};
+	const struct viodma_buffer buffers[] = {{{RIG_HERE}, 9 * GRANULE}, {{RIG_FAR + 8}, 100},
+						{{RIG_FAR + 0x3001}, 2 * GRANULE}};
 
 	/* The device rig refuses segments that break a limit. */
 	CHECK(start(IOMMU " max-segment=8K boundary=16K align=8 window=0x10000+1M", VIODMA_IOMMU_STRICT, 16));
@@ -385,7 +388,9 @@ static bool what_waits_is_bounded_in_time(void)
 			CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
 		if (way == 2)
 			CHECK_RESULT(viodma_domain_settle(&rig.domain, false), VIODMA_OK);
-		CHECK(!iommu_model_translate(&model, used.bus.v, VIODMA_READ, &phys) || (way == 0 && phys >> 12 == RIG_FAR >> 12));
+		/* After a map the address may be in use again, for something else. */
+		CHECK(!iommu_model_translate(&model, used.bus.v, VIODMA_READ, &phys) ||
+		      (way == 0 && phys >> 12 == RIG_FAR >> 12));
 		CHECK(!iommu_model_reaches(&model, RIG_HERE + GRANULE));
 		if (way == 0)
 			CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);

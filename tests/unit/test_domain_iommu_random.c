@@ -10,7 +10,7 @@
 #define PLACES 12u
 #define PLACE_BYTES (8 * GRANULE)
 #define BUFFERS 3u
-#define ROUNDS 3000u
+#define ROUNDS 1500u
 #define SLOTS 40u
 
 static struct place {
