@@ -3,9 +3,9 @@
  * device_rng.c - how it works: virtio-rng, device half (virtio 1.2, section 5.4).
  *
  * A request is one device-writable part; its answer is as many random bytes from its start as there are, at most the
- * limit. They are made in a piece of the stack and copied from there, so that memory the driver can change never is what
- * the source works in. The used length says how many came; it is all there is of an answer. A request that breaks the
- * rules (DRV-18), or whose memory cannot be used, is answered with a used length of 0.
+ * limit. They are made in a piece of the stack and copied from there, so that memory the driver can change never is
+ * what the source works in. The used length says how many came; it is all there is of an answer. A request that breaks
+ * the rules (DRV-18), or whose memory cannot be used, is answered with a used length of 0.
  *
  * One request waits at most: the one that was popped when the source ran dry.
  */
@@ -37,10 +37,12 @@ static void reject(struct viodma_rng *rng, struct viodma_request *request, enum 
 /* Fill a request as far as there are bytes; how many there were. */
 static uint32_t fill(struct viodma_rng *rng, struct viodma_request *request)
 {
-	uint32_t wanted = request->writable_bytes < rng->limit_bytes ? request->writable_bytes : rng->limit_bytes, done = 0;
+	uint32_t wanted = request->writable_bytes, done = 0;
 	unsigned char piece[PIECE_BYTES];
 
-	while (done < wanted) { /* = DEV-17: the limit */
+	if (wanted > rng->limit_bytes)
+		wanted = rng->limit_bytes; /* = DEV-17 */
+	while (done < wanted) {
 		uint32_t ask = wanted - done < PIECE_BYTES ? wanted - done : PIECE_BYTES;
 		size_t got = rng->ops.fill(rng->ops.context, piece, ask);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * driver.c - how it works: the steps of virtio 1.2, section 3.1.1, each checked by reading back what the device answers.
+ * driver.c - how it works: the steps of virtio 1.2, section 3.1.1, each checked by reading back what it led to.
  *
  *   status 0, until it reads 0 -> ACKNOWLEDGE -> DRIVER -> features: the rule of bit 33 decides (viodma/feature.h) ->
  *   FEATURES_OK, until it reads so -> (queues) -> DRIVER_OK
@@ -117,7 +117,8 @@ enum viodma_result viodma_driver_check(struct viodma_driver *driver)
 	if (status == STATUS_GONE)
 		return VIODMA_PEER_GONE;
 	/* A device that has forgotten what it was told works as little as one that says so. */
-	if (!VIODMA_REQUIRE(DEV_20, !(status & VIODMA_STATUS_NEEDS_RESET) && (status & driver->status) == driver->status))
+	if (!VIODMA_REQUIRE(DEV_20,
+			    !(status & VIODMA_STATUS_NEEDS_RESET) && (status & driver->status) == driver->status))
 		return VIODMA_PEER_NEEDS_RESET;
 	return VIODMA_OK;
 }

@@ -2,9 +2,9 @@
 /*
  * driver_blk.c - how it works: virtio-blk, driver half (virtio 1.2, section 5.2).
  *
- * init reads the configuration once, as far as accepted features give it a meaning, and checks it (DEV-22); what it says
- * and what the domain says is combined into the size of a part (driver_blk_parts.c). Ring memory for a header and a status
- * byte of each part is allocated; statuses have a line each while the pool's runs are large enough for that.
+ * init reads the configuration once, as far as accepted features give it a meaning, and checks it (DEV-22); what it
+ * says and what the domain says is combined into the size of a part (driver_blk_parts.c). Ring memory for a header and
+ * a status byte of each part is allocated; statuses have a line each while the pool's runs are large enough for that.
  *
  * A request is in one of two lists from submit to done: with something to send yet, or all of it sent. One poll:
  *   take in what the queues have -> send in order -> publish, kick -> ask for calls -> deadlines
@@ -179,8 +179,9 @@ static enum viodma_result allocate_statuses(struct viodma_driver_blk *blk, uint3
 
 	blk->status_bytes = align > LINE_BYTES ? align : LINE_BYTES;
 	for (;;) {
-		result = viodma_domain_alloc(blk->config.domain, &blk->statuses, (uint64_t)blk->config.parts * blk->status_bytes,
-					     blk->status_bytes, VIODMA_FROM_DEVICE);
+		result = viodma_domain_alloc(blk->config.domain, &blk->statuses,
+					     (uint64_t)blk->config.parts * blk->status_bytes, blk->status_bytes,
+					     VIODMA_FROM_DEVICE);
 		if (result != VIODMA_E_LIMIT || blk->status_bytes == align)
 			break;
 		blk->status_bytes = align;
@@ -198,7 +199,8 @@ static enum viodma_result allocate(struct viodma_driver_blk *blk)
 
 	viodma_domain_limits(blk->config.domain, &limits);
 	align = limits.alignment_bytes ? limits.alignment_bytes : 1;
-	blk->header_bytes = align > sizeof(struct virtio_blk_request_header) ? align : sizeof(struct virtio_blk_request_header);
+	blk->header_bytes =
+		align > sizeof(struct virtio_blk_request_header) ? align : sizeof(struct virtio_blk_request_header);
 	result = viodma_domain_alloc(blk->config.domain, &blk->headers, (uint64_t)blk->config.parts * blk->header_bytes,
 				     align > LINE_BYTES ? align : LINE_BYTES, VIODMA_TO_DEVICE);
 	if (result != VIODMA_OK) {
@@ -310,7 +312,8 @@ static enum viodma_result check(const struct viodma_driver_blk *blk, const struc
 	case VIODMA_DRIVER_BLK_FLUSH:
 		return *len_bytes ? VIODMA_E_INVALID : VIODMA_OK;
 	case VIODMA_DRIVER_BLK_GET_ID:
-		return request->buffer_count == 1 && *len_bytes == VIODMA_DRIVER_BLK_ID_BYTES ? VIODMA_OK : VIODMA_E_INVALID;
+		return request->buffer_count == 1 && *len_bytes == VIODMA_DRIVER_BLK_ID_BYTES ? VIODMA_OK
+											      : VIODMA_E_INVALID;
 	case VIODMA_DRIVER_BLK_READ:
 	case VIODMA_DRIVER_BLK_WRITE:
 		break;
@@ -418,7 +421,8 @@ enum viodma_result viodma_driver_blk_poll(struct viodma_driver_blk *blk, uint64_
 
 /* ---- the end ---- */
 
-static void end_all(struct viodma_driver_blk *blk, struct viodma_driver_blk_request *const *first, enum viodma_result result)
+static void end_all(struct viodma_driver_blk *blk, struct viodma_driver_blk_request *const *first,
+		    enum viodma_result result)
 {
 	while (*first) {
 		struct viodma_driver_blk_request *request = *first;

@@ -10,12 +10,12 @@
  *
  * so that a map is not answered "too large", and a queue that has room before the map has room after it.
  *
- * No room (pool, address space, ring): the first request waits, the others behind it, until a part comes back. Nothing in
- * flight and no room: what still waits for its revocation is settled, then parts of half the size are tried, down to a
- * sector; then the request ends with VIODMA_E_EXHAUSTED. So nothing spins, and nothing waits for what cannot come.
+ * No room (pool, address space, ring): the first request waits, the others behind it, until a part comes back. Nothing
+ * in flight and no room: what still waits for its revocation is settled, then parts of half the size are tried, down to
+ * a sector; then the request ends with VIODMA_E_EXHAUSTED. So nothing spins, and nothing waits for what cannot come.
  *
- * Back: the status, filled in advance with a value that no device answers, is copied once; of a read's data, what the used
- * length covers is taken (DEV-16), and only if the status is OK.
+ * Back: the status, filled in advance with a value that no device answers, is copied once; of a read's data, what the
+ * used length covers is taken (DEV-16), and only if the status is OK.
  */
 #include "driver_blk_parts.h"
 
@@ -95,14 +95,15 @@ static void round_part(const struct viodma_driver_blk *blk, const struct viodma_
 	uint64_t end = request->sector * SECTOR + request->next_byte + part->len_bytes;
 	uint32_t over = (uint32_t)(end & (blk->blk_size - 1));
 
-	if (request->operation == VIODMA_DRIVER_BLK_GET_ID || request->next_byte + part->len_bytes == request->len_bytes)
+	if (request->operation == VIODMA_DRIVER_BLK_GET_ID ||
+	    request->next_byte + part->len_bytes == request->len_bytes)
 		return;
 	if (over >= part->len_bytes)
 		over = part->len_bytes & (SECTOR - 1);
 	shorten(part, count, over);
 }
 
-/* Take up to bytes_max of what a request has still to send: the part's buffers and length. Their number; 0: no sector. */
+/* Take up to bytes_max of what is still to be sent: the part's buffers and length. Their number; 0: no sector. */
 static uint32_t cut(const struct viodma_driver_blk *blk, const struct viodma_driver_blk_request *request,
 		    struct viodma_driver_blk_part *part, uint64_t bytes_max)
 {
@@ -273,8 +274,9 @@ static enum viodma_result cut_segments(const struct viodma_driver_blk *blk, cons
 
 		while (left) {
 			uint32_t here = left < blk->size_max ? left : blk->size_max;
-			enum viodma_result result = viodma_mapping_segments(
-				mapping, offset, here, mapping->segments[i].permission, part->segments + 1 + *count, 1, &one);
+			enum viodma_result result =
+				viodma_mapping_segments(mapping, offset, here, mapping->segments[i].permission,
+							part->segments + 1 + *count, 1, &one);
 
 			if (result != VIODMA_OK)
 				return result;
@@ -294,8 +296,9 @@ static enum viodma_result map_data(struct viodma_driver_blk *blk, struct viodma_
 	struct viodma_segment *segments = blk->cuts ? part->uncut : part->segments + 1;
 	enum viodma_result result;
 
+	/* = DRV-8 */
 	result = viodma_domain_map(blk->config.domain, &part->mapping, part->buffers, buffers,
-				   to_device ? VIODMA_TO_DEVICE : VIODMA_FROM_DEVICE, segments, blk->seg_max); /* = DRV-8 */
+				   to_device ? VIODMA_TO_DEVICE : VIODMA_FROM_DEVICE, segments, blk->seg_max);
 	if (result == VIODMA_E_LIMIT)
 		return VIODMA_E_EXHAUSTED; /* within the limits there were: less is left of the pool since */
 	if (result != VIODMA_OK)
@@ -447,7 +450,8 @@ static void end_part(struct viodma_driver_blk *blk, struct viodma_driver_blk_par
 		viodma_driver_blk_end(blk, request);
 }
 
-void viodma_driver_blk_part_used(struct viodma_driver_blk *blk, struct viodma_driver_blk_part *part, uint64_t written_bytes)
+void viodma_driver_blk_part_used(struct viodma_driver_blk *blk, struct viodma_driver_blk_part *part,
+				 uint64_t written_bytes)
 {
 	enum viodma_result result = take_status(blk, part);
 	uint64_t data = written_bytes < part->len_bytes ? written_bytes : part->len_bytes;

@@ -20,13 +20,14 @@
 enum viodma_result viodma_driver_blk_measure(struct viodma_driver_blk *blk, const struct viodma_limits *limits);
 
 /*
- * Put what can be put into the queues; nothing is published. VIODMA_OK: all was sent, or waits. VIODMA_WAIT: there may be
- * more at once. VIODMA_PEER_*: a queue is broken.
+ * Put what can be put into the queues; nothing is published. VIODMA_OK: all was sent, or waits. VIODMA_WAIT: there may
+ * be more at once. VIODMA_PEER_*: a queue is broken.
  */
 enum viodma_result viodma_driver_blk_send(struct viodma_driver_blk *blk);
 
 /* The device has used a part; written_bytes as the queue says. */
-void viodma_driver_blk_part_used(struct viodma_driver_blk *blk, struct viodma_driver_blk_part *part, uint64_t written_bytes);
+void viodma_driver_blk_part_used(struct viodma_driver_blk *blk, struct viodma_driver_blk_part *part,
+				 uint64_t written_bytes);
 
 /* A part will never be used. VIODMA_E_QUARANTINED. */
 enum viodma_result viodma_driver_blk_part_dropped(struct viodma_driver_blk *blk, struct viodma_driver_blk_part *part);

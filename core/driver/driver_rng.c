@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * driver_rng.c - how it works: virtio-rng, driver half (virtio 1.2, section 5.4): one mapping from the device, one chain.
+ * driver_rng.c - how it works: virtio-rng, driver half (virtio 1.2, section 5.4): one mapping, one chain.
  *
- * How much of the buffer is asked for is arithmetic over what one mapping holds and the queue takes. When there is no room
- * for it, less is tried, since any number of random bytes will do; when there is none for a single one, each poll tries
- * again, until the deadline.
+ * How much of the buffer is asked for is arithmetic over what one mapping holds and the queue takes. When there is no
+ * room for it, less is tried, since any number of random bytes will do; when there is none for a single one, each poll
+ * tries again, until the deadline.
  *
  * The used length is how many bytes came (DEV-16), and all there is of an answer: none is no answer (DEV-22).
  */
@@ -39,7 +39,8 @@ static uint64_t most(const struct viodma_driver_rng *rng)
 		return 0;
 	bytes = limits.mapping_bytes_max;
 	segments -= limits.segments_per_buffer;
-	if (limits.segment_grain_bytes <= UINT32_MAX && ((uint64_t)segments + 1) * limits.segment_grain_bytes - 1 < bytes)
+	if (limits.segment_grain_bytes <= UINT32_MAX &&
+	    ((uint64_t)segments + 1) * limits.segment_grain_bytes - 1 < bytes)
 		bytes = ((uint64_t)segments + 1) * limits.segment_grain_bytes - 1;
 	return bytes;
 }

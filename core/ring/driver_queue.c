@@ -114,7 +114,8 @@ static enum viodma_result allocate_tables(struct viodma_driver_queue *queue)
 	enum viodma_result result;
 	uint32_t shift = 0;
 
-	queue->table_bytes = round_up(queue->config.table_descriptors * (uint32_t)sizeof(struct virtq_desc), alignment(queue));
+	queue->table_bytes =
+		round_up(queue->config.table_descriptors * (uint32_t)sizeof(struct virtq_desc), alignment(queue));
 	while (1u << shift < queue->config.tables)
 		shift++;
 	for (;; shift--) {
@@ -158,7 +159,8 @@ enum viodma_result viodma_driver_queue_init(struct viodma_driver_queue *queue,
 	return result;
 }
 
-enum viodma_result viodma_driver_queue_enable(struct viodma_driver_queue *queue, const struct viodma_transport *transport)
+enum viodma_result viodma_driver_queue_enable(struct viodma_driver_queue *queue,
+					      const struct viodma_transport *transport)
 {
 	struct viodma_transport_queue where = {.size = queue->config.size};
 	enum viodma_result result;
@@ -172,7 +174,8 @@ enum viodma_result viodma_driver_queue_enable(struct viodma_driver_queue *queue,
 	if (!VIODMA_REQUIRE(DRV_17, queue->config.size <= size_max))
 		return VIODMA_E_LIMIT;
 	where.desc = queue->driver_area.bus; /* = DRV-2 */
-	where.avail = viodma_dma_memory_bus(&queue->driver_area, (uint64_t)((uintptr_t)queue->avail - (uintptr_t)queue->desc));
+	where.avail = viodma_dma_memory_bus(&queue->driver_area,
+					    (uint64_t)((uintptr_t)queue->avail - (uintptr_t)queue->desc));
 	where.used = queue->device_area.bus;
 	return transport->ops->queue_enable(transport->context, queue->config.index, &where);
 }
@@ -195,7 +198,8 @@ enum viodma_result viodma_driver_queue_take_back(struct viodma_driver_queue *que
 	for (at = 0; at < queue->device_area.len_bytes; at += LINE_BYTES) {
 		uint64_t left = queue->device_area.len_bytes - at;
 
-		viodma_shared_copy_out(viodma_shared_at(queue->used, at), zero, left < LINE_BYTES ? (size_t)left : LINE_BYTES);
+		viodma_shared_copy_out(viodma_shared_at(queue->used, at), zero,
+				       left < LINE_BYTES ? (size_t)left : LINE_BYTES);
 	}
 	queue->cleared = true;
 	return VIODMA_EMPTY;
@@ -237,7 +241,8 @@ enum viodma_result viodma_driver_queue_free(struct viodma_driver_queue *queue)
 /* ---- mappings ---- */
 
 enum viodma_result viodma_driver_queue_add_mappings(struct viodma_driver_queue *queue,
-						    const struct viodma_mapping *const *mappings, uint32_t count, void *token)
+						    const struct viodma_mapping *const *mappings, uint32_t count,
+						    void *token)
 {
 	uint32_t i;
 
@@ -247,10 +252,11 @@ enum viodma_result viodma_driver_queue_add_mappings(struct viodma_driver_queue *
 }
 
 enum viodma_result viodma_driver_queue_map_and_add(struct viodma_driver_queue *queue, struct viodma_mapping *readable,
-						   const struct viodma_buffer *readable_buffers, uint32_t readable_count,
-						   struct viodma_mapping *writable,
-						   const struct viodma_buffer *writable_buffers, uint32_t writable_count,
-						   struct viodma_segment *segments, uint32_t capacity, void *token)
+						   const struct viodma_buffer *readable_buffers,
+						   uint32_t readable_count, struct viodma_mapping *writable,
+						   const struct viodma_buffer *writable_buffers,
+						   uint32_t writable_count, struct viodma_segment *segments,
+						   uint32_t capacity, void *token)
 {
 	const struct viodma_mapping *mappings[2] = {NULL, NULL};
 	uint32_t count = 0, used = 0, i;

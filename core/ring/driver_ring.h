@@ -25,6 +25,7 @@ enum viodma_result viodma_driver_split_break(struct viodma_driver_queue *queue, 
 
 /* viodma_driver_queue_add_mappings, without the debug checks. */
 enum viodma_result viodma_driver_split_add_mappings(struct viodma_driver_queue *queue,
-						    const struct viodma_mapping *const *mappings, uint32_t count, void *token);
+						    const struct viodma_mapping *const *mappings, uint32_t count,
+						    void *token);
 
 #endif

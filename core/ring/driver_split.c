@@ -2,9 +2,9 @@
 /*
  * driver_split.c - how it works: the words of a split ring, driver half (virtio 1.2, section 2.7).
  *
- * The driver only writes descriptors, tables and the available ring, and only reads the used ring; it reads nothing back
- * that it wrote (= DRV-21). What it has to know is private, by head: `chains` says which are out, with which token, room
- * and table; `next` is both the free list and, within a chain, what its descriptors' next members say.
+ * The driver only writes descriptors, tables and the available ring, and only reads the used ring; it reads nothing
+ * back that it wrote (= DRV-21). What it has to know is private, by head: `chains` says which are out, with which
+ * token, room and table; `next` is both the free list and, within a chain, what its descriptors' next members say.
  *
  *   add      fill free descriptors (or a table, with one descriptor for it), put the head into the available ring: the
  *            device looks at none of it before the index moves
@@ -81,8 +81,8 @@ struct making {
 static inline void put_descriptor(struct viodma_shared *to, uint32_t at, viodma_bus bus, uint32_t len, uint32_t flags,
 				  uint32_t next)
 {
-	const struct virtq_desc descriptor = {viodma_le64_of(bus.v), viodma_le32_of(len), viodma_le16_of((uint16_t)flags),
-					      viodma_le16_of((uint16_t)next)};
+	const struct virtq_desc descriptor = {viodma_le64_of(bus.v), viodma_le32_of(len),
+					      viodma_le16_of((uint16_t)flags), viodma_le16_of((uint16_t)next)};
 
 	viodma_shared_copy_out(viodma_shared_at(to, at * sizeof(descriptor)), &descriptor, sizeof(descriptor));
 }
@@ -114,7 +114,8 @@ static inline enum viodma_result put(struct making *making, const struct viodma_
 }
 
 /* The memory of a table, and where it is for the device. */
-static inline struct viodma_shared *table_memory(const struct viodma_driver_queue *queue, uint32_t table, viodma_bus *bus)
+static inline struct viodma_shared *table_memory(const struct viodma_driver_queue *queue, uint32_t table,
+						 viodma_bus *bus)
 {
 	const struct viodma_dma_memory *block = &queue->table_blocks[table >> queue->table_shift];
 	uint32_t offset = (table & ((1u << queue->table_shift) - 1)) * queue->table_bytes;
@@ -208,7 +209,8 @@ enum viodma_result viodma_driver_queue_add(struct viodma_driver_queue *queue, co
 }
 
 enum viodma_result viodma_driver_split_add_mappings(struct viodma_driver_queue *queue,
-						    const struct viodma_mapping *const *mappings, uint32_t count, void *token)
+						    const struct viodma_mapping *const *mappings, uint32_t count,
+						    void *token)
 {
 	struct making making;
 	viodma_bus table_bus = {0};
@@ -286,13 +288,14 @@ bool viodma_driver_queue_want_call(struct viodma_driver_queue *queue)
 	if (queue->broken != VIODMA_OK)
 		return false;
 	if (queue->event_idx)
-		viodma_shared_store16(viodma_shared_at(queue->avail, VIRTQ_AVAIL_USED_EVENT(queue->mask + 1)), queue->used_idx);
+		viodma_shared_store16(viodma_shared_at(queue->avail, VIRTQ_AVAIL_USED_EVENT(queue->mask + 1)),
+				      queue->used_idx);
 	else if (queue->calls_off)
 		viodma_shared_store16(viodma_shared_at(queue->avail, VIRTQ_AVAIL_FLAGS), 0);
 	queue->calls_off = false;
 	/*
-	 * Pairs with the device's fence between moving the used index and reading our wish: either it sees the wish, or we
-	 * see the index.
+	 * Pairs with the device's fence between moving the used index and reading our wish: either it sees the wish, or
+	 * we see the index.
 	 */
 	full_fence(queue);
 	return queue->seen_used != queue->used_idx ||
@@ -326,14 +329,16 @@ static enum viodma_result look(struct viodma_driver_queue *queue)
 		return VIODMA_EMPTY;
 	if (queue->order_platform)
 		viodma_shared_platform_read_fence(); /* = DRV-23; pairs with the device's, before it moves the index */
-	if (!VIODMA_REQUIRE(DEV_19, (uint16_t)(index - queue->used_idx) <= (uint16_t)(queue->published_idx - queue->used_idx)))
+	if (!VIODMA_REQUIRE(DEV_19,
+			    (uint16_t)(index - queue->used_idx) <= (uint16_t)(queue->published_idx - queue->used_idx)))
 		return viodma_driver_split_break(queue, VIODMA_PEER_USED_INDEX);
 	queue->seen_used = index;
 	return VIODMA_OK;
 }
 
 /* The used length as far as it can be true (DEV-16). */
-static enum viodma_result beyond(struct viodma_driver_queue *queue, const struct viodma_driver_chain *chain, uint32_t *used)
+static enum viodma_result beyond(struct viodma_driver_queue *queue, const struct viodma_driver_chain *chain,
+				 uint32_t *used)
 {
 	if (queue->config.strict)
 		return viodma_driver_split_break(queue, VIODMA_PEER_USED_LENGTH);
@@ -344,7 +349,8 @@ static enum viodma_result beyond(struct viodma_driver_queue *queue, const struct
 	return VIODMA_OK;
 }
 
-enum viodma_result viodma_driver_queue_get(struct viodma_driver_queue *queue, struct viodma_driver_completion *completion)
+enum viodma_result viodma_driver_queue_get(struct viodma_driver_queue *queue,
+					   struct viodma_driver_completion *completion)
 {
 	const struct viodma_driver_chain *chain;
 	struct virtq_used_elem element;

@@ -10,8 +10,8 @@
  *	viodma_driver_reset       status 0, read back: after VIODMA_OK the device touches memory no more (DEV-14)
  *	viodma_driver_queue_free, viodma_domain_free
  *
- * Late restriction (DRV-9) is the same once more: reset every device, free queues and domain, then from the top with the
- * platform as it now is. A device that cannot is refused by name.
+ * Late restriction (DRV-9) is the same once more: reset every device, free queues and domain, then from the top with
+ * the platform as it now is. A device that cannot is refused by name.
  *
  * Single owner. Memory is the caller's.
  */
@@ -36,8 +36,8 @@ struct viodma_driver {
 /*
  * Reset the device and agree on features with it. transport is copied. Results of viodma_feature_negotiate_driver, with
  * FAILED written to the device; VIODMA_PEER_FEATURES: it cleared FEATURES_OK (it needs bit 33 and it was declined, or
- * wants something else); VIODMA_WAIT: its status is not 0 yet, call again soon, as for viodma_driver_reset; results of the
- * transport.
+ * wants something else); VIODMA_WAIT: its status is not 0 yet, call again soon, as for viodma_driver_reset; results of
+ * the transport.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_negotiate(struct viodma_driver *driver,
 							   const struct viodma_transport *transport,
@@ -48,8 +48,8 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_negotiate(struct viodma_driver 
 VIODMA_MUST_USE enum viodma_result viodma_driver_ready(struct viodma_driver *driver);
 
 /*
- * Write status 0 and read it back. VIODMA_OK: it is 0. VIODMA_WAIT: not yet; call again. When to give up is the caller's
- * to decide: a device that never gets there is VIODMA_PEER_RESET, and its memory must not be reused (DRV-22).
+ * Write status 0 and read it back. VIODMA_OK: it is 0. VIODMA_WAIT: not yet; call again. When to give up is the
+ * caller's to decide: a device that never gets there is VIODMA_PEER_RESET, and its memory must not be reused (DRV-22).
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_reset(struct viodma_driver *driver);
 
@@ -57,8 +57,8 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_reset(struct viodma_driver *dri
 void viodma_driver_fail(struct viodma_driver *driver);
 
 /*
- * Does the device say DEVICE_NEEDS_RESET? VIODMA_OK: no. VIODMA_PEER_NEEDS_RESET: it does, or has lost the status that was
- * written. VIODMA_PEER_GONE: it answers with all ones. Results of the transport.
+ * Does the device say DEVICE_NEEDS_RESET? VIODMA_OK: no. VIODMA_PEER_NEEDS_RESET: it does, or has lost the status that
+ * was written. VIODMA_PEER_GONE: it answers with all ones. Results of the transport.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_check(struct viodma_driver *driver);
 

@@ -3,10 +3,10 @@
  * viodma/driver_blk.h - virtio-blk, driver half (virtio 1.2, section 5.2): read, write, flush, get-id; asynchronous.
  *
  * A request of any length is split by what the device states (seg_max, size_max), by what one mapping holds
- * (viodma_domain_limits), and by the ring; the parts are in flight at once, over all queues. When the pool or the ring is
- * full a part waits, and goes on after the next completion; requests are sent in the order they came in. When nothing is
- * in flight and there still is no room, smaller parts are tried; if not even 512 bytes get through, the request ends with
- * VIODMA_E_EXHAUSTED. Headers and status bytes live in ring memory, so a steady state maps nothing but data.
+ * (viodma_domain_limits), and by the ring; the parts are in flight at once, over all queues. When the pool or the ring
+ * is full a part waits, and goes on after the next completion; requests are sent in the order they came in. When
+ * nothing is in flight and there is still no room, smaller parts are tried; if not even 512 bytes get through, the
+ * request ends with VIODMA_E_EXHAUSTED. Headers and status bytes live in ring memory, so a steady state maps nothing but data.
  *
  * A flush covers the writes whose `done` was called before it was submitted, no others. Where the device has no flush
  * (it did not offer it, or it was not wanted) writes are durable when they are done, and a flush ends at once.
@@ -46,7 +46,8 @@ enum viodma_driver_blk_operation {
 	VIODMA_DRIVER_BLK_READ,
 	VIODMA_DRIVER_BLK_WRITE,
 	VIODMA_DRIVER_BLK_FLUSH,
-	VIODMA_DRIVER_BLK_GET_ID /* one buffer of VIODMA_DRIVER_BLK_ID_BYTES; what the device leaves out keeps its bytes */
+	/* One buffer of VIODMA_DRIVER_BLK_ID_BYTES; what the device leaves out keeps its bytes. */
+	VIODMA_DRIVER_BLK_GET_ID
 };
 
 /* One request: the caller's memory, and its buffers' too, from submit to done. Set the members above the line. */
@@ -57,9 +58,10 @@ struct viodma_driver_blk_request {
 	uint32_t buffer_count;
 	uint64_t deadline_ns; /* UINT64_MAX: none */
 	/*
-	 * It ended: VIODMA_OK; VIODMA_E_IO: the device answered IOERR; VIODMA_E_UNSUPPORTED: UNSUPP; VIODMA_PEER_ANSWER: a
-	 * status no device answers, or none, or too few bytes; VIODMA_E_EXHAUSTED: see above; VIODMA_E_LIMIT, _UNREACHABLE,
-	 * _INVALID, _IO, _QUARANTINED: see viodma_domain_map, _unmap; what viodma_driver_blk_stop was given. May submit again.
+	 * It ended: VIODMA_OK; VIODMA_E_IO: the device answered IOERR; VIODMA_E_UNSUPPORTED: UNSUPP;
+	 * VIODMA_PEER_ANSWER: a status no device answers, or none, or too few bytes; VIODMA_E_EXHAUSTED: see above;
+	 * VIODMA_E_LIMIT, _UNREACHABLE, _INVALID, _IO, _QUARANTINED: see viodma_domain_map, _unmap; what
+	 * viodma_driver_blk_stop was given. May submit again.
 	 */
 	void (*done)(void *context, struct viodma_driver_blk_request *request, enum viodma_result result);
 	void *context;
@@ -86,11 +88,12 @@ struct viodma_driver_blk_part {
 struct viodma_driver_blk_config {
 	struct viodma_driver *driver;       /* negotiated */
 	struct viodma_domain *domain;
-	struct viodma_driver_queue *queues[VIODMA_DRIVER_BLK_QUEUES_MAX]; /* initialised, and enabled before DRIVER_OK */
+	/* Initialised, and enabled before DRIVER_OK. */
+	struct viodma_driver_queue *queues[VIODMA_DRIVER_BLK_QUEUES_MAX];
 	uint32_t queue_count;
 	uint32_t parts;                     /* most parts in flight, over all queues; 1 to 32768 */
-	uint32_t segments_max;              /* data segments per part, at most; the device's and domain's limits lower it */
-	void *storage;                      /* VIODMA_DRIVER_BLK_STORAGE_BYTES(parts, segments_max), aligned as for max_align_t */
+	uint32_t segments_max; /* data segments per part, at most; the device's and domain's limits lower it */
+	void *storage;         /* VIODMA_DRIVER_BLK_STORAGE_BYTES(parts, segments_max), aligned as for max_align_t */
 	size_t storage_bytes;
 };
 
@@ -151,17 +154,18 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_blk_init(struct viodma_driver_b
 							  const struct viodma_driver_blk_config *config);
 
 /*
- * Take a request: `done` will be called once, from viodma_driver_blk_poll or _stop. VIODMA_E_INVALID: lengths, or sectors
- * beyond the end. VIODMA_E_UNSUPPORTED: a write to a read-only disk. VIODMA_E_RESET: stopped. Then it is not taken.
+ * Take a request: `done` will be called once, from viodma_driver_blk_poll or _stop. VIODMA_E_INVALID: lengths, or
+ * sectors beyond the end. VIODMA_E_UNSUPPORTED: a write to a read-only disk. VIODMA_E_RESET: stopped. Then it is not
+ * taken.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_blk_submit(struct viodma_driver_blk *blk,
 							    struct viodma_driver_blk_request *request);
 
 /*
  * Send what can be sent, take in what has come back, kick where needed. now_ns: in the clock of deadlines. VIODMA_OK: a
- * request has ended (done was called), or there may be more at once: look, then call again. VIODMA_EMPTY: neither; nothing
- * to do before the next call (interrupt) or deadline. VIODMA_PEER_SILENT: a deadline has passed; other VIODMA_PEER_*: the
- * device broke a rule. Both: reset it.
+ * request has ended (done was called), or there may be more at once: look, then call again. VIODMA_EMPTY: neither;
+ * nothing to do before the next call (interrupt) or deadline. VIODMA_PEER_SILENT: a deadline has passed; other
+ * VIODMA_PEER_*: the device broke a rule. Both: reset it.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_blk_poll(struct viodma_driver_blk *blk, uint64_t now_ns);
 
@@ -169,9 +173,10 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_blk_poll(struct viodma_driver_b
 uint64_t viodma_driver_blk_next_deadline(const struct viodma_driver_blk *blk);
 
 /*
- * The device was reset, and touches memory no more (or its queues never ran): every request that has not ended ends with
- * `result` (VIODMA_E_RESET, say). Nothing is left mapped. What a device had done of it is not known: reads and writes may
- * be submitted again as they are. Memory that could not be taken back: VIODMA_E_QUARANTINED as the request's result.
+ * The device was reset, and touches memory no more (or its queues never ran): every request that has not ended ends
+ * with `result` (VIODMA_E_RESET, say). Nothing is left mapped. What a device had done of it is not known: reads and
+ * writes may be submitted again as they are. Memory that could not be taken back: VIODMA_E_QUARANTINED as the request's
+ * result.
  */
 void viodma_driver_blk_stop(struct viodma_driver_blk *blk, enum viodma_result result);
 

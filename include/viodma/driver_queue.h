@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * viodma/driver_queue.h - a virtqueue, driver half: split ring with INDIRECT_DESC and EVENT_IDX (virtio 1.2, section 2.7).
+ * viodma/driver_queue.h - a split virtqueue, driver half, with INDIRECT_DESC and EVENT_IDX (virtio 1.2, section 2.7).
  *
  * What the driver needs to know of a request later is in private memory; the ring is never read back for it (DRV-21).
- * The device is untrusted: an id out of range, a chain used twice, an index that jumps ends in a VIODMA_PEER_* result, and
- * the queue is broken until it is made anew. A used length beyond the device-writable parts is clamped and counted, or,
- * with `strict`, breaks the queue too.
+ * The device is untrusted: an id out of range, a chain used twice, an index that jumps ends in a VIODMA_PEER_* result,
+ * and the queue is broken until it is made anew. A used length beyond the device-writable parts is clamped and counted,
+ * or, with `strict`, breaks the queue too.
  *
  *	to send      viodma_driver_queue_add, once or often; viodma_driver_queue_publish;
  *	             if (viodma_driver_queue_kick_needed) transport.notify
@@ -35,8 +35,8 @@ struct viodma_driver_queue_config {
 	bool event_idx;
 	bool order_platform;
 	/*
-	 * indirect_desc: tables allocated in ring memory in advance, of table_descriptors each (at most size); a request of 2
-	 * segments or more uses one while there are any. 0 tables: none are used.
+	 * indirect_desc: tables allocated in ring memory in advance, of table_descriptors each (at most size); a
+	 * request of 2 segments or more uses one while there are any. 0 tables: none are used.
 	 */
 	uint32_t tables, table_descriptors;
 	bool strict; /* a used length beyond the device-writable parts breaks the queue */
@@ -94,8 +94,8 @@ struct viodma_driver_completion {
 };
 
 /*
- * VIODMA_E_INVALID: a number out of range or storage too small. Results of viodma_domain_alloc: VIODMA_E_LIMIT, for one,
- * if the ring is larger than a run of the pool, or tables need more than VIODMA_DRIVER_QUEUE_TABLE_BLOCKS of them.
+ * VIODMA_E_INVALID: a number out of range or storage too small. Results of viodma_domain_alloc: VIODMA_E_LIMIT, for
+ * one, if the ring is larger than a run of the pool, or tables need more than VIODMA_DRIVER_QUEUE_TABLE_BLOCKS of them.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_init(struct viodma_driver_queue *queue,
 							    const struct viodma_driver_queue_config *config);
@@ -108,8 +108,8 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_queue_enable(struct viodma_driv
  * Make a chain of segments: first those the device reads, then those it writes. Nothing is shown to the device before
  * viodma_driver_queue_publish. token comes back with the completion; not NULL.
  * VIODMA_E_NO_SPACE: no room in the ring now. VIODMA_E_LIMIT: more segments than the ring, or a table, can ever hold.
- * VIODMA_E_INVALID: none, an empty one, a device-readable after a device-writable one (DRV-13), over 2^32 bytes (DRV-12).
- * The queue's own result when it is broken.
+ * VIODMA_E_INVALID: none, an empty one, a device-readable after a device-writable one (DRV-13), over 2^32 bytes
+ * (DRV-12). The queue's own result when it is broken.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_add(struct viodma_driver_queue *queue,
 							   const struct viodma_segment *segments, uint32_t count,
@@ -124,22 +124,23 @@ static inline bool viodma_driver_queue_has_room(const struct viodma_driver_queue
 }
 
 /*
- * The same for mappings, whose debug checks are made: their segments in order. A BIDIRECTIONAL one cannot be said this way:
- * see viodma_mapping_segments.
+ * The same for mappings, whose debug checks are made: their segments in order. A BIDIRECTIONAL one cannot be said this
+ * way: see viodma_mapping_segments.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_add_mappings(struct viodma_driver_queue *queue,
 								    const struct viodma_mapping *const *mappings,
 								    uint32_t count, void *token);
 
 /*
- * Map and add in one: a mapping to the device of `readable`, one from it of `writable`; either may be NULL. All or nothing.
- * Results of viodma_domain_map and viodma_driver_queue_add; VIODMA_E_QUARANTINED: what was mapped could not be unmapped
- * again.
+ * Map and add in one: a mapping to the device of `readable`, one from it of `writable`; either may be NULL. All or
+ * nothing. Results of viodma_domain_map and viodma_driver_queue_add; VIODMA_E_QUARANTINED: what was mapped could not be
+ * unmapped again.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_map_and_add(
-	struct viodma_driver_queue *queue, struct viodma_mapping *readable, const struct viodma_buffer *readable_buffers,
-	uint32_t readable_count, struct viodma_mapping *writable, const struct viodma_buffer *writable_buffers,
-	uint32_t writable_count, struct viodma_segment *segments, uint32_t capacity, void *token);
+	struct viodma_driver_queue *queue, struct viodma_mapping *readable,
+	const struct viodma_buffer *readable_buffers, uint32_t readable_count, struct viodma_mapping *writable,
+	const struct viodma_buffer *writable_buffers, uint32_t writable_count, struct viodma_segment *segments,
+	uint32_t capacity, void *token);
 
 /* Show the device all that was added since, in one step. */
 void viodma_driver_queue_publish(struct viodma_driver_queue *queue);
@@ -148,8 +149,8 @@ void viodma_driver_queue_publish(struct viodma_driver_queue *queue);
 bool viodma_driver_queue_kick_needed(struct viodma_driver_queue *queue);
 
 /*
- * The next completion. VIODMA_OK; VIODMA_EMPTY; VIODMA_PEER_USED_INDEX, _USED_ID, _USED_TWICE, _USED_LENGTH: the queue is
- * broken, and answers this from now on: reset the device. At most one queue-full comes back between two publishes.
+ * The next completion. VIODMA_OK; VIODMA_EMPTY; VIODMA_PEER_USED_INDEX, _USED_ID, _USED_TWICE, _USED_LENGTH: the queue
+ * is broken, and answers this from now on: reset the device. At most one queue-full comes back between two publishes.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_get(struct viodma_driver_queue *queue,
 							   struct viodma_driver_completion *completion);
@@ -166,15 +167,15 @@ bool viodma_driver_queue_want_call(struct viodma_driver_queue *queue);
 void viodma_driver_queue_want_no_call(struct viodma_driver_queue *queue);
 
 /*
- * After the device was reset (DEV-14), or never started: the token of each chain that did not come back. VIODMA_EMPTY: none
- * is left. The used area is then cleared, and viodma_driver_queue_free looks whether it still is. The queue takes no
- * requests from here on (VIODMA_E_RESET).
+ * After the device was reset (DEV-14), or never started: the token of each chain that did not come back. VIODMA_EMPTY:
+ * none is left. The used area is then cleared, and viodma_driver_queue_free looks whether it still is. The queue takes
+ * no requests from here on (VIODMA_E_RESET).
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_take_back(struct viodma_driver_queue *queue, void **token);
 
 /*
- * Release ring memory. Pre: nothing with the device. VIODMA_PEER_LATE_WRITE: the device wrote after its reset (seen in the
- * used area; ring memory was released nevertheless). VIODMA_E_BUSY: chains are out. VIODMA_E_QUARANTINED.
+ * Release ring memory. Pre: nothing with the device. VIODMA_PEER_LATE_WRITE: the device wrote after its reset (seen in
+ * the used area; ring memory was released nevertheless). VIODMA_E_BUSY: chains are out. VIODMA_E_QUARANTINED.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_free(struct viodma_driver_queue *queue);
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SUPPORT = ("blk_rig", "check", "dma_rig", "hooks", "iommu_model", "mutant", "test_device", "test_driver")
+SUPPORT = ("blk_rig", "check", "dma_rig", "hooks", "iommu_model", "mutant", "test_device", "test_device_opposite", "test_driver")
 FLAGS = ["-std=c11", "-O1", "-w", "-D_GNU_SOURCE", "-DVIODMA_TEST_BUILD", "-DVIODMA_REMOVED(id, condition)=((condition) || 1)",
          "-Iinclude", "-I."]
 SLOW = {"test_two_threads"}  # and says nothing about single checks

@@ -3,10 +3,11 @@
  * test_device.h - a device for tests of the driver half: its platform, the driver's memory, a transport, and what lies
  * opposite: sound by means of the library's own device half, or lying in the way the test says.
  *
- * Memory is two objects: private memory, for data, and the pool. Their physical addresses, bus addresses and pointers all
- * differ (direct: bus and physical ones are equal, as the rule demands); bus addresses lie in another order than physical
- * ones. What the device may reach is a table of grants: windows that are there from the start, or what the IOMMU was
- * told. The device reaches memory through them only, with their permission; everything else is counted as a fault.
+ * Memory is two objects: private memory, for data, and the pool. Their physical addresses, bus addresses and pointers
+ * all differ (direct: bus and physical ones are equal, as the rule demands); bus addresses lie in another order than
+ * physical ones. What the device may reach is a table of grants: windows that are there from the start, or what the
+ * IOMMU was told. The device reaches memory through them only, with their permission; everything else is counted as a
+ * fault.
  *
  * Lies: members of the structure for those of the transport; for the ring, test_device_take and test_device_put_used do
  * by hand what the library's device half does soundly. They use the same grants.
@@ -146,7 +147,8 @@ bool test_device_idle(struct test_device *device);
 struct viodma_buffer test_buffer(size_t offset, uint32_t len_bytes);
 
 /* The device's way to memory. NULL: refused, and counted. */
-unsigned char *test_device_at(struct test_device *device, uint64_t bus, uint32_t len_bytes, enum viodma_permission permission);
+unsigned char *test_device_at(struct test_device *device, uint64_t bus, uint32_t len_bytes,
+			      enum viodma_permission permission);
 
 /* ---- the sound device: the library's device half ---- */
 
@@ -154,6 +156,10 @@ unsigned char *test_device_at(struct test_device *device, uint64_t bus, uint32_t
 unsigned test_device_serve(struct test_device *device);
 /* End all that is pending. */
 void test_device_finish(struct test_device *device);
+
+/* For test_device.c. */
+extern const struct viodma_transport_ops test_device_transport_ops;
+void test_device_submit(void *context, struct viodma_blk_io *io);
 
 /* ---- by hand ---- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_device_rng.c - virtio-rng, device half: requests are filled as far as there are bytes and the limit allows; those
- * that break the rules, or whose memory cannot be used, are answered with nothing.
+ * test_device_rng.c - virtio-rng, device half: requests are filled as far as there are bytes and the limit allows;
+ * those that break the rules, or whose memory cannot be used, are answered with nothing.
  *
  * How it works: see tests/support/test_driver.h. The source counts upwards, so that every byte can be checked.
  */

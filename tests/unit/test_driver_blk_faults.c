@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_driver_blk_faults.c - virtio-blk, driver half, when things fail, one after the other until nothing fails any more;
- * and with a device that lies about its disk. No leak, no hang, each request ends once, data is right or said not to be.
+ * test_driver_blk_faults.c - virtio-blk, driver half, when things fail, one after the other until nothing fails any
+ * more; and with a device that lies about its disk. No leak, no hang, each request ends once, data is right or said not
+ * to be.
  *
- * How it works: see tests/support/test_device.h. Lies are played by hand: the chain is taken off the ring, and answered.
+ * How it works: see tests/support/test_device.h. Lies are played by hand: the chain is taken off the ring, and
+ * answered.
  */
 #include "tests/support/check.h"
 #include "tests/support/test_device.h"
@@ -115,8 +117,12 @@ static bool iommu_failures(enum test_kind kind, bool deferred, enum viodma_resul
 	unsigned n, good;
 
 	for (n = 1; failed; n++) {
-		const struct test_device_options options = {
-			.kind = kind, .deferred = deferred, .seg_max = 3, .size_max = 8192, .tables = 2, .table_descriptors = 5};
+		const struct test_device_options options = {.kind = kind,
+							    .deferred = deferred,
+							    .seg_max = 3,
+							    .size_max = 8192,
+							    .tables = 2,
+							    .table_descriptors = 5};
 		struct test_device *device = fresh(&options);
 		enum viodma_result result;
 
@@ -176,7 +182,7 @@ static bool every_size_of_pool_works_or_is_refused(void)
 			if (result == VIODMA_OK) {
 				works++;
 				CHECK(transfer(VIODMA_E_EXHAUSTED, &good));
-				/* With one slot left, a sector across two granules has no room: it is said, and that is all. */
+				/* One slot left: no room for a sector across two granules, and that is said. */
 				CHECK(good == 6 || (kind == TEST_IOMMU && works == 1));
 			} else {
 				CHECK(result == VIODMA_E_EXHAUSTED || result == VIODMA_E_LIMIT);
@@ -248,7 +254,8 @@ HOLDS(memory_that_cannot_be_taken_back_is_said)
 /* ---- a device that lies ---- */
 
 /* A request is with the device: its chain. */
-static bool sent(const struct test_device_options *options, enum viodma_driver_blk_operation operation, struct test_chain *chain)
+static bool sent(const struct test_device_options *options, enum viodma_driver_blk_operation operation,
+		 struct test_chain *chain)
 {
 	struct test_device *device = fresh(options);
 
@@ -335,7 +342,8 @@ static bool a_read_that_says_ok_and_is_short_is_no_answer(void)
 				memset(chain.part[k].memory, 'x', chain.part[k].len_bytes);
 			*status_of(&chain) = 0;
 			CHECK(answered(&chain, lengths[i], VIODMA_PEER_ANSWER));
-			for (k = lengths[i]; k < 1024 && kind != TEST_DIRECT && kind != TEST_OFFSET && kind != TEST_IOMMU; k++)
+			for (k = lengths[i];
+			     k < 1024 && kind != TEST_DIRECT && kind != TEST_OFFSET && kind != TEST_IOMMU; k++)
 				CHECK_EQUAL(current->private_memory[0x3001 + k], 0x5a);
 		}
 	return true;
@@ -531,7 +539,8 @@ static bool hostile_round(struct check_random *random, enum test_kind kind)
 
 	CHECK_RESULT(test_device_start(device, 4, 6), VIODMA_OK);
 	for (i = 0; i < MANY; i++)
-		CHECK(submit(i, i & 1 ? VIODMA_DRIVER_BLK_WRITE : VIODMA_DRIVER_BLK_READ, i, 0x2000 + i * 0x4000, 8192));
+		CHECK(submit(i, i & 1 ? VIODMA_DRIVER_BLK_WRITE : VIODMA_DRIVER_BLK_READ, i, 0x2000 + i * 0x4000,
+			     8192));
 	for (turn = 0; turn < 200 && (result == VIODMA_OK || result == VIODMA_EMPTY); turn++) {
 		result = viodma_driver_blk_poll(&device->blk, 0);
 		while (test_device_take(queue, &chain)) {
@@ -539,7 +548,8 @@ static bool hostile_round(struct check_random *random, enum test_kind kind)
 				continue; /* never answered */
 			if (check_below(random, 4))
 				*status_of(&chain) = (unsigned char)check_below(random, 4);
-			test_device_put_used(queue, check_below(random, 40) ? chain.head : (uint32_t)check_below(random, 9),
+			test_device_put_used(queue,
+					     check_below(random, 40) ? chain.head : (uint32_t)check_below(random, 9),
 					     (uint32_t)check_below(random, 9000));
 		}
 	}

@@ -315,7 +315,8 @@ static bool hostile_round(struct check_random *random, bool strict)
 			(void)viodma_driver_queue_kick_needed(&queue->driver);
 			break;
 		case 2:
-			test_device_put_used(queue, (uint32_t)check_below(random, 9), (uint32_t)check_below(random, 40));
+			test_device_put_used(queue, (uint32_t)check_below(random, 9),
+					     (uint32_t)check_below(random, 40));
 			break;
 		case 3:
 			if (check_below(random, 8) == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * test_driver_rng.c - virtio-rng, driver half: bytes come as far as the used length says, over every kind of domain; room
- * is waited for; a device that gives nothing, or never answers, is noticed.
+ * test_driver_rng.c - virtio-rng, driver half: bytes come as far as the used length says, over every kind of domain;
+ * room is waited for; a device that gives nothing, or never answers, is noticed.
  *
  * How it works: the device's side is played by hand (tests/support/test_device.h).
  */
@@ -182,7 +182,8 @@ static bool room_is_waited_for(void)
 	uint32_t len;
 
 	/* A slot is left: that much is asked for. */
-	while (count < 13 && viodma_domain_alloc(&device->domain, &taken[count], 2048, 64, VIODMA_TO_DEVICE) == VIODMA_OK)
+	while (count < 13 &&
+	       viodma_domain_alloc(&device->domain, &taken[count], 2048, 64, VIODMA_TO_DEVICE) == VIODMA_OK)
 		count++;
 	CHECK_EQUAL(count, 13);
 	CHECK_RESULT(viodma_driver_rng_submit(&rng, &buffer, 100), VIODMA_OK);
@@ -201,7 +202,8 @@ static bool room_is_waited_for(void)
 		struct viodma_mapping mapping;
 		struct viodma_segment segment;
 
-		CHECK_RESULT(viodma_domain_map(&device->domain, &mapping, &other, 1, VIODMA_TO_DEVICE, &segment, 1), VIODMA_OK);
+		CHECK_RESULT(viodma_domain_map(&device->domain, &mapping, &other, 1, VIODMA_TO_DEVICE, &segment, 1),
+			     VIODMA_OK);
 		CHECK_RESULT(viodma_driver_rng_submit(&rng, &buffer, 100), VIODMA_OK);
 		CHECK_RESULT(viodma_driver_rng_submit(&rng, &buffer, 100), VIODMA_E_BUSY);
 		CHECK_RESULT(viodma_driver_rng_poll(&rng, 50, &len), VIODMA_EMPTY);

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * test_driver_queue_life.c - a virtqueue, driver half: making it, enabling it, mapping and adding in one, giving back
+ * after a reset; and that whatever fails leaves nothing behind.
+ *
+ * How it works: see tests/support/test_device.h; most behaviours run over every kind of domain.
+ */
+#include "tests/support/check.h"
+#include "tests/support/test_device.h"
+
+#define MEBI (1u << 20)
+
+static struct test_device *current;
+
+static struct test_device *fresh(const struct test_device_options *options)
+{
+	test_device_free(current);
+	current = test_device_new(options);
+	return current;
+}
+
+/* A device with one queue, enabled. */
+static struct test_device *with_queue(const struct test_device_options *options)
+{
+	struct test_device *device = fresh(options);
+
+	if (test_device_negotiate(device, viodma_driver_blk_wanted()) != VIODMA_OK ||
+	    test_device_make_domain(device) != VIODMA_OK || test_device_make_queue(device, 0) != VIODMA_OK)
+		abort();
+	return device;
+}
+
+static struct test_device *of_kind(enum test_kind kind)
+{
+	const struct test_device_options options = {.kind = kind};
+
+	return with_queue(&options);
+}
+
+/* Segments that need no mapping: of the pool's, by number. Nobody looks at the bytes. */
+static struct viodma_segment segment(unsigned number, uint32_t len_bytes, enum viodma_permission permission)
+{
+	return (struct viodma_segment){
+		.bus = {TEST_PRIVATE_PHYS + number * 4096}, .len_bytes = len_bytes, .permission = permission};
+}
+
+static int tokens[4096];
+
+static bool add_one(struct viodma_driver_queue *queue, void *token)
+{
+	const struct viodma_segment segments[2] = {segment(0, 16, VIODMA_READ), segment(1, 32, VIODMA_WRITE)};
+
+	CHECK_RESULT(viodma_driver_queue_add(queue, segments, 2, token), VIODMA_OK);
+	return true;
+}
+
+/* ---- mappings ---- */
+
+static bool mappings_become_one_chain_in_their_order(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		struct test_device *device = of_kind((enum test_kind)kind);
+		struct test_device_queue *queue = &device->queues[0];
+		const struct viodma_buffer buffers[3] = {test_buffer(64, 10), test_buffer(8192, 20),
+							 test_buffer(30000, 30)};
+		struct viodma_mapping mappings[3];
+		const struct viodma_mapping *list[3] = {&mappings[0], &mappings[1], &mappings[2]};
+		struct viodma_segment segments[3][4];
+		struct test_chain chain;
+		unsigned i;
+
+		for (i = 0; i < 3; i++)
+			CHECK_RESULT(viodma_domain_map(&device->domain, &mappings[i], &buffers[i], 1,
+						       i < 2 ? VIODMA_TO_DEVICE : VIODMA_FROM_DEVICE, segments[i], 4),
+				     VIODMA_OK);
+		CHECK_RESULT(viodma_driver_queue_add_mappings(&queue->driver, list, 3, tokens), VIODMA_OK);
+		viodma_driver_queue_publish(&queue->driver);
+		CHECK(test_device_take(queue, &chain));
+		CHECK_EQUAL(chain.count, 3);
+		for (i = 0; i < 3; i++)
+			CHECK_EQUAL(chain.part[i].len_bytes, 10 + 10 * i);
+		CHECK_EQUAL(chain.writable, 1);
+		/* The other way round it is no chain. */
+		list[0] = &mappings[2];
+		list[2] = &mappings[0];
+		CHECK_RESULT(viodma_driver_queue_add_mappings(&queue->driver, list, 3, tokens), VIODMA_E_INVALID);
+		CHECK_RESULT(viodma_driver_queue_add_mappings(&queue->driver, list, 0, tokens), VIODMA_E_INVALID);
+	}
+	return true;
+}
+HOLDS(mappings_become_one_chain_in_their_order)
+
+static bool map_and_add_leaves_nothing_behind_when_it_fails(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		struct test_device *device = of_kind((enum test_kind)kind);
+		struct test_device_queue *queue = &device->queues[0];
+		const struct viodma_buffer one = test_buffer(100, 50), bad = {.phys = {0x10}, .len_bytes = 5};
+		const uint64_t used = device->pool.statistics.used_bytes;
+		struct viodma_mapping to, from;
+		struct viodma_segment segments[4];
+		enum viodma_result result;
+		unsigned i;
+
+		/* The second mapping fails: out of reach, or no segment left for it. */
+		if (kind != TEST_DIRECT) {
+			result = viodma_driver_queue_map_and_add(&queue->driver, &to, &one, 1, &from, &bad, 1, segments,
+								 4, tokens);
+			CHECK(result != VIODMA_OK);
+			CHECK_EQUAL(device->domain.statistics.live, 0);
+		}
+		CHECK_RESULT(viodma_driver_queue_map_and_add(&queue->driver, &to, &one, 1, &from, &one, 1, segments, 1,
+							     tokens),
+			     VIODMA_E_LIMIT);
+		CHECK_EQUAL(device->domain.statistics.live, 0);
+		/* Nowhere to add it. */
+		for (i = 0; i < 8; i++)
+			CHECK(add_one(&queue->driver, &tokens[i]));
+		CHECK_RESULT(viodma_driver_queue_map_and_add(&queue->driver, &to, &one, 1, NULL, NULL, 0, segments, 4,
+							     tokens),
+			     VIODMA_E_NO_SPACE);
+		CHECK_EQUAL(device->domain.statistics.live, 0);
+		CHECK_EQUAL(device->pool.statistics.used_bytes, used);
+		CHECK_RESULT(viodma_driver_queue_map_and_add(&queue->driver, NULL, NULL, 0, NULL, NULL, 0, segments, 4,
+							     tokens),
+			     VIODMA_E_INVALID);
+		CHECK_RESULT(test_device_end(device), VIODMA_OK);
+		CHECK(test_device_idle(device));
+	}
+	return true;
+}
+HOLDS(map_and_add_leaves_nothing_behind_when_it_fails)
+
+static bool what_cannot_be_unmapped_again_is_said(void)
+{
+	struct test_device *device = of_kind(TEST_IOMMU);
+	struct test_device_queue *queue = &device->queues[0];
+	const struct viodma_buffer one = test_buffer(100, 50);
+	struct viodma_mapping to;
+	struct viodma_segment segments[4];
+	unsigned i;
+
+	for (i = 0; i < 8; i++)
+		CHECK(add_one(&queue->driver, &tokens[i]));
+	device->iommu_stuck = true;
+	CHECK_RESULT(viodma_driver_queue_map_and_add(&queue->driver, &to, &one, 1, NULL, NULL, 0, segments, 4, tokens),
+		     VIODMA_E_QUARANTINED);
+	CHECK_RESULT(test_device_end(device), VIODMA_E_QUARANTINED);
+	return true;
+}
+HOLDS(what_cannot_be_unmapped_again_is_said)
+
+/* ---- life ---- */
+
+/* 64 tables of 512 bytes where a run holds 4 KiB: in several blocks, none over another. */
+static bool tables_lie_in_as_many_blocks_as_the_pool_asks_for(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		const struct test_device_options options = {.kind = (enum test_kind)kind,
+							    .size = 64,
+							    .tables = 64,
+							    .table_descriptors = 32,
+							    .run_bytes = 4096};
+		struct test_device *device = with_queue(&options);
+		struct test_device_queue *queue = &device->queues[0];
+		struct test_chain chain;
+		unsigned i;
+
+		CHECK(queue->driver.table_block_count == 8);
+		for (i = 0; i < 64; i++) {
+			const struct viodma_segment segments[3] = {
+				segment(i, 1, VIODMA_READ), segment(i, i + 1, VIODMA_READ), segment(i, 1, VIODMA_READ)};
+
+			CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, 3, &tokens[i]), VIODMA_OK);
+		}
+		viodma_driver_queue_publish(&queue->driver);
+		for (i = 0; i < 64 && kind == TEST_DIRECT; i++) {
+			CHECK(test_device_take(queue, &chain));
+			CHECK_EQUAL(chain.part[1].len_bytes, i + 1);
+		}
+		CHECK_RESULT(test_device_end(device), VIODMA_OK);
+		CHECK(test_device_idle(device));
+	}
+	return true;
+}
+HOLDS(tables_lie_in_as_many_blocks_as_the_pool_asks_for)
+
+static bool ring_parts_are_aligned_and_share_no_granule(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		struct test_device *device = of_kind((enum test_kind)kind);
+		const struct viodma_transport_queue *where = &device->queues[0].where;
+		uint32_t granule = kind >= TEST_IOMMU ? 4096 : 64;
+
+		CHECK_EQUAL(where->desc.v % VIRTQ_DESC_ALIGN, 0);
+		CHECK_EQUAL(where->avail.v % VIRTQ_AVAIL_ALIGN, 0);
+		CHECK_EQUAL(where->used.v % VIRTQ_USED_ALIGN, 0);
+		CHECK(where->used.v / granule != where->avail.v / granule);
+		CHECK(where->used.v / granule != where->desc.v / granule);
+		/* Where the platform can tell, the device may not write what the driver writes. */
+		CHECK(test_device_at(device, where->desc.v, 16, VIODMA_READ) != NULL);
+		CHECK(test_device_at(device, where->used.v, 8, VIODMA_WRITE) != NULL);
+		CHECK_EQUAL(device->faults, 0);
+		if (kind >= TEST_IOMMU) {
+			CHECK(test_device_at(device, where->desc.v, 16, VIODMA_WRITE) == NULL);
+			CHECK(test_device_at(device, where->avail.v, 4, VIODMA_WRITE) == NULL);
+		}
+		if (kind != TEST_DIRECT)
+			CHECK(where->desc.v != device->queues[0].driver.driver_area.phys.v);
+	}
+	return true;
+}
+HOLDS(ring_parts_are_aligned_and_share_no_granule)
+
+static bool a_queue_larger_than_the_devices_is_not_enabled(void)
+{
+	struct test_device *device = fresh(NULL);
+
+	device->queues[0].size_max = 8;
+	CHECK_RESULT(test_device_negotiate(device, 0), VIODMA_OK);
+	CHECK_RESULT(test_device_make_domain(device), VIODMA_OK);
+	CHECK_RESULT(test_device_make_queue(device, 0), VIODMA_E_LIMIT);
+	CHECK(!device->queues[0].enabled);
+	CHECK_RESULT(test_device_end(device), VIODMA_OK);
+	return true;
+}
+BEHAVIOUR(a_queue_larger_than_the_devices_is_not_enabled, "DRV-17")
+
+static bool a_configuration_out_of_range_is_refused(void)
+{
+	static unsigned char storage[VIODMA_DRIVER_QUEUE_STORAGE_BYTES(16)] __attribute__((aligned(16)));
+	struct test_device *device = fresh(NULL);
+	struct viodma_driver_queue_config good = {.domain = &device->domain,
+						  .storage = storage,
+						  .storage_bytes = sizeof(storage),
+						  .size = 16,
+						  .indirect_desc = true,
+						  .tables = 4,
+						  .table_descriptors = 8},
+					  bad;
+	struct viodma_driver_queue queue;
+
+	CHECK_RESULT(test_device_negotiate(device, 0), VIODMA_OK);
+	CHECK_RESULT(test_device_make_domain(device), VIODMA_OK);
+#define REFUSED(member, value)                                                                                        \
+	bad = good;                                                                                                   \
+	bad.member = value;                                                                                           \
+	CHECK_RESULT(viodma_driver_queue_init(&queue, &bad), VIODMA_E_INVALID)
+	REFUSED(domain, NULL);
+	REFUSED(storage, NULL);
+	REFUSED(storage, storage + 1);
+	REFUSED(storage_bytes, sizeof(storage) - 1);
+	REFUSED(size, 0);
+	REFUSED(size, 12);
+	REFUSED(size, 65536);
+	REFUSED(tables, 17);
+	REFUSED(table_descriptors, 17);
+	REFUSED(table_descriptors, 0);
+	CHECK_RESULT(viodma_driver_queue_init(&queue, &good), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_queue_free(&queue), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_queue_free(&queue), VIODMA_OK); /* again: nothing there */
+	CHECK(test_device_idle(device));
+	return true;
+}
+HOLDS(a_configuration_out_of_range_is_refused)
+
+/* With every size of pool, from nothing on: what is there is given back, and in the end it is made. */
+static bool an_init_that_finds_no_room_leaves_nothing(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		enum viodma_result result = VIODMA_E_EXHAUSTED;
+		uint32_t slots;
+
+		for (slots = 1; result != VIODMA_OK; slots++) {
+			const struct test_device_options options = {.kind = (enum test_kind)kind,
+								    .pool_bytes = slots * 4096,
+								    .slot_bytes = 4096,
+								    .run_bytes = 4096,
+								    .size = 32,
+								    .tables = 32,
+								    .table_descriptors = 32};
+			struct test_device *device = fresh(&options);
+
+			CHECK(slots < 32);
+			CHECK_RESULT(test_device_negotiate(device, viodma_driver_blk_wanted()), VIODMA_OK);
+			CHECK_RESULT(test_device_make_domain(device), VIODMA_OK);
+			result = test_device_make_queue(device, 0);
+			CHECK(result == VIODMA_OK || result == VIODMA_E_EXHAUSTED);
+			if (result != VIODMA_OK)
+				CHECK(test_device_idle(device));
+			CHECK_RESULT(test_device_end(device), VIODMA_OK);
+			CHECK(test_device_idle(device));
+		}
+		CHECK_EQUAL(slots - 1, 2 + 4);
+	}
+	return true;
+}
+HOLDS(an_init_that_finds_no_room_leaves_nothing)
+
+static bool more_tables_than_blocks_hold_are_refused(void)
+{
+	const struct test_device_options options = {.size = 128,
+						    .tables = 128,
+						    .table_descriptors = 128,
+						    .slot_bytes = 512,
+						    .run_bytes = 2560,
+						    .pool_bytes = MEBI};
+	struct test_device *device = fresh(&options);
+
+	CHECK_RESULT(test_device_negotiate(device, viodma_driver_blk_wanted()), VIODMA_OK);
+	CHECK_RESULT(test_device_make_domain(device), VIODMA_OK);
+	CHECK_RESULT(test_device_make_queue(device, 0), VIODMA_E_LIMIT);
+	CHECK(test_device_idle(device));
+	return true;
+}
+HOLDS(more_tables_than_blocks_hold_are_refused)
+
+static bool a_failing_transport_fails_the_enabling(void)
+{
+	struct test_device *device = fresh(NULL);
+	unsigned i;
+
+	CHECK_RESULT(test_device_negotiate(device, 0), VIODMA_OK);
+	CHECK_RESULT(test_device_make_domain(device), VIODMA_OK);
+	for (i = 1; i <= 2; i++) {
+		device->fail_at = device->calls + i;
+		CHECK_RESULT(test_device_make_queue(device, 0), VIODMA_E_IO);
+		CHECK_RESULT(viodma_driver_queue_free(&device->queues[0].driver), VIODMA_OK);
+		CHECK(test_device_idle(device));
+	}
+	return true;
+}
+HOLDS(a_failing_transport_fails_the_enabling)
+
+static bool after_a_reset_every_token_comes_back_once(void)
+{
+	const struct test_device_options options = {.tables = 2, .table_descriptors = 4};
+	struct test_device *device = with_queue(&options);
+	struct viodma_driver_queue *driver = &device->queues[0].driver;
+	bool back[6] = {false};
+	void *token;
+	unsigned i;
+
+	for (i = 0; i < 6; i++) {
+		CHECK(add_one(driver, &tokens[i]));
+		if (i == 3)
+			viodma_driver_queue_publish(driver);
+	}
+	CHECK_RESULT(viodma_driver_queue_free(driver), VIODMA_E_BUSY);
+	CHECK_RESULT(viodma_driver_reset(&device->driver), VIODMA_OK);
+	for (i = 0; i < 6; i++) {
+		CHECK_RESULT(viodma_driver_queue_take_back(driver, &token), VIODMA_OK);
+		CHECK(!back[(int *)token - tokens]);
+		back[(int *)token - tokens] = true;
+	}
+	CHECK_RESULT(viodma_driver_queue_take_back(driver, &token), VIODMA_EMPTY);
+	CHECK_RESULT(viodma_driver_queue_take_back(driver, &token), VIODMA_EMPTY);
+	CHECK_EQUAL(driver->out, 0);
+	{
+		const struct viodma_segment one = segment(0, 8, VIODMA_READ);
+		struct viodma_driver_completion completion;
+
+		CHECK_RESULT(viodma_driver_queue_add(driver, &one, 1, tokens), VIODMA_E_RESET);
+		CHECK_RESULT(viodma_driver_queue_get(driver, &completion), VIODMA_E_RESET);
+		CHECK(!viodma_driver_queue_want_call(driver));
+	}
+	CHECK_RESULT(viodma_driver_queue_free(driver), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_queue_take_back(driver, &token), VIODMA_EMPTY);
+	CHECK(test_device_idle(device));
+	return true;
+}
+HOLDS(after_a_reset_every_token_comes_back_once)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(tables_lie_in_as_many_blocks_as_the_pool_asks_for),
+		TEST(mappings_become_one_chain_in_their_order),
+		TEST(map_and_add_leaves_nothing_behind_when_it_fails),
+		TEST(what_cannot_be_unmapped_again_is_said),
+		TEST(ring_parts_are_aligned_and_share_no_granule),
+		WITH_MUTANT(a_queue_larger_than_the_devices_is_not_enabled),
+		TEST(a_configuration_out_of_range_is_refused),
+		TEST(an_init_that_finds_no_room_leaves_nothing),
+		TEST(more_tables_than_blocks_hold_are_refused),
+		TEST(a_failing_transport_fails_the_enabling),
+		TEST(after_a_reset_every_token_comes_back_once),
+	};
+
+	return cmocka_run_group_tests_name("driver queue life", tests, NULL, NULL);
+}
