@@ -62,9 +62,12 @@ static void limit_by_pool(const struct viodma_domain *domain, struct viodma_limi
 		if (slots)
 			bytes = slots * slot_bytes - (kept_bytes(domain) - 1);
 	}
-	/* Over an IOMMU alone, only the ends of a buffer take slots, unless the device could not begin where it does. */
+	/* Over an IOMMU alone, only the two ends of a buffer take slots, unless the device could not begin where it does. */
 	if (domain->kind != VIODMA_DOMAIN_IOMMU || domain->platform.alignment_bytes > 1)
 		limits->mapping_bytes_max = least(limits->mapping_bytes_max, bytes);
+	/* ... and a buffer that is no longer than a granule takes one. */
+	if (domain->kind == VIODMA_DOMAIN_IOMMU && slots < 2)
+		limits->mapping_bytes_max = least(least(limits->mapping_bytes_max, bytes), domain->platform.granule_bytes);
 }
 
 static void limit_by_addresses(const struct viodma_domain *domain, struct viodma_limits *limits)
