@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The code and the platforms that documents show are what they claim.
 
-How it works: the C blocks of docs/porting.md, one after another, are compiled as a freestanding program would be. The
-platforms in spec/ and docs/ are read, written and read again by the library; a text with a mistake in it must not be.
+How it works: the C blocks of docs/porting.md, one after another, are compiled as a freestanding program would be, and
+run on a board that is made up (porting_board.c; where programs can lie at 0x40000000). The platforms in spec/ and docs/ are read, written and read again by the library; a text with a mistake in it must not be.
 The library is the one that was built with the program ($VIODMA, or build/viodma).
 """
 import ctypes
@@ -38,6 +38,25 @@ def test_the_code_of_the_porting_guide_compiles(compiler, tmp_path):
     good, message = compiles(compiler, "\n".join(shown), tmp_path)
     assert good, message
     assert not compiles(compiler, "\n".join(shown[1:]), tmp_path)[0]
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """The guide's code, on a board of its own, linked where that board has its memory."""
+    tmp = tmp_path_factory.mktemp("board")
+    (tmp / "shown.c").write_text("\n".join(blocks(PORTING, "c")))
+    done = subprocess.run(["gcc", "-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie",
+                           "-Wl,-Ttext-segment=0x40000000", "-I", TOP / "include", "-I", tmp,
+                           TOP / "tests" / "docs" / "porting_board.c", *TOP.glob("core/*/*.c"), "-o", tmp / "board"],
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return tmp / "board"
+
+
+@pytest.mark.parametrize("bus, domain", [("plain", "direct"), ("swapped", "offset")])
+def test_the_code_of_the_porting_guide_reads_a_sector(board, bus, domain):
+    done = subprocess.run([board, bus], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout) == (0, f"VIODMA_OK, domain {domain}, bit 33 set, 7..7\n")
 
 
 class Platforms:
