@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * platform_text.c - how it works: a table has every word of the text form, with a function that reads what follows its
- * name. Each word's place is kept, so that a contradiction, which only the whole description shows, is reported at the
+ * platform_text.c - how it works: a table has every word of the text form; what follows its name is read by the kind of
+ * word. Each word's place is kept, so that a contradiction, which only the whole description shows, is reported at the
  * later of the words it is about. A window's form depends on the kind, which may be said after it, so it is checked last, too.
  */
 #include "../base/text.h"
@@ -73,11 +73,6 @@ static bool read_width(struct reader *reader)
 	return true;
 }
 
-static bool read_granule(struct reader *reader)
-{
-	return get_length32(reader, &reader->platform->granule_bytes);
-}
-
 static bool read_window(struct reader *reader)
 {
 	struct viodma_platform *platform = reader->platform;
@@ -103,38 +98,6 @@ static bool read_window(struct reader *reader)
 	return get_address(reader, &window->bus.v);
 }
 
-static bool read_max_mapping(struct reader *reader)
-{
-	return get_length(reader, UINT64_MAX, &reader->platform->mapping_bytes_max);
-}
-
-static bool read_max_segment(struct reader *reader)
-{
-	return get_length32(reader, &reader->platform->segment_bytes_max);
-}
-
-static bool read_boundary(struct reader *reader)
-{
-	return get_length(reader, UINT64_MAX, &reader->platform->boundary_bytes);
-}
-
-static bool read_align(struct reader *reader)
-{
-	return get_length32(reader, &reader->platform->alignment_bytes);
-}
-
-static bool read_coherent(struct reader *reader)
-{
-	reader->platform->coherent = true;
-	return true;
-}
-
-static bool read_non_coherent(struct reader *reader)
-{
-	reader->platform->coherent = false;
-	return true;
-}
-
 static bool read_order(struct reader *reader)
 {
 	if (get_words(reader, "smp"))
@@ -143,12 +106,6 @@ static bool read_order(struct reader *reader)
 		reader->platform->order = VIODMA_ORDER_PLATFORM;
 	else
 		return wrong(reader, "the order is smp or platform");
-	return true;
-}
-
-static bool read_restricted(struct reader *reader)
-{
-	reader->platform->restricted = true;
 	return true;
 }
 
@@ -167,48 +124,74 @@ static bool read_pool(struct reader *reader)
 	return !get_words(reader, "/") || get_length32(reader, &platform->pool_slot_bytes);
 }
 
-static bool read_pool_at_physical(struct reader *reader)
-{
-	reader->platform->pool_at_physical = true;
-	return true;
-}
-
-static bool read_pass_through(struct reader *reader)
-{
-	reader->platform->pass_through = true;
-	return true;
-}
-
-static bool read_no_pass_through(struct reader *reader)
-{
-	reader->platform->pass_through = false;
-	return true;
-}
-
-/* No name begins with another one. */
+/* No name begins with another one. Words of one kind follow each other: the first turns it on, the second off. */
 static const struct {
-	const char *name;
-	enum viodma_platform_word word;
-	bool (*read)(struct reader *reader);
+	char name[20];
+	unsigned char word;
 } words[] = {
-	{"kind=", VIODMA_WORD_KIND, read_kind},
-	{"width=", VIODMA_WORD_WIDTH, read_width},
-	{"granule=", VIODMA_WORD_GRANULE, read_granule},
-	{"window=", VIODMA_WORD_WINDOW, read_window},
-	{"max-mapping=", VIODMA_WORD_MAX_MAPPING, read_max_mapping},
-	{"max-segment=", VIODMA_WORD_MAX_SEGMENT, read_max_segment},
-	{"boundary=", VIODMA_WORD_BOUNDARY, read_boundary},
-	{"align=", VIODMA_WORD_ALIGN, read_align},
-	{"coherent", VIODMA_WORD_COHERENT, read_coherent},
-	{"non-coherent", VIODMA_WORD_COHERENT, read_non_coherent},
-	{"order=", VIODMA_WORD_ORDER, read_order},
-	{"restricted", VIODMA_WORD_RESTRICTED, read_restricted},
-	{"pool=", VIODMA_WORD_POOL, read_pool},
-	{"pool-at-physical", VIODMA_WORD_POOL_AT_PHYSICAL, read_pool_at_physical},
-	{"pass-through", VIODMA_WORD_PASS_THROUGH, read_pass_through},
-	{"no-pass-through", VIODMA_WORD_PASS_THROUGH, read_no_pass_through},
+	{"kind=", VIODMA_WORD_KIND},
+	{"width=", VIODMA_WORD_WIDTH},
+	{"granule=", VIODMA_WORD_GRANULE},
+	{"window=", VIODMA_WORD_WINDOW},
+	{"max-mapping=", VIODMA_WORD_MAX_MAPPING},
+	{"max-segment=", VIODMA_WORD_MAX_SEGMENT},
+	{"boundary=", VIODMA_WORD_BOUNDARY},
+	{"align=", VIODMA_WORD_ALIGN},
+	{"coherent", VIODMA_WORD_COHERENT},
+	{"non-coherent", VIODMA_WORD_COHERENT},
+	{"order=", VIODMA_WORD_ORDER},
+	{"restricted", VIODMA_WORD_RESTRICTED},
+	{"pool=", VIODMA_WORD_POOL},
+	{"pool-at-physical", VIODMA_WORD_POOL_AT_PHYSICAL},
+	{"pass-through", VIODMA_WORD_PASS_THROUGH},
+	{"no-pass-through", VIODMA_WORD_PASS_THROUGH},
 };
 #define WORDS (sizeof(words) / sizeof(words[0]))
+
+/* What follows the name of words[index]. (No table of functions: it would be data that a loader changes.) */
+static bool read_value(struct reader *reader, uint32_t index)
+{
+	struct viodma_platform *platform = reader->platform;
+	bool on = index == 0 || words[index - 1].word != words[index].word;
+
+	switch ((enum viodma_platform_word)words[index].word) {
+	case VIODMA_WORD_KIND:
+		return read_kind(reader);
+	case VIODMA_WORD_WIDTH:
+		return read_width(reader);
+	case VIODMA_WORD_GRANULE:
+		return get_length32(reader, &platform->granule_bytes);
+	case VIODMA_WORD_WINDOW:
+		return read_window(reader);
+	case VIODMA_WORD_MAX_MAPPING:
+		return get_length(reader, UINT64_MAX, &platform->mapping_bytes_max);
+	case VIODMA_WORD_MAX_SEGMENT:
+		return get_length32(reader, &platform->segment_bytes_max);
+	case VIODMA_WORD_BOUNDARY:
+		return get_length(reader, UINT64_MAX, &platform->boundary_bytes);
+	case VIODMA_WORD_ALIGN:
+		return get_length32(reader, &platform->alignment_bytes);
+	case VIODMA_WORD_COHERENT:
+		platform->coherent = on;
+		return true;
+	case VIODMA_WORD_ORDER:
+		return read_order(reader);
+	case VIODMA_WORD_RESTRICTED:
+		platform->restricted = on;
+		return true;
+	case VIODMA_WORD_POOL:
+		return read_pool(reader);
+	case VIODMA_WORD_POOL_AT_PHYSICAL:
+		platform->pool_at_physical = on;
+		return true;
+	case VIODMA_WORD_PASS_THROUGH:
+		platform->pass_through = on;
+		return true;
+	case VIODMA_WORD_COUNT:
+		break;
+	}
+	return false;
+}
 
 static bool is_blank(char character)
 {
@@ -228,7 +211,7 @@ static bool read_word(struct reader *reader, uint32_t place)
 		return wrong(reader, "said before");
 	reader->said |= bit;
 	reader->places[words[i].word] = place;
-	if (!words[i].read(reader))
+	if (!read_value(reader, i))
 		return false;
 	return reader->at == reader->end || wrong(reader, "the word goes on where it should end");
 }
@@ -284,6 +267,13 @@ enum viodma_result viodma_platform_parse(const char *text, struct viodma_platfor
 
 /* ---- writing ---- */
 
+static const char *kind_name(enum viodma_platform_kind kind)
+{
+	if (kind == VIODMA_PLATFORM_DIRECT)
+		return "direct";
+	return kind == VIODMA_PLATFORM_OFFSET ? "offset" : "iommu";
+}
+
 static void put_length(struct viodma_text *text, const char *name, uint64_t len_bytes)
 {
 	viodma_text_put(text, name);
@@ -337,14 +327,13 @@ static void put_pool(struct viodma_text *text, const struct viodma_platform *pla
 
 enum viodma_result viodma_platform_format(const struct viodma_platform *platform, char *bytes, size_t size)
 {
-	static const char *const kinds[] = {"direct", "offset", "iommu"};
 	struct viodma_text text;
 
 	viodma_text_start(&text, bytes, size);
 	if (viodma_platform_check(platform, NULL) != VIODMA_OK)
 		return VIODMA_E_INVALID;
 	viodma_text_put(&text, "kind=");
-	viodma_text_put(&text, kinds[platform->kind]);
+	viodma_text_put(&text, kind_name(platform->kind));
 	if (platform->address_bits != 64) {
 		viodma_text_put(&text, " width=");
 		viodma_text_put_number(&text, platform->address_bits);
