@@ -73,7 +73,7 @@ enum viodma_result viodma_driver_split_break(struct viodma_driver_queue *queue, 
 /* A chain being made. */
 struct making {
 	struct viodma_shared *to; /* the ring's descriptors, or a table */
-	const uint16_t *next;     /* which follows which; NULL in a table: one after the other */
+	const uint16_t *next;     /* which follows which */
 	uint32_t at, last, left;
 	uint64_t bytes, writable_bytes;
 };
@@ -87,13 +87,15 @@ static inline void put_descriptor(struct viodma_shared *to, uint32_t at, viodma_
 	viodma_shared_copy_out(viodma_shared_at(to, at * sizeof(descriptor)), &descriptor, sizeof(descriptor));
 }
 
-static inline enum viodma_result put(struct making *making, const struct viodma_segment *segments, uint32_t count)
+/* in_table: one descriptor after the other. Inline for each case: this is the loop over segments. */
+static inline enum viodma_result put_each(struct making *making, const struct viodma_segment *segments, uint32_t count,
+					  bool in_table)
 {
 	const struct viodma_segment *end;
 
 	for (end = segments + count; segments != end; segments++) {
 		uint32_t flags = --making->left ? VIRTQ_DESC_F_NEXT : 0, len = segments->len_bytes;
-		uint32_t next = making->next ? making->next[making->at] : making->at + 1;
+		uint32_t next = in_table ? making->at + 1 : making->next[making->at];
 
 		if (!VIODMA_REQUIRE(DRV_15, len != 0))
 			return VIODMA_E_INVALID;
@@ -111,6 +113,13 @@ static inline enum viodma_result put(struct making *making, const struct viodma_
 		making->at = next;
 	}
 	return VIODMA_OK;
+}
+
+static inline enum viodma_result put(struct making *making, const struct viodma_segment *segments, uint32_t count,
+				     uint32_t table)
+{
+	return table == VIODMA_DRIVER_NO_TABLE ? put_each(making, segments, count, false)
+					       : put_each(making, segments, count, true);
 }
 
 /* The memory of a table, and where it is for the device. */
@@ -144,13 +153,12 @@ static inline void begin(const struct viodma_driver_queue *queue, struct making 
 {
 	making->left = count;
 	making->bytes = making->writable_bytes = 0;
+	making->next = queue->next;
 	if (table != VIODMA_DRIVER_NO_TABLE) {
 		making->to = table_memory(queue, table, table_bus);
-		making->next = NULL;
 		making->at = 0;
 	} else {
 		making->to = queue->desc;
-		making->next = queue->next;
 		making->at = queue->free_head;
 	}
 	making->last = making->at;
@@ -204,7 +212,7 @@ enum viodma_result viodma_driver_queue_add(struct viodma_driver_queue *queue, co
 	if (result != VIODMA_OK)
 		return result;
 	begin(queue, &making, count, table, &table_bus);
-	result = put(&making, segments, count);
+	result = put(&making, segments, count, table);
 	return result != VIODMA_OK ? result : commit(queue, &making, count, table, table_bus, token);
 }
 
@@ -225,7 +233,7 @@ enum viodma_result viodma_driver_split_add_mappings(struct viodma_driver_queue *
 		return result;
 	begin(queue, &making, (uint32_t)total, table, &table_bus);
 	for (i = 0; i < count && result == VIODMA_OK; i++)
-		result = put(&making, mappings[i]->segments, mappings[i]->segment_count);
+		result = put(&making, mappings[i]->segments, mappings[i]->segment_count, table);
 	return result != VIODMA_OK ? result : commit(queue, &making, (uint32_t)total, table, table_bus, token);
 }
 
