@@ -397,6 +397,7 @@ enum viodma_result viodma_driver_blk_poll(struct viodma_driver_blk *blk, uint64_
 {
 	const uint64_t ended = blk->statistics.requests;
 	enum viodma_result result;
+	bool more;
 	uint32_t i;
 
 	if (blk->stopped)
@@ -407,16 +408,16 @@ enum viodma_result viodma_driver_blk_poll(struct viodma_driver_blk *blk, uint64_
 			return result;
 	}
 	result = viodma_driver_blk_send(blk);
-	if (publish(blk) && result == VIODMA_OK)
-		result = VIODMA_WAIT;
-	if (result != VIODMA_OK)
-		return result == VIODMA_WAIT ? VIODMA_OK : result;
+	more = publish(blk) || result == VIODMA_WAIT;
+	if (result != VIODMA_OK && result != VIODMA_WAIT)
+		return result;
+	/* Whatever there may be at once: a used index that comes and goes puts off no deadline. */
 	if (now_ns >= blk->deadline_ns) {
 		blk->deadline_ns = viodma_driver_blk_next_deadline(blk);
 		if (!VIODMA_REQUIRE(DEV_20, now_ns < blk->deadline_ns))
 			return VIODMA_PEER_SILENT;
 	}
-	return blk->statistics.requests == ended ? VIODMA_EMPTY : VIODMA_OK;
+	return more || blk->statistics.requests != ended ? VIODMA_OK : VIODMA_EMPTY;
 }
 
 /* ---- the end ---- */

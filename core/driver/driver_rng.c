@@ -110,9 +110,10 @@ enum viodma_result viodma_driver_rng_poll(struct viodma_driver_rng *rng, uint64_
 		result = try_again(rng, now_ns);
 	if (!rng->out)
 		return result;
-	do {
+	result = viodma_driver_queue_get(rng->queue, &completion);
+	/* Once more, not for as long as the device says so: its index could come and go for ever. */
+	if (result == VIODMA_EMPTY && viodma_driver_queue_want_call(rng->queue))
 		result = viodma_driver_queue_get(rng->queue, &completion);
-	} while (result == VIODMA_EMPTY && viodma_driver_queue_want_call(rng->queue));
 	if (result == VIODMA_EMPTY)
 		return VIODMA_REQUIRE(DEV_20, now_ns < rng->deadline_ns) ? VIODMA_EMPTY : VIODMA_PEER_SILENT;
 	if (result != VIODMA_OK)

@@ -6,6 +6,7 @@
  * How it works: the device opposite is the library's own (tests/support/test_device.h), with a disk in memory.
  */
 #include "tests/support/check.h"
+#include "tests/support/hooks.h"
 #include "tests/support/test_device.h"
 
 #define MANY 64u
@@ -326,6 +327,44 @@ static bool a_deadline_that_passes_is_said_and_ends_nothing(void)
 }
 BEHAVIOUR(a_deadline_that_passes_is_said_and_ends_nothing, "DEV-20")
 
+/* A used index that is there whenever it was just seen not to be, and the other way round. */
+static unsigned looks;
+
+static void come_and_go(const void *at, size_t bytes)
+{
+	struct test_device_queue *queue = &current->queues[0];
+
+	if (bytes != 2 || at != (const void *)viodma_shared_at(queue->driver.used, VIRTQ_USED_IDX))
+		return;
+	if (++looks > 1000) {
+		viodma_shared_read_hook_fn = NULL; /* enough: whoever still looks does so for ever */
+		return;
+	}
+	test_device_set_used_index(queue, looks & 1);
+}
+
+static bool an_index_that_comes_and_goes_puts_off_no_deadline(void)
+{
+	enum viodma_result result = VIODMA_OK;
+	unsigned i;
+
+	started(NULL, 6, 14);
+	forget();
+	ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 512)->request.deadline_ns = 50;
+	CHECK_RESULT(submit(&asked[0]), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_blk_poll(&current->blk, 0), VIODMA_EMPTY);
+	looks = 0;
+	viodma_shared_read_hook_fn = come_and_go;
+	for (i = 0; i < 100 && result == VIODMA_OK; i++)
+		result = viodma_driver_blk_poll(&current->blk, i);
+	viodma_shared_read_hook_fn = NULL;
+	CHECK_RESULT(result, VIODMA_PEER_SILENT);
+	CHECK_EQUAL(i, 51);
+	test_device_set_used_index(&current->queues[0], 0);
+	return gone();
+}
+HOLDS(an_index_that_comes_and_goes_puts_off_no_deadline)
+
 /* ---- what is refused ---- */
 
 static bool requests_that_cannot_be_are_not_taken(void)
@@ -438,6 +477,7 @@ int main(void)
 		TEST(an_error_of_one_part_lets_the_others_end_first),
 		TEST(after_a_reset_everything_is_given_back_and_can_go_on),
 		WITH_MUTANT(a_deadline_that_passes_is_said_and_ends_nothing),
+		TEST(an_index_that_comes_and_goes_puts_off_no_deadline),
 		TEST(requests_that_cannot_be_are_not_taken),
 		TEST(memory_out_of_reach_ends_its_request_only),
 		TEST(a_configuration_that_cannot_be_is_refused),

@@ -6,6 +6,7 @@
  * How it works: the device's side is played by hand (tests/support/test_device.h).
  */
 #include "tests/support/check.h"
+#include "tests/support/hooks.h"
 #include "tests/support/test_device.h"
 
 #include <viodma/driver_rng.h>
@@ -141,6 +142,42 @@ static bool a_lie_of_the_ring_comes_through(void)
 }
 HOLDS(a_lie_of_the_ring_comes_through)
 
+/* A used index that is there whenever it was just seen not to be, and the other way round. */
+static unsigned looks;
+
+static void come_and_go(const void *at, size_t bytes)
+{
+	struct test_device_queue *queue = &current->queues[0];
+
+	if (bytes != 2 || at != (const void *)viodma_shared_at(queue->driver.used, VIRTQ_USED_IDX))
+		return;
+	if (++looks > 1000) {
+		viodma_shared_read_hook_fn = NULL; /* enough: whoever still looks does so for ever */
+		return;
+	}
+	test_device_set_used_index(queue, looks & 1);
+}
+
+static bool an_index_that_comes_and_goes_keeps_nobody(void)
+{
+	const struct viodma_buffer buffer = test_buffer(0, 64);
+	enum viodma_result result;
+	uint32_t len;
+
+	started(NULL);
+	CHECK_RESULT(viodma_driver_rng_submit(&rng, &buffer, 100), VIODMA_OK);
+	looks = 0;
+	viodma_shared_read_hook_fn = come_and_go;
+	result = viodma_driver_rng_poll(&rng, 0, &len);
+	if (result == VIODMA_EMPTY)
+		result = viodma_driver_rng_poll(&rng, 100, &len);
+	viodma_shared_read_hook_fn = NULL;
+	CHECK(viodma_result_is_peer(result)); /* silent, or an empty answer */
+	CHECK(looks < 10);
+	return gone();
+}
+HOLDS(an_index_that_comes_and_goes_keeps_nobody)
+
 /* A quarter of an hour of bytes is asked for as far as a mapping, and a chain, hold. */
 static bool a_long_buffer_is_asked_for_as_far_as_possible(void)
 {
@@ -268,6 +305,7 @@ int main(void)
 		WITH_MUTANT(more_than_was_asked_for_is_not_believed),
 		WITH_MUTANT(a_silent_device_is_noticed_at_the_deadline),
 		TEST(a_lie_of_the_ring_comes_through),
+		TEST(an_index_that_comes_and_goes_keeps_nobody),
 		TEST(a_long_buffer_is_asked_for_as_far_as_possible),
 		TEST(room_is_waited_for),
 		TEST(what_cannot_be_is_refused),
