@@ -2,8 +2,8 @@
 /*
  * text.h - numbers and words, to text and from it, without a libc.
  *
- * A viodma_text is filled piece by piece and always ended by a NUL; what does not fit is cut and remembered. Lengths may
- * end in K, M, G or T (2^10 to 2^40).
+ * A viodma_text is filled piece by piece and always ended by a NUL; what does not fit is cut and remembered. Lengths
+ * may end in K, M, G or T (2^10 to 2^40).
  */
 #ifndef VIODMA_BASE_TEXT_H
 #define VIODMA_BASE_TEXT_H
@@ -25,8 +25,8 @@ void viodma_text_put_hex(struct viodma_text *text, uint64_t number);    /* 0x...
 void viodma_text_put_length(struct viodma_text *text, uint64_t len_bytes);
 
 /*
- * Read a number, decimal or hexadecimal with 0x, at *at and before end; *at moves behind it. False: there is none, or it
- * does not fit 64 bits; *at is undefined.
+ * Read a number, decimal or hexadecimal with 0x, at *at and before end; *at moves behind it. False: there is none, or
+ * it does not fit 64 bits; *at is undefined.
  */
 bool viodma_text_get_number(const char **at, const char *end, uint64_t *number);
 /* The same with an optional suffix. */

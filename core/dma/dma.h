@@ -74,7 +74,9 @@ static inline uint32_t viodma_dma_longest_segment(const struct viodma_platform *
 /* Platforms that are not coherent: what two sides must not share, if one of them writes. */
 static inline uint32_t viodma_dma_line_bytes(const struct viodma_platform *platform)
 {
-	return platform->granule_bytes > platform->alignment_bytes ? platform->granule_bytes : platform->alignment_bytes;
+	uint32_t granule = platform->granule_bytes, alignment = platform->alignment_bytes;
+
+	return granule > alignment ? granule : alignment;
 }
 
 /* ---- segments.c: a list being filled ---- */
@@ -87,7 +89,7 @@ struct viodma_segment_list {
 	uint64_t boundary_bytes;    /* likewise */
 };
 
-/* Append a bus range, merged with the last segment where it adjoins and limits allow, split where they ask. VIODMA_E_LIMIT. */
+/* Append a range, merged with the last segment where it adjoins and limits allow, split where they ask; or E_LIMIT. */
 enum viodma_result viodma_segments_put(struct viodma_segment_list *list, viodma_bus bus, uint64_t len_bytes);
 
 /* ---- bounce.c ---- */
@@ -101,7 +103,7 @@ enum viodma_result viodma_bounce_take(struct viodma_mapping *mapping, viodma_phy
 				      uint64_t position, uint32_t keep_bytes, uint32_t *run);
 /* Could the mapping, with what it has, take so many bytes more if nothing else were in use? */
 bool viodma_bounce_fits_empty(const struct viodma_mapping *mapping, uint64_t wanted_bytes);
-/* What of a run is among bytes offset..+len_bytes of the mapping: where it lies, and where it came from. False: nothing. */
+/* What of a run is among bytes offset..+len_bytes of the mapping: where it is and was. False: nothing. */
 struct viodma_bounce_part {
 	void *memory;
 	viodma_phys phys, origin;
@@ -119,7 +121,7 @@ void viodma_bounce_quarantine(struct viodma_domain *domain, uint32_t runs);
 
 /* ---- fixed.c ---- */
 
-/* The bus address of phys for as many bytes as go on contiguously; false: out of reach. Addressing and kind considered. */
+/* The bus address of phys, for as many bytes as go on contiguously; false: out of reach. */
 bool viodma_fixed_bus(const struct viodma_domain *domain, viodma_phys phys, viodma_bus *bus, uint64_t *len_bytes);
 /* Does the device reach all of it, each contiguous part beginning aligned? Not asked: whether it may. */
 bool viodma_fixed_reaches(const struct viodma_domain *domain, viodma_phys phys, uint64_t len_bytes);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * dma_memory.c - how it works: memory that both halves use at once is a run of the ring pool (or the pool), whole slots,
- * entered in the IOMMU where there is one. It is coherent by the pool's contract, so nothing is copied or maintained. Its
- * bus addresses must go on without a break: where a fixed platform's do not, a run that begins at a multiple of its own
- * size is tried next.
+ * dma_memory.c - how it works: memory that both halves use at once is a run of the ring pool (or the pool), whole
+ * slots, entered in the IOMMU where there is one. It is coherent by the pool's contract, so nothing is copied or
+ * maintained. Its bus addresses must go on without a break: where a fixed platform's do not, a run that begins at a
+ * multiple of its own size is tried next.
  */
 #include <viodma/port.h>
 
@@ -52,7 +52,7 @@ static enum viodma_result enter(struct viodma_domain *domain, struct viodma_pool
 	enum viodma_result result;
 
 	memory->memory = viodma_pool_memory(pool, mapping->runs, &memory->phys, &run_bytes);
-	/* Before the device reaches it: nobody but this device was in the pool, and no ring begins with what it left. */
+	/* Nobody but this device was in the pool; still, no ring begins with what it left there. */
 	memset(memory->memory, 0, run_bytes);
 	mapping->iova_bytes = run_bytes;
 	if (is_iommu(domain))
@@ -106,8 +106,8 @@ static enum viodma_result take_and_enter(struct viodma_domain *domain, struct vi
 	return result;
 }
 
-enum viodma_result viodma_domain_alloc(struct viodma_domain *domain, struct viodma_dma_memory *memory, uint64_t len_bytes,
-				       uint32_t align_bytes, enum viodma_direction direction)
+enum viodma_result viodma_domain_alloc(struct viodma_domain *domain, struct viodma_dma_memory *memory,
+				       uint64_t len_bytes, uint32_t align_bytes, enum viodma_direction direction)
 {
 	struct viodma_pool *pool = pool_for_rings(domain);
 	enum viodma_result result;

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * domain.c - how it works: what callers see of a domain. A map checks the buffers, lets the kind's room (fixed.c or
- * iommu.c) fill segments and runs, then brings what the device may read to where it will look: into the pool, out of the
- * caches. If any step fails all before it is undone, and the mapping is not live. An unmap is the reverse.
+ * iommu.c) fill segments and runs, then brings what the device may read to where it will look: into the pool, out of
+ * the caches. If any step fails all before it is undone, and the mapping is not live. An unmap is the reverse.
  *
- * Caches, on a platform that is not coherent (DRV-20): at map and at each sync for the device, all that is handed over is
- * cleaned, in either direction: of what the device will write, so that no dirty line is written back over it later. At a
- * sync for the driver and at unmap what the device may have written is invalidated. Runs in the pool are maintained like
- * any other memory; bytes of a buffer that lie in a run are not, since they may share lines with the driver's own.
+ * Caches, on a platform that is not coherent (DRV-20): at map and at each sync for the device, all that is handed over
+ * is cleaned, in either direction: of what the device will write, so that no dirty line is written back over it later.
+ * At a sync for the driver and at unmap what the device may have written is invalidated. Runs in the pool are
+ * maintained like any other memory; bytes of a buffer that lie in a run are not, since they may share lines with the
+ * driver's own.
  *
- * Exhaustion: ranges that wait for their invalidation are settled and the map is tried once more. If the pool had no room
- * although nothing is live there is no unmap to wait for, and the answer is VIODMA_E_LIMIT.
+ * Exhaustion: ranges that wait for their invalidation are settled and the map is tried once more. If the pool had no
+ * room although nothing is live there is no unmap to wait for, and the answer is VIODMA_E_LIMIT.
  */
 #include <viodma/port.h>
 
@@ -119,7 +120,7 @@ static void copy_config(struct viodma_domain *domain, const struct viodma_domain
 	}
 }
 
-/* The pool was cleared when it was added; now for the device, too. Memory in which the driver keeps nothing of its own. */
+/* The pool was cleared when it was added; now for the device, too. The driver keeps nothing of its own in it. */
 static void clean_pool(const struct viodma_domain *domain)
 {
 	uint32_t i;
@@ -235,8 +236,8 @@ struct stretch {
 	viodma_phys phys;
 };
 
-static void maintain_stretch(const struct viodma_domain *domain, const struct stretch *stretch, uint64_t from, uint64_t to,
-			     bool for_device)
+static void maintain_stretch(const struct viodma_domain *domain, const struct stretch *stretch, uint64_t from,
+			     uint64_t to, bool for_device)
 {
 	viodma_phys phys = stretch->phys;
 
@@ -250,10 +251,11 @@ static void maintain_stretch(const struct viodma_domain *domain, const struct st
 }
 
 /*
- * What lies in place: buffers and runs are gone through together, both from the mapping's end to its beginning. A run may
- * hold the end of one buffer and the beginning of the next, if they adjoin in memory.
+ * What lies in place: buffers and runs are gone through together, both from the mapping's end to its beginning. A run
+ * may hold the end of one buffer and the beginning of the next, if they adjoin in memory.
  */
-static void maintain_in_place(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes, bool for_device)
+static void maintain_in_place(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes,
+			      bool for_device)
 {
 	const struct viodma_domain *domain = mapping->domain;
 	struct stretch stretch = {.offset = offset, .end = offset + len_bytes, .start = mapping->len_bytes};
@@ -451,7 +453,8 @@ enum viodma_result viodma_domain_unmap_general(struct viodma_mapping *mapping, u
 	return too_long ? VIODMA_E_INVALID : VIODMA_OK;
 }
 
-void viodma_domain_sync_general(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes, bool for_device)
+void viodma_domain_sync_general(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes,
+				bool for_device)
 {
 	if (mapping->checked_by && !viodma_debug_sync(mapping->checked_by, mapping, offset, len_bytes, for_device))
 		return;

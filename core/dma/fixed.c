@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fixed.c - how it works: on direct and offset platforms each physical address has one bus address, or none, for ever. A
- * buffer is used where it lies if the device reaches all of it, aligned as it needs to be; else all of it goes through
- * the pool, in as many runs as it takes. It is either or, because half a buffer bounced saves little and needs a segment
- * more.
+ * fixed.c - how it works: on direct and offset platforms each physical address has one bus address, or none, for ever.
+ * A buffer is used where it lies if the device reaches all of it, aligned as it needs to be; else all of it goes
+ * through the pool, in as many runs as it takes. It is either or, because half a buffer bounced saves little and needs
+ * a segment more.
  *
  * Used where it lies, too, is what lies in the pool, on any platform; on a restricted one nothing else is (DRV-2).
  *
- * A platform that is not coherent: a cache line that the device writes in memory, and the driver in its cache, loses one
- * or the other. So a buffer that the device may write, and that shares a line with something else, goes through the
+ * A platform that is not coherent: a cache line that the device writes in memory, and the driver in its cache, loses
+ * one or the other. So a buffer that the device may write, and that shares a line with something else, goes through the
  * pool, where it shares lines with nothing. A line is what the platform states as granule or alignment, the larger.
  */
 #include "../base/require.h"
@@ -44,7 +44,8 @@ bool viodma_fixed_bus(const struct viodma_domain *domain, viodma_phys phys, viod
 
 	*len_bytes = UINT64_MAX;
 	bus->v = phys.v; /* = DRV-3 */
-	if (domain->addressing == VIODMA_ADDRESSING_PLATFORM && platform->kind == VIODMA_PLATFORM_OFFSET) { /* = DRV-2 */
+	/* = DRV-2 */
+	if (domain->addressing == VIODMA_ADDRESSING_PLATFORM && platform->kind == VIODMA_PLATFORM_OFFSET) {
 		if (platform->window_count) {
 			if (!by_window(platform, phys, bus, len_bytes))
 				return false;
@@ -97,7 +98,8 @@ static enum viodma_result put(const struct viodma_domain *domain, struct viodma_
 }
 
 /* Is a buffer used where it lies? */
-static bool in_place(const struct viodma_domain *domain, const struct viodma_buffer *buffer, enum viodma_direction direction)
+static bool in_place(const struct viodma_domain *domain, const struct viodma_buffer *buffer,
+		     enum viodma_direction direction)
 {
 	const struct viodma_domain_config *config = &domain->config;
 	uint64_t ends = buffer->phys.v | buffer->len_bytes;
@@ -114,7 +116,8 @@ static bool in_place(const struct viodma_domain *domain, const struct viodma_buf
 
 /* All of a buffer, through the pool. */
 static enum viodma_result bounce(struct viodma_domain *domain, struct viodma_mapping *mapping,
-				 struct viodma_segment_list *list, const struct viodma_buffer *buffer, uint64_t position)
+				 struct viodma_segment_list *list, const struct viodma_buffer *buffer,
+				 uint64_t position)
 {
 	uint32_t keep_bytes = domain->platform.granule_bytes, left = buffer->len_bytes;
 	viodma_phys origin = buffer->phys;
@@ -127,7 +130,8 @@ static enum viodma_result bounce(struct viodma_domain *domain, struct viodma_map
 	if (origin.v & (keep_bytes - 1) & (domain->platform.alignment_bytes - 1))
 		keep_bytes = 1;
 	while (left) {
-		uint32_t piece = viodma_pool_largest_run(domain->config.pool) - ((uint32_t)origin.v & (keep_bytes - 1)), run;
+		uint32_t offset = (uint32_t)origin.v & (keep_bytes - 1);
+		uint32_t piece = viodma_pool_largest_run(domain->config.pool) - offset, run;
 		enum viodma_result result;
 
 		if (piece > left)

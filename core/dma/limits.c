@@ -4,9 +4,9 @@
  * mapping that stays.
  *
  * Where a map may go through the pool, the worst case counts: every buffer there, each with part of a slot left over at
- * either end. An eighth of the slots may be buffers, a quarter bytes: eighth * 2 + quarter is half, so that it fits even
- * where runs lie badly, and a second mapping beside it. Pools below 16 slots take one buffer. Bus addresses of an IOMMU
- * are shared out likewise. Only the largest chunk is counted, since no run is in two.
+ * either end. An eighth of the slots may be buffers, a quarter bytes: eighth * 2 + quarter is half, so that it fits
+ * even where runs lie badly, and a second mapping beside it. Pools below 16 slots take one buffer. Bus addresses of an
+ * IOMMU are shared out likewise. Only the largest chunk is counted, since no run is in two.
  *
  * Segments: a buffer is one range, or several, where it takes several runs. A range has several extents, where its bus
  * addresses do not go on (at windows that adjoin physically only; at granules, where a function of the platform says).
@@ -62,12 +62,13 @@ static void limit_by_pool(const struct viodma_domain *domain, struct viodma_limi
 		if (slots)
 			bytes = slots * slot_bytes - (kept_bytes(domain) - 1);
 	}
-	/* Over an IOMMU alone, only the two ends of a buffer take slots, unless the device could not begin where it does. */
+	/* Over an IOMMU alone, only a buffer's two ends take slots, unless the device could not begin where it does. */
 	if (domain->kind != VIODMA_DOMAIN_IOMMU || domain->platform.alignment_bytes > 1)
 		limits->mapping_bytes_max = least(limits->mapping_bytes_max, bytes);
 	/* ... and a buffer that is no longer than a granule takes one. */
 	if (domain->kind == VIODMA_DOMAIN_IOMMU && slots < 2)
-		limits->mapping_bytes_max = least(least(limits->mapping_bytes_max, bytes), domain->platform.granule_bytes);
+		limits->mapping_bytes_max = least(limits->mapping_bytes_max,
+						  least(bytes, domain->platform.granule_bytes));
 }
 
 static void limit_by_addresses(const struct viodma_domain *domain, struct viodma_limits *limits)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * memory.c - how it works: the table is sorted by physical address, so phys -> pointer is a binary search. The other way
- * is for tests and set-up, and looks at each object.
+ * memory.c - how it works: the table is sorted by physical address, so phys -> pointer is a binary search. The other
+ * way is for tests and set-up, and looks at each object.
  */
 #include "dma.h"
 

@@ -71,7 +71,8 @@ static bool limits_are_sound(const struct viodma_platform *platform, struct viod
 	if (longest && longest < SEGMENT_BYTES_LEAST)
 		return fault(wrong, WORD(MAX_SEGMENT), "the longest segment is at least 64 bytes");
 	if (longest && longest < platform->alignment_bytes)
-		return fault(wrong, WORD(MAX_SEGMENT) | WORD(ALIGN), "the longest segment is shorter than the alignment");
+		return fault(wrong, WORD(MAX_SEGMENT) | WORD(ALIGN),
+			     "the longest segment is shorter than the alignment");
 	if (boundary && (!power_of_two(boundary) || boundary < SEGMENT_BYTES_LEAST))
 		return fault(wrong, WORD(BOUNDARY), "the boundary is a power of two, at least 64");
 	if (boundary && boundary < platform->alignment_bytes)

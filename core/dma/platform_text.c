@@ -2,7 +2,8 @@
 /*
  * platform_text.c - how it works: a table has every word of the text form; what follows its name is read by the kind of
  * word. Each word's place is kept, so that a contradiction, which only the whole description shows, is reported at the
- * later of the words it is about. A window's form depends on the kind, which may be said after it, so it is checked last, too.
+ * later of the words it is about. A window's form depends on the kind, which may be said after it, so it is checked
+ * last, too.
  */
 #include "../base/text.h"
 #include "dma.h"

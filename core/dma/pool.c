@@ -2,9 +2,10 @@
 /*
  * pool.c - how it works: each chunk of memory has a bit for every slot (set: handed out) and a hint, where the last run
  * ended. A run is looked for from there on and then from the start (next fit): slots go round, so that one just given
- * back, perhaps still in the device's cache, is not the next to be written. Words of the bitmap that are full are passed
- * over 32 slots at a time; where requests complete in order the slot at the hint is free, and one look suffices. A chunk
- * that becomes empty begins at its first slot again, so that nothing but what is in use cuts its room in pieces.
+ * back, perhaps still in the device's cache, is not the next to be written. Words of the bitmap that are full are
+ * passed over 32 slots at a time; where requests complete in order the slot at the hint is free, and one look suffices.
+ * A chunk that becomes empty begins at its first slot again, so that nothing but what is in use cuts its room in
+ * pieces.
  *
  * A slot's number is counted over all chunks. The record of a run's first slot holds its length, and what the bouncing
  * room wants to know about it; the record of any other slot is not used.
@@ -67,8 +68,11 @@ enum viodma_result viodma_pool_add(struct viodma_pool *pool, const struct viodma
 	struct viodma_pool_chunk *chunk;
 	size_t slot_storage, bits_storage;
 
-	if (!memory->memory || !storage || !slots || len_bytes != memory->len_bytes || last_of(memory) < memory->phys.v ||
-	    ((memory->phys.v | memory->len_bytes) & (pool->slot_bytes - 1)) || overlaps(pool, memory))
+	if (!memory->memory || !slots || len_bytes != memory->len_bytes || last_of(memory) < memory->phys.v)
+		return VIODMA_E_INVALID;
+	if (((memory->phys.v | memory->len_bytes) & (pool->slot_bytes - 1)) || overlaps(pool, memory))
+		return VIODMA_E_INVALID;
+	if (!storage || ((uintptr_t)storage & (_Alignof(struct viodma_pool_slot) - 1)))
 		return VIODMA_E_INVALID;
 	if (slots >= VIODMA_POOL_NONE - pool->slot_count || slots > SIZE_MAX / 2 / sizeof(struct viodma_pool_slot))
 		return VIODMA_E_INVALID;
@@ -151,9 +155,9 @@ static void mark(struct viodma_pool_chunk *chunk, uint32_t index, uint32_t count
 	}
 }
 
-/* The first index of `count` free slots from `from` on, all before `to`, at `phase` plus a multiple of `step`; else `to`. */
-static uint32_t find_run(const struct viodma_pool_chunk *chunk, uint32_t from, uint32_t to, uint32_t count, uint32_t phase,
-			 uint32_t step)
+/* The first of `count` free slots from `from` on, all before `to`, at `phase` plus a multiple of `step`; else `to`. */
+static uint32_t find_run(const struct viodma_pool_chunk *chunk, uint32_t from, uint32_t to, uint32_t count,
+			 uint32_t phase, uint32_t step)
 {
 	for (;;) {
 		uint32_t used;
@@ -169,7 +173,8 @@ static uint32_t find_run(const struct viodma_pool_chunk *chunk, uint32_t from, u
 	}
 }
 
-static uint32_t take_from(struct viodma_pool *pool, struct viodma_pool_chunk *chunk, uint32_t count, uint32_t align_bytes)
+static uint32_t take_from(struct viodma_pool *pool, struct viodma_pool_chunk *chunk, uint32_t count,
+			  uint32_t align_bytes)
 {
 	uint32_t step = 1, phase = 0, index, to;
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * segments.c - how it works: a bus range first extends the last segment, as far as it adjoins and limits allow; the rest
- * becomes segments, cut where a limit asks. Taking as much as possible each time needs the fewest segments, so merging
- * never makes more of them than mapping each buffer by itself. Where the maximum and the boundary are multiples of the
- * alignment (domain.c sees to it), what begins at a cut is aligned.
+ * segments.c - how it works: a bus range first extends the last segment, as far as it adjoins and limits allow; the
+ * rest becomes segments, cut where a limit asks. Taking as much as possible each time needs the fewest segments, so
+ * merging never makes more of them than mapping each buffer by itself. Where the maximum and the boundary are multiples
+ * of the alignment (domain.c sees to it), what begins at a cut is aligned.
  */
 #include "dma.h"
 

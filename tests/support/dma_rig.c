@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * dma_rig.c - how it works: three copies of each object. `seen` is the processor's, `device` the device's, `loaded` what
- * the processor's copy was when its line was last the same as memory: a line in which the two differ is dirty. On a
- * coherent platform the device looks at `seen`.
+ * dma_rig.c - how it works: three copies of each object. `seen` is the processor's, `device` the device's, `loaded`
+ * what the processor's copy was when its line was last the same as memory: a line in which the two differ is dirty. On
+ * a coherent platform the device looks at `seen`.
  */
 #include "tests/support/dma_rig.h"
 
@@ -15,7 +15,8 @@ static unsigned char seen[RIG_BYTES] __attribute__((aligned(4096)));
 static unsigned char device[RIG_BYTES] __attribute__((aligned(4096)));
 static unsigned char loaded[RIG_BYTES] __attribute__((aligned(4096)));
 static unsigned char storage[VIODMA_POOL_STORAGE_BYTES(RIG_POOL_BYTES, SLOT_BYTES_LEAST)] __attribute__((aligned(16)));
-static unsigned char ring_storage[VIODMA_POOL_STORAGE_BYTES(RIG_RING_BYTES, SLOT_BYTES_LEAST)] __attribute__((aligned(16)));
+static unsigned char ring_storage[VIODMA_POOL_STORAGE_BYTES(RIG_RING_BYTES, SLOT_BYTES_LEAST)]
+	__attribute__((aligned(16)));
 
 static const struct {
 	uint64_t phys, bytes;
@@ -198,8 +199,9 @@ enum viodma_result dma_rig_add_pool(struct dma_rig *rig, uint32_t slot_bytes, ui
 		return result;
 	rig->has_ring_pool = true;
 	result = viodma_pool_init(&rig->ring_pool, &rig->pool_config);
-	return result == VIODMA_OK ? viodma_pool_add(&rig->ring_pool, &rig->objects[3], ring_storage, sizeof(ring_storage)) :
-				     result;
+	if (result != VIODMA_OK)
+		return result;
+	return viodma_pool_add(&rig->ring_pool, &rig->objects[3], ring_storage, sizeof(ring_storage));
 }
 
 enum viodma_result dma_rig_add_domain(struct dma_rig *rig, enum viodma_addressing addressing)
@@ -248,7 +250,8 @@ bool dma_rig_device_finds(const struct dma_rig *rig, uint64_t bus, uint64_t *phy
 		found = true;
 	} else if (platform->window_count) {
 		for (i = 0; i < platform->window_count && !found; i++) {
-			found = bus >= platform->windows[i].bus.v && bus - platform->windows[i].bus.v < platform->windows[i].len_bytes;
+			found = bus >= platform->windows[i].bus.v &&
+				bus - platform->windows[i].bus.v < platform->windows[i].len_bytes;
 			if (found)
 				*phys = bus - platform->windows[i].bus.v + platform->windows[i].phys.v;
 		}
@@ -349,7 +352,8 @@ bool dma_rig_rest_is_intact(struct dma_rig *rig, const struct viodma_buffer *buf
 				if (phys >= buffers[b].phys.v && phys - buffers[b].phys.v < buffers[b].len_bytes)
 					break;
 			if (b == count)
-				return check_note(__FILE__, __LINE__, "the byte at 0x%llx has changed", (unsigned long long)phys);
+				return check_note(__FILE__, __LINE__, "the byte at 0x%llx has changed",
+						  (unsigned long long)phys);
 		}
 	}
 	return true;

@@ -4,10 +4,10 @@
  * platform. The device's side has arithmetic of its own: it goes from a bus address to memory by the description alone,
  * never through the code under test, and refuses what the device could not reach.
  *
- * Where the platform is not coherent each object of memory but the ring pool's exists twice: what the processor sees, and
- * what the device sees. Bytes move between the two by clean and invalidate only, whole lines at a time; and when the cache
- * writes back a dirty line on its own accord (dma_rig_evict), over whatever the device has written there. So a missing
- * maintenance loses data, and so does one that is too much.
+ * Where the platform is not coherent each object of memory but the ring pool's exists twice: what the processor sees,
+ * and what the device sees. Bytes move between the two by clean and invalidate only, whole lines at a time; and when
+ * the cache writes back a dirty line on its own accord (dma_rig_evict), over whatever the device has written there. So
+ * a missing maintenance loses data, and so does one that is too much.
  *
  * All memory begins as a pattern of its physical addresses; what may not change is compared with that.
  */
@@ -74,8 +74,8 @@ unsigned char dma_rig_pattern(uint64_t phys);
 bool dma_rig_rest_is_intact(struct dma_rig *rig, const struct viodma_buffer *buffers, uint32_t count);
 
 /*
- * The device reads or writes bytes offset.. of what these segments say. False: it does not reach all of it, or a segment
- * does not permit it, or it breaks a limit of the platform.
+ * The device reads or writes bytes offset.. of what these segments say. False: it does not reach all of it, or a
+ * segment does not permit it, or it breaks a limit of the platform.
  */
 bool dma_rig_device_reads(struct dma_rig *rig, const struct viodma_segment *segments, uint32_t count, uint64_t offset,
 			  void *bytes, uint64_t len_bytes);

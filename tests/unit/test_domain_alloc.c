@@ -54,7 +54,8 @@ static bool both_addresses_are_aligned(void)
 
 	CHECK(start(SECURE, 512, 0));
 	for (i = 0; i < 12; i++) {
-		CHECK_RESULT(viodma_domain_alloc(&rig.domain, &memory[i], 1 + i * 100, aligns[i & 3], VIODMA_TO_DEVICE), VIODMA_OK);
+		CHECK_RESULT(viodma_domain_alloc(&rig.domain, &memory[i], 1 + i * 100, aligns[i & 3], VIODMA_TO_DEVICE),
+			     VIODMA_OK);
 		CHECK_EQUAL(memory[i].phys.v & (aligns[i & 3] - 1), 0);
 		CHECK_EQUAL(memory[i].bus.v & (aligns[i & 3] - 1), 0);
 		CHECK_EQUAL(memory[i].segment.permission, VIODMA_READ);

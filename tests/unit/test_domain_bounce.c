@@ -66,7 +66,9 @@ static unsigned char pattern_at(const struct viodma_buffer *buffers, uint64_t k)
 
 static bool the_device_reads_what_the_driver_wrote(void)
 {
-	static const struct viodma_buffer buffers[] = {{{RIG_HERE + 0x123}, 1000}, {{RIG_FAR + 1}, 3}, {{RIG_NEXT - 700}, 1500}};
+	static const struct viodma_buffer buffers[] = {
+		{{RIG_HERE + 0x123}, 1000}, {{RIG_FAR + 1}, 3}, {{RIG_NEXT - 700}, 1500},
+	};
 	uint64_t k;
 
 	CHECK(start());
@@ -90,7 +92,9 @@ static bool the_device_reads_what_the_driver_wrote(void)
 
 static bool only_what_was_written_comes_back(void)
 {
-	static const struct viodma_buffer buffers[] = {{{RIG_HERE + 0x123}, 1000}, {{RIG_NEXT - 700}, 1500}, {{RIG_FAR + 1}, 9000}};
+	static const struct viodma_buffer buffers[] = {
+		{{RIG_HERE + 0x123}, 1000}, {{RIG_NEXT - 700}, 1500}, {{RIG_FAR + 1}, 9000},
+	};
 	static const uint64_t written[] = {0, 1, 999, 1000, 1001, 1700, 2500, 6595, 6596, 6597, 11499, 11500};
 	uint64_t k;
 	unsigned i;
@@ -238,7 +242,8 @@ static bool segments_begin_where_the_device_can_begin(void)
 	uint64_t k;
 
 	/* Everything is in reach, but not every place to begin at. */
-	CHECK(start_with("kind=offset align=64 granule=512 window=0x40000000+512M@0x8000000000 window=0x900000000+128K@0", 1024, 4096, 0));
+	CHECK(start_with("kind=offset align=64 granule=512 window=0x40000000+512M@0x8000000000 "
+			 "window=0x900000000+128K@0", 1024, 4096, 0));
 	CHECK_EQUAL(rig.domain.kind, VIODMA_DOMAIN_OFFSET);
 	viodma_domain_limits(&rig.domain, &limits);
 	CHECK_EQUAL(limits.alignment_bytes, 64);
@@ -312,7 +317,8 @@ static bool on_a_restricted_platform_nothing_else_is_used_in_place(void)
 
 static bool exhaustion_is_back_pressure(void)
 {
-	static const struct viodma_buffer half = {{RIG_HERE}, 0x1000}, whole = {{RIG_HERE}, 0x2000}, more = {{RIG_HERE}, 0x2001};
+	static const struct viodma_buffer half = {{RIG_HERE}, 0x1000}, whole = {{RIG_HERE}, 0x2000};
+	static const struct viodma_buffer more = {{RIG_HERE}, 0x2001};
 	static const struct viodma_buffer two[] = {{{RIG_NEXT}, 0x1000}, {{RIG_NEXT}, 0x800}};
 	struct viodma_segment others[8];
 	struct viodma_mapping other;

@@ -3,8 +3,8 @@
  * test_domain_direct.c - domains on direct platforms: nothing but the physical address where nothing stands in the way,
  * and limits where the platform has some.
  *
- * Here bus addresses equal physical ones, since the rule of a direct platform, or of a device with bit 33 clear, demands
- * it (DRV-3). What differs is in the tests of the other kinds.
+ * Here bus addresses equal physical ones, since the rule of a direct platform, or of a device with bit 33 clear,
+ * demands it (DRV-3). What differs is in the tests of the other kinds.
  */
 #include "tests/support/dma_rig.h"
 
@@ -105,7 +105,9 @@ static bool what_cannot_be_a_mapping_is_refused(void)
 
 static bool segments_obey_the_platforms_limits(void)
 {
-	static const struct viodma_buffer buffers[] = {{{RIG_HERE + 100}, 1000}, {{RIG_HERE + 1100}, 3000}, {{RIG_FAR + 4000}, 200}};
+	static const struct viodma_buffer buffers[] = {
+		{{RIG_HERE + 100}, 1000}, {{RIG_HERE + 1100}, 3000}, {{RIG_FAR + 4000}, 200},
+	};
 	static const struct {
 		uint64_t bus;
 		uint32_t len;
@@ -136,7 +138,9 @@ static bool segments_obey_the_platforms_limits(void)
 
 static bool buffers_that_adjoin_at_a_boundary_are_not_merged(void)
 {
-	static const struct viodma_buffer buffers[] = {{{RIG_HERE + 512}, 512}, {{RIG_HERE + 1024}, 256}, {{RIG_HERE + 1280}, 512}};
+	static const struct viodma_buffer buffers[] = {
+		{{RIG_HERE + 512}, 512}, {{RIG_HERE + 1024}, 256}, {{RIG_HERE + 1280}, 512},
+	};
 
 	CHECK(start("kind=direct boundary=1K"));
 	CHECK_RESULT(map(buffers, 3, 3), VIODMA_OK);
@@ -150,7 +154,8 @@ static bool buffers_that_adjoin_at_a_boundary_are_not_merged(void)
 static bool a_platform_with_any_limit_is_not_plain(void)
 {
 	static const char *const limits[] = {
-		"width=63", "max-mapping=1T", "max-segment=1G", "boundary=1T", "align=2", "non-coherent", "kind=offset window=0+1T@0",
+		"width=63", "max-mapping=1T", "max-segment=1G", "boundary=1T", "align=2", "non-coherent",
+		"kind=offset window=0+1T@0",
 	};
 	unsigned i;
 
@@ -223,7 +228,9 @@ static bool live_mappings_are_counted_and_keep_the_domain(void)
 
 static bool parts_of_a_mapping_are_found(void)
 {
-	static const struct viodma_buffer buffers[] = {{{RIG_HERE}, 100}, {{RIG_HERE + 0x1000}, 100}, {{RIG_HERE + 0x2000}, 100}};
+	static const struct viodma_buffer buffers[] = {
+		{{RIG_HERE}, 100}, {{RIG_HERE + 0x1000}, 100}, {{RIG_HERE + 0x2000}, 100},
+	};
 	struct viodma_segment parts[3];
 	uint32_t count = 77;
 

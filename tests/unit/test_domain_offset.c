@@ -8,7 +8,8 @@
 /* HERE and NEXT adjoin physically; on the bus they lie the other way round, far apart. FAR is in no window. */
 #define HERE_BUS 0x300000000u
 #define NEXT_BUS 0x10000u
-#define WINDOWS "kind=offset window=0x40000000+256K@0x300000000 window=0x40040000+64K@0x10000 window=0x50000000+256K@0x90000"
+#define WINDOWS                                                                                                       \
+	"kind=offset window=0x40000000+256K@0x300000000 window=0x40040000+64K@0x10000 window=0x50000000+256K@0x90000"
 
 static struct dma_rig rig;
 static struct viodma_mapping mapping;
@@ -87,7 +88,8 @@ static bool what_adjoins_on_the_bus_is_one_segment(void)
 	/* On this bus NEXT lies directly before HERE. */
 	static const struct viodma_buffer buffers[] = {{{RIG_NEXT + RIG_NEXT_BYTES - 100}, 100}, {{RIG_HERE}, 200}};
 
-	CHECK(start("kind=offset window=0x40000000+256K@0x20000 window=0x40040000+64K@0x10000", VIODMA_ADDRESSING_PLATFORM));
+	CHECK(start("kind=offset window=0x40000000+256K@0x20000 window=0x40040000+64K@0x10000",
+		    VIODMA_ADDRESSING_PLATFORM));
 	CHECK_RESULT(map(buffers, 2, VIODMA_BIDIRECTIONAL, 1), VIODMA_OK);
 	CHECK_EQUAL(mapping.segment_count, 1);
 	CHECK_EQUAL(segments[0].bus.v, 0x20000 - 100);
@@ -100,7 +102,8 @@ static bool nothing_is_merged_around_the_end_of_the_address_space(void)
 {
 	static const struct viodma_buffer buffers[] = {{{RIG_NEXT + RIG_NEXT_BYTES - 64}, 64}, {{RIG_HERE}, 64}};
 
-	CHECK(start("kind=offset window=0x40040000+64K@0xffffffffffff0000 window=0x40000000+256K@0", VIODMA_ADDRESSING_PLATFORM));
+	CHECK(start("kind=offset window=0x40040000+64K@0xffffffffffff0000 window=0x40000000+256K@0",
+		    VIODMA_ADDRESSING_PLATFORM));
 	CHECK_RESULT(map(buffers, 2, VIODMA_BIDIRECTIONAL, 2), VIODMA_OK);
 	CHECK_EQUAL(mapping.segment_count, 2);
 	CHECK_EQUAL(segments[0].bus.v, (uint64_t)0 - 64);
@@ -126,7 +129,8 @@ static bool what_lies_in_no_window_is_unreachable(void)
 static bool a_window_ends_where_the_device_cannot_drive_addresses(void)
 {
 	/* HERE is at 0xff0000 on a bus of 24 bits: its last part, and NEXT, are out of reach. */
-	static const struct viodma_buffer last = {{RIG_HERE + 0xffc0}, 64}, over = {{RIG_HERE + 0xffc0}, 65}, next = {{RIG_NEXT}, 1};
+	static const struct viodma_buffer last = {{RIG_HERE + 0xffc0}, 64}, over = {{RIG_HERE + 0xffc0}, 65};
+	static const struct viodma_buffer next = {{RIG_NEXT}, 1};
 
 	CHECK(start("kind=offset width=24 window=0x40000000+320K@0xff0000", VIODMA_ADDRESSING_PLATFORM));
 	CHECK_RESULT(map(&last, 1, VIODMA_TO_DEVICE, 2), VIODMA_OK);

@@ -2,10 +2,10 @@
 /*
  * test_domain_random.c - random platforms, random scatter lists: what must hold on all of them.
  *
- * Of each platform the limits are asked, and mappings made within them, with room for just as many segments as the limits
- * say. With nothing else mapped such a map never fails; with others it may have to wait, and nothing else. The device's
- * side then finds every byte by arithmetic of its own, within every limit, and no IOMMU entry leads to memory that is not
- * mapped whole. A map that fails leaves nothing behind. In the end all memory is as it was.
+ * Of each platform the limits are asked, and mappings made within them, with room for just as many segments as the
+ * limits say. With nothing else mapped such a map never fails; with others it may have to wait, and nothing else. The
+ * device's side then finds every byte by arithmetic of its own, within every limit, and no IOMMU entry leads to memory
+ * that is not mapped whole. A map that fails leaves nothing behind. In the end all memory is as it was.
  *
  * VIODMA_RANDOM_SEED and VIODMA_RANDOM_ROUNDS: other numbers, more of them. A failure prints the platform and its seed.
  */
@@ -60,10 +60,12 @@ static void random_windows(struct viodma_platform *platform)
 	add_window(platform, RIG_RING, RIG_RING_BYTES, first + 0x1000000);
 	if (below(4)) {
 		add_window(platform, RIG_HERE, cut, first + 0x6000000);
-		add_window(platform, RIG_HERE + cut, RIG_HERE_BYTES - cut, below(3) ? first + 0x5000000 : first + 0x6000000 + cut);
+		add_window(platform, RIG_HERE + cut, RIG_HERE_BYTES - cut,
+			   below(3) ? first + 0x5000000 : first + 0x6000000 + cut);
 	}
 	if (below(4))
-		add_window(platform, RIG_NEXT, RIG_NEXT_BYTES, below(2) ? 0xfffff000u - RIG_NEXT_BYTES / 2 : first + 0x6000000 - RIG_NEXT_BYTES);
+		add_window(platform, RIG_NEXT, RIG_NEXT_BYTES,
+			   below(2) ? 0xfffff000u - RIG_NEXT_BYTES / 2 : first + 0x6000000 - RIG_NEXT_BYTES);
 	if (below(2))
 		add_window(platform, RIG_FAR, RIG_FAR_BYTES, (uint64_t)0 - RIG_FAR_BYTES);
 }
@@ -73,7 +75,9 @@ static void random_platform(struct viodma_platform *platform)
 	viodma_platform_init(platform);
 	platform->kind = (enum viodma_platform_kind)below(3);
 	platform->address_bits = ONE_OF(64, 64, 48, 36, 35, 32, 31);
-	platform->granule_bytes = platform->kind == VIODMA_PLATFORM_IOMMU ? ONE_OF(64, 512, 4096) : ONE_OF(1, 1, 64, 512, 4096);
+	platform->granule_bytes = ONE_OF(1, 1, 64, 512, 4096);
+	if (platform->kind == VIODMA_PLATFORM_IOMMU)
+		platform->granule_bytes = ONE_OF(64, 512, 4096);
 	platform->alignment_bytes = ONE_OF(1, 1, 1, 2, 4, 64, 512);
 	if (platform->kind == VIODMA_PLATFORM_IOMMU && platform->alignment_bytes > platform->granule_bytes)
 		platform->alignment_bytes = platform->granule_bytes;
@@ -86,7 +90,9 @@ static void random_platform(struct viodma_platform *platform)
 	if (below(3) == 0)
 		platform->segment_bytes_max = platform->alignment_bytes + 63 + (uint32_t)below(5000);
 	if (below(3) == 0)
-		platform->boundary_bytes = (uint64_t)(platform->alignment_bytes > 64 ? platform->alignment_bytes : 64) << below(8);
+		platform->boundary_bytes = (uint64_t)(platform->alignment_bytes | 64) << below(8);
+	if (platform->boundary_bytes & (platform->boundary_bytes - 1)) /* 64 or the alignment, which is more */
+		platform->boundary_bytes &= platform->boundary_bytes - 1;
 	platform->coherent = below(3) != 0;
 	platform->restricted = below(3) == 0;
 	platform->pool_at_physical = below(2) && !platform->window_count;
@@ -105,7 +111,8 @@ static uint32_t random_slot(const struct viodma_platform *platform)
 /* One chunk of memory, or two. */
 static bool add_pool(void)
 {
-	uint32_t slot_bytes = random_slot(&rig.platform), run_slots = 1 + (uint32_t)below(64), slots = RIG_POOL_BYTES / slot_bytes;
+	uint32_t slot_bytes = random_slot(&rig.platform), run_slots = 1 + (uint32_t)below(64);
+	uint32_t slots = RIG_POOL_BYTES / slot_bytes;
 	uint64_t first_bytes = (uint64_t)(1 + below(below(3) ? slots : 40 < slots ? 40 : slots)) * slot_bytes;
 	struct viodma_object more = {dma_rig_at(&rig, RIG_POOL), {RIG_POOL}, RIG_POOL_BYTES - first_bytes};
 
@@ -356,7 +363,8 @@ static bool end_one(struct live *live)
 
 static enum viodma_result map(struct live *live, enum viodma_direction direction, uint32_t capacity)
 {
-	return viodma_domain_map(&rig.domain, &live->mapping, live->buffers, live->count, direction, live->segments, capacity);
+	return viodma_domain_map(&rig.domain, &live->mapping, live->buffers, live->count, direction, live->segments,
+				 capacity);
 }
 
 /* A map that fails, on purpose, leaves everything as it was. */
@@ -465,7 +473,8 @@ static uint64_t from_environment(const char *name, uint64_t otherwise)
 
 static bool every_byte_is_found_on_every_platform(void)
 {
-	uint64_t seed = from_environment("VIODMA_RANDOM_SEED", 1), rounds = from_environment("VIODMA_RANDOM_ROUNDS", 1200), i;
+	uint64_t seed = from_environment("VIODMA_RANDOM_SEED", 1), i;
+	uint64_t rounds = from_environment("VIODMA_RANDOM_ROUNDS", 1200);
 	char text[VIODMA_PLATFORM_TEXT_BYTES];
 
 	for (i = 0; i < rounds; i++, seed++) {

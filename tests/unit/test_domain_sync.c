@@ -3,13 +3,14 @@
  * test_domain_sync.c - platforms that are not coherent: caches are cleaned before the device looks, and invalidated
  * before the driver does (DRV-20).
  *
- * How it works: the rig keeps two copies of memory, and a cache that may write back a dirty line at any moment. Each test
- * moves bytes from one half to the other, and lets the cache do its worst in between.
+ * How it works: the rig keeps two copies of memory, and a cache that may write back a dirty line at any moment. Each
+ * test moves bytes from one half to the other, and lets the cache do its worst in between.
  */
 #include "tests/support/dma_rig.h"
 
-#define IN_PLACE "kind=offset non-coherent granule=64 window=0x40000000+1G@0x8000000000 window=0x900000000+128K@0x100000"
-#define POOL_ONLY "kind=offset non-coherent granule=64 window=0x50000000+256K@0x8000000000 window=0x58000000+64K@0x9000000000 restricted"
+#define LINES "kind=offset non-coherent granule=64 "
+#define IN_PLACE LINES "window=0x40000000+1G@0x8000000000 window=0x900000000+128K@0x100000"
+#define POOL_ONLY LINES "window=0x50000000+256K@0x8000000000 window=0x58000000+64K@0x9000000000 restricted"
 
 static struct dma_rig rig;
 static struct viodma_mapping mapping;
@@ -261,7 +262,8 @@ static bool buffers_across_two_objects_are_maintained_in_both(void)
 static bool in_place_and_bounced_buffers_go_together(void)
 {
 	static const struct viodma_buffer buffers[] = {
-		{{RIG_HERE}, 64}, {{RIG_HERE + 129}, 100}, {{RIG_HERE + 512}, 128}, {{RIG_HERE + 1025}, 5000}, {{RIG_FAR}, 64},
+		{{RIG_HERE}, 64},	   {{RIG_HERE + 129}, 100}, {{RIG_HERE + 512}, 128},
+		{{RIG_HERE + 1025}, 5000}, {{RIG_FAR}, 64},
 	};
 
 	CHECK(start(IN_PLACE));

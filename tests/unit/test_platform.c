@@ -158,9 +158,10 @@ static bool a_pool_outside_the_windows_is_named(void)
 
 static bool every_word_is_understood(void)
 {
-	static const char text[] = "\tkind=offset  width=40 granule=4K window=0x40000000+1G@0 window=0x100000000+2G@1099511627776\n"
-				   "max-mapping=1M max-segment=65536 boundary=0x1000000 align=512 non-coherent order=platform "
-				   "restricted pool=0x40000000+16M/4K no-pass-through ";
+	static const char text[] = "\tkind=offset  width=40 granule=4K window=0x40000000+1G@0 "
+				   "window=0x100000000+2G@1099511627776\nmax-mapping=1M max-segment=65536 "
+				   "boundary=0x1000000 align=512 non-coherent order=platform restricted "
+				   "pool=0x40000000+16M/4K no-pass-through ";
 	struct viodma_platform platform;
 	const char *what;
 	uint32_t where;
@@ -185,9 +186,10 @@ static bool every_word_is_understood(void)
 	CHECK_EQUAL(platform.pool_bytes, 16 << 20);
 	CHECK_EQUAL(platform.pool_slot_bytes, 4096);
 	CHECK(!platform.pool_at_physical && !platform.pass_through);
-	CHECK_RESULT(viodma_platform_parse("coherent order=smp pass-through pool-at-physical kind=iommu window=0x1000+4G", &platform,
-					   &where, &what), VIODMA_OK);
-	CHECK(platform.coherent && platform.order == VIODMA_ORDER_SMP && platform.pass_through && platform.pool_at_physical);
+	CHECK_RESULT(viodma_platform_parse("coherent order=smp pass-through pool-at-physical kind=iommu window=0x1000+4G",
+					   &platform, &where, &what), VIODMA_OK);
+	CHECK(platform.coherent && platform.order == VIODMA_ORDER_SMP);
+	CHECK(platform.pass_through && platform.pool_at_physical);
 	CHECK_EQUAL(platform.windows[0].bus.v, 0x1000);
 	CHECK_EQUAL(platform.windows[0].phys.v, 0);
 	CHECK_EQUAL(platform.windows[0].len_bytes, 0x100000000);
@@ -269,7 +271,8 @@ static bool an_error_names_its_place_and_reason(void)
 		snprintf(text, sizeof(text), "%.*s%s", (int)(mark - marked), marked, mark + 1);
 		CHECK_RESULT(viodma_platform_parse(text, &platform, &where, &what), VIODMA_E_INVALID);
 		if (where != (uint32_t)(mark - marked) || !what || !strstr(what, wrong_texts[i].what))
-			return check_note(__FILE__, __LINE__, "\"%s\": at %u: %s", marked, where, what ? what : "no reason");
+			return check_note(__FILE__, __LINE__, "\"%s\": at %u: %s", marked, where,
+					  what ? what : "no reason");
 		CHECK_RESULT(viodma_platform_parse(text, &platform, NULL, NULL), VIODMA_E_INVALID);
 	}
 	return true;
@@ -284,7 +287,8 @@ static uint64_t multiple(struct check_random *random, uint64_t bound, uint64_t u
 
 static void random_windows(struct check_random *random, struct viodma_platform *platform)
 {
-	uint64_t unit = platform->granule_bytes > platform->alignment_bytes ? platform->granule_bytes : platform->alignment_bytes;
+	uint64_t granule = platform->granule_bytes, alignment = platform->alignment_bytes;
+	uint64_t unit = granule > alignment ? granule : alignment;
 	uint32_t i, count = (uint32_t)check_below(random, VIODMA_PLATFORM_WINDOWS_MAX + 1);
 
 	for (i = 0; i < count; i++) {

@@ -14,7 +14,8 @@
 #define NONE VIODMA_POOL_NONE
 
 static unsigned char memory[4][SLOTS * SLOT] __attribute__((aligned(4096)));
-static unsigned char storage[4][VIODMA_POOL_STORAGE_BYTES(SLOTS * SLOT, 64)] __attribute__((aligned(16)));
+#define ROOM ((VIODMA_POOL_STORAGE_BYTES(SLOTS * SLOT, 64) + 15) / 16 * 16)
+static unsigned char storage[4][ROOM] __attribute__((aligned(16)));
 static struct viodma_pool pool;
 static unsigned told, grown, grow_to;
 static char message[256];
@@ -45,7 +46,9 @@ static bool grow(void *context, struct viodma_pool *which, uint64_t wanted_bytes
 
 static bool fresh(uint32_t slots, bool grows)
 {
-	struct viodma_pool_config config = {.name = "blk0", .slot_bytes = SLOT, .run_bytes = 64 * SLOT, .exhausted = exhausted};
+	struct viodma_pool_config config = {
+		.name = "blk0", .slot_bytes = SLOT, .run_bytes = 64 * SLOT, .exhausted = exhausted,
+	};
 	struct viodma_object first = chunk(0, slots);
 
 	config.grow = grows ? grow : NULL;
@@ -61,7 +64,8 @@ static bool fresh(uint32_t slots, bool grows)
 static bool numbers_out_of_range_are_refused(void)
 {
 	static const struct viodma_pool_config bad[] = {
-		{.slot_bytes = 32}, {.slot_bytes = 96}, {.slot_bytes = 2u << 20}, {.run_bytes = 1000}, {.run_bytes = 1024},
+		{.slot_bytes = 32}, {.slot_bytes = 96}, {.slot_bytes = 2u << 20}, {.run_bytes = 1000},
+		{.run_bytes = 1024},
 	};
 	struct viodma_pool_config config = {.name = NULL};
 	unsigned i;
@@ -100,6 +104,7 @@ static bool memory_that_does_not_fit_is_refused(void)
 	REFUSED((void)0, VIODMA_POOL_STORAGE_BYTES(10 * SLOT, SLOT) - 1);
 	CHECK_EQUAL(memory[1][0], 0xcc);
 	CHECK_RESULT(viodma_pool_add(&pool, &more, NULL, sizeof(storage[1])), VIODMA_E_INVALID);
+	CHECK_RESULT(viodma_pool_add(&pool, &more, storage[1] + 1, sizeof(storage[1]) - 1), VIODMA_E_INVALID);
 	CHECK_RESULT(viodma_pool_add(&pool, &more, storage[1], VIODMA_POOL_STORAGE_BYTES(10 * SLOT, SLOT)), VIODMA_OK);
 	for (i = 2; i < VIODMA_POOL_CHUNKS_MAX; i++) {
 		more = chunk(2, 1);
@@ -181,7 +186,8 @@ static bool a_run_is_aligned_as_asked(void)
 
 	CHECK_RESULT(viodma_pool_init(&pool, &config), VIODMA_OK);
 	CHECK_RESULT(viodma_pool_add(&pool, &odd, storage[0], sizeof(storage[0])), VIODMA_OK);
-	for (run = viodma_pool_take_aligned(&pool, 3 * SLOT, 4096); run != NONE; run = viodma_pool_take_aligned(&pool, SLOT, 4096)) {
+	run = viodma_pool_take_aligned(&pool, 3 * SLOT, 4096);
+	for (; run != NONE; run = viodma_pool_take_aligned(&pool, SLOT, 4096)) {
 		viodma_pool_memory(&pool, run, &phys, &bytes);
 		CHECK_EQUAL(phys.v & 4095, 0);
 	}
@@ -202,8 +208,8 @@ static bool exhaustion_is_told_once_and_again_after_half_was_free(void)
 	for (i = 0; i < 5; i++)
 		CHECK_EQUAL(viodma_pool_take(&pool, SLOT, 0), NONE);
 	CHECK_EQUAL(told, 1);
-	if (strcmp(message, "blk0 is exhausted: no room for 256 bytes; 2560 of 2560 bytes in use; requests wait. Give it more memory, or keep "
-			    "fewer or smaller requests in flight") != 0)
+	if (strcmp(message, "blk0 is exhausted: no room for 256 bytes; 2560 of 2560 bytes in use; requests wait. "
+			    "Give it more memory, or keep fewer or smaller requests in flight") != 0)
 		return check_note(__FILE__, __LINE__, "%s", message);
 	CHECK_EQUAL(pool.statistics.failures, 5);
 	CHECK_EQUAL(pool.statistics.high_water_bytes, 10 * SLOT);
