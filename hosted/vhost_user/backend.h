@@ -196,6 +196,8 @@ static inline bool viodma_backend_negotiated(const struct viodma_vhost_user *bac
 /* connection.c */
 enum viodma_result viodma_connection_open(struct viodma_vhost_user *backend, int fd);
 void viodma_connection_read(struct viodma_vhost_user *backend);
+/* Once in each turn: replies on the back-end channel do not wait for a message that may never come. */
+void viodma_connection_catch_up(struct viodma_vhost_user *backend);
 /* Watch for what can be dealt with now. */
 void viodma_connection_update(struct viodma_vhost_user *backend);
 /* Log a refusal, name the message and the requirement `result` carries. Answers VIODMA_FATAL. */
@@ -229,6 +231,7 @@ void viodma_channel_flush(struct viodma_vhost_user *backend);
 void viodma_channel_settle(struct viodma_vhost_user *backend);
 /* Deal with replies that came before everything read from the main socket by now. */
 void viodma_channel_replies(struct viodma_vhost_user *backend);
+bool viodma_channel_has_replies(const struct viodma_vhost_user *backend);
 void viodma_channel_update(struct viodma_vhost_user *backend);
 void viodma_channel_close(struct viodma_vhost_user *backend);
 /* Forget mappings and questions; replies still due will be ignored. */

@@ -264,6 +264,13 @@ void viodma_connection_read(struct viodma_vhost_user *backend)
 	viodma_backend_schedule(backend);
 }
 
+/* Replies wait for the main socket to be read dry, but it may be dry already, and nothing more come on it. */
+void viodma_connection_catch_up(struct viodma_vhost_user *backend)
+{
+	if (may_read(backend) && viodma_channel_has_replies(backend))
+		viodma_connection_read(backend);
+}
+
 static void ready(void *context, unsigned events)
 {
 	struct viodma_vhost_user *backend = context;

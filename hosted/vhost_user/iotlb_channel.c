@@ -247,6 +247,11 @@ static bool take_reply(struct viodma_vhost_user *backend, const unsigned char *b
 	return true;
 }
 
+bool viodma_channel_has_replies(const struct viodma_vhost_user *backend)
+{
+	return backend->channel.in_bytes >= REPLY_BYTES;
+}
+
 void viodma_channel_replies(struct viodma_vhost_user *backend)
 {
 	struct viodma_channel *channel = &backend->channel;

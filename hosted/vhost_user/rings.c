@@ -410,6 +410,7 @@ void viodma_backend_turn(void *context)
 	if (backend->channel.overflow)
 		viodma_connection_end(backend, "%u questions were left unanswered (PLT-11)", VIODMA_BACKEND_QUESTIONS);
 	viodma_revocation_advance(backend);
+	viodma_connection_catch_up(backend);
 	if (again)
 		viodma_backend_schedule(backend);
 }
