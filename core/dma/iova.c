@@ -13,10 +13,11 @@
  * Nothing is put off until later, and free halves become whole at once: when all is given back, one block is there
  * again. Blocks are the tightest and then the lowest that fit, so what lives long gathers at one end.
  *
- * The range itself: the largest naturally aligned one in a window, not at bus address 0 if another is as large. Where
- * no window is stated it lies well above where memory begins and below 2^48, so that few bus addresses equal a physical
- * one.
+ * The range itself: the largest naturally aligned one in a window, as far as the device drives it, and not at bus
+ * address 0 if another is as large. Where no window is stated it lies well above where memory begins and below 2^48, so
+ * that few bus addresses equal a physical one.
  */
+#include "../base/require.h"
 #include "dma.h"
 
 #define IOVA_BITS_MAX 48u /* more than any table of today translates; platforms that do state a window */
@@ -46,6 +47,18 @@ static bool fits(const struct viodma_window *window, unsigned shift, uint64_t *b
 	return true;
 }
 
+/* What the device drives of a window; false: nothing. */
+static bool driven(const struct viodma_platform *platform, struct viodma_window *window)
+{
+	uint64_t last = UINT64_MAX >> (64 - platform->address_bits);
+
+	if (!window->len_bytes || !VIODMA_REQUIRE(DRV_2, window->bus.v <= last))
+		return false;
+	if (window->len_bytes - 1 > last - window->bus.v)
+		window->len_bytes = last - window->bus.v + 1;
+	return true;
+}
+
 /* Where 2^shift bytes of bus addresses can be: true. */
 static bool place(const struct viodma_platform *platform, unsigned shift, uint64_t *base)
 {
@@ -57,10 +70,10 @@ static bool place(const struct viodma_platform *platform, unsigned shift, uint64
 	if (!platform->window_count)
 		return shift < bits && fits(&all, shift, base);
 	for (i = 0; i < platform->window_count && !(found && *base); i++) {
-		const struct viodma_window *window = &platform->windows[i];
+		struct viodma_window window = platform->windows[i];
 		uint64_t here;
 
-		if (window->len_bytes && fits(window, shift, &here)) {
+		if (driven(platform, &window) && fits(&window, shift, &here)) {
 			*base = here;
 			found = true;
 		}

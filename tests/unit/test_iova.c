@@ -223,6 +223,34 @@ static bool the_range_lies_in_a_window_aligned_and_not_at_0_if_that_can_be_had(v
 	return good;
 }
 
+static bool width(struct rig *rig)
+{
+	const uint64_t m = 1024 * 1024;
+	struct viodma_window windows[2] = {{.bus = {0x100000000u}, .len_bytes = 1024 * m}};
+
+	CHECK_RESULT(set_up(rig, 4096, windows, 1, 32), VIODMA_E_INVALID); /* all of it is out of the device's reach */
+	windows[1] = (struct viodma_window){.bus = {0xf0000000u}, .len_bytes = m};
+	CHECK_RESULT(set_up(rig, 4096, windows, 2, 32), VIODMA_OK);
+	CHECK(within(rig, &windows[1], 8));
+	windows[0].bus.v = 0x100000000u - 4 * m; /* part of it is */
+	CHECK_RESULT(set_up(rig, 4096, windows, 1, 32), VIODMA_OK);
+	windows[0].len_bytes = 4 * m;
+	CHECK(within(rig, &windows[0], 10));
+	windows[0] = (struct viodma_window){.bus = {0}, .len_bytes = UINT64_MAX};
+	CHECK_RESULT(set_up(rig, 4096, windows, 1, 64), VIODMA_OK);
+	CHECK_EQUAL(rig->domain.iova_order, 12);
+	return true;
+}
+
+static bool the_range_lies_where_the_device_drives_it(void)
+{
+	struct rig rig = {0};
+	bool good = width(&rig);
+
+	tear_down(&rig);
+	return good;
+}
+
 /* ---- wear ---- */
 
 #define LIVE 3000
@@ -345,6 +373,7 @@ HOLDS(every_granule_is_given_out_once_and_comes_back)
 HOLDS(ranges_are_aligned_to_their_own_size_and_to_what_is_asked)
 HOLDS(too_much_is_a_limit_and_no_room_now_is_exhaustion)
 HOLDS(the_range_lies_in_a_window_aligned_and_not_at_0_if_that_can_be_had)
+BEHAVIOUR(the_range_lies_where_the_device_drives_it, "DRV-2")
 HOLDS(many_cycles_make_it_neither_slower_nor_smaller)
 HOLDS(sixteen_million_granules_cost_24_steps_a_way)
 
@@ -355,6 +384,7 @@ int main(void)
 		TEST(ranges_are_aligned_to_their_own_size_and_to_what_is_asked),
 		TEST(too_much_is_a_limit_and_no_room_now_is_exhaustion),
 		TEST(the_range_lies_in_a_window_aligned_and_not_at_0_if_that_can_be_had),
+		WITH_MUTANT(the_range_lies_where_the_device_drives_it),
 		TEST(many_cycles_make_it_neither_slower_nor_smaller),
 		TEST(sixteen_million_granules_cost_24_steps_a_way),
 	};
