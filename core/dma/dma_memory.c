@@ -21,18 +21,6 @@ static struct viodma_pool *pool_for_rings(const struct viodma_domain *domain)
 	return domain->config.ring_pool ? domain->config.ring_pool : domain->config.pool;
 }
 
-/* A run; ranges that wait for their invalidation are settled if it needs them. */
-static uint32_t take(struct viodma_domain *domain, struct viodma_pool *pool, uint32_t len_bytes, uint32_t align_bytes)
-{
-	uint32_t run = viodma_pool_take_aligned(pool, len_bytes, align_bytes);
-
-	if (run == VIODMA_POOL_NONE && domain->waiting_count) {
-		(void)viodma_deferred_settle(domain, true);
-		run = viodma_pool_take_aligned(pool, len_bytes, align_bytes);
-	}
-	return run;
-}
-
 /* Where the device finds a run on a fixed platform. */
 static enum viodma_result find_fixed(const struct viodma_domain *domain, viodma_phys phys, uint64_t len_bytes,
 				     uint32_t align_bytes, viodma_bus *bus)
@@ -97,13 +85,25 @@ static enum viodma_result take_and_enter(struct viodma_domain *domain, struct vi
 {
 	enum viodma_result result;
 
-	memory->mapping.runs = take(domain, pool, (uint32_t)memory->len_bytes, place_bytes);
+	memory->mapping.runs = viodma_pool_take_aligned(pool, (uint32_t)memory->len_bytes, place_bytes);
 	if (memory->mapping.runs == VIODMA_POOL_NONE)
 		return VIODMA_E_EXHAUSTED;
 	result = enter(domain, pool, align_bytes, memory);
 	if (result != VIODMA_OK)
 		viodma_pool_give(pool, memory->mapping.runs);
 	return result;
+}
+
+/* Ranges that wait for their invalidation are settled if it needs their slots, or their bus addresses. */
+static enum viodma_result make(struct viodma_domain *domain, struct viodma_pool *pool, uint32_t place_bytes,
+			       uint32_t align_bytes, struct viodma_dma_memory *memory)
+{
+	enum viodma_result result = take_and_enter(domain, pool, place_bytes, align_bytes, memory);
+
+	if (result != VIODMA_E_EXHAUSTED || !domain->waiting_count)
+		return result;
+	(void)viodma_deferred_settle(domain, true);
+	return take_and_enter(domain, pool, place_bytes, align_bytes, memory);
 }
 
 enum viodma_result viodma_domain_alloc(struct viodma_domain *domain, struct viodma_dma_memory *memory,
@@ -126,10 +126,10 @@ enum viodma_result viodma_domain_alloc(struct viodma_domain *domain, struct viod
 		align_bytes = domain->platform.alignment_bytes;
 	memory->len_bytes = len_bytes;
 	memory->direction = direction;
-	result = take_and_enter(domain, pool, align_bytes, align_bytes, memory);
+	result = make(domain, pool, align_bytes, align_bytes, memory);
 	place_bytes = own_size(len_bytes);
 	if (result == VIODMA_E_UNREACHABLE && place_bytes > align_bytes)
-		result = take_and_enter(domain, pool, place_bytes, align_bytes, memory);
+		result = make(domain, pool, place_bytes, align_bytes, memory);
 	if (result != VIODMA_OK) {
 		memset(memory, 0, sizeof(*memory));
 		return result;

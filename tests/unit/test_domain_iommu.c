@@ -461,6 +461,7 @@ static bool no_bus_addresses_is_exhaustion_until_an_unmap(void)
 static bool what_waits_is_settled_when_room_is_short(void)
 {
 	const struct viodma_buffer buffer = {{RIG_HERE + 1}, 2 * GRANULE}, large = {{RIG_HERE}, 16 * GRANULE};
+	struct viodma_dma_memory ring;
 	unsigned i;
 
 	CHECK(prepare(IOMMU, VIODMA_IOMMU_DEFERRED, 2)); /* slots for one mapping at a time */
@@ -474,6 +475,10 @@ static bool what_waits_is_settled_when_room_is_short(void)
 	CHECK_RESULT(map(&large, 1, VIODMA_TO_DEVICE), VIODMA_OK); /* all addresses */
 	CHECK_EQUAL(model.invalidations, 3);
 	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
+	/* For rings, too: slots are free, addresses are not. */
+	CHECK_RESULT(viodma_domain_alloc(&rig.domain, &ring, 100, 64, VIODMA_BIDIRECTIONAL), VIODMA_OK);
+	CHECK_EQUAL(model.invalidations, 4);
+	CHECK_RESULT(viodma_domain_release(&ring), VIODMA_OK);
 	return nothing_is_left();
 }
 
