@@ -80,12 +80,14 @@ bool viodma_fixed_reaches(const struct viodma_domain *domain, viodma_phys phys, 
 static enum viodma_result put(const struct viodma_domain *domain, struct viodma_segment_list *list, viodma_phys phys,
 			      uint64_t len_bytes)
 {
+	uint32_t alignment = domain->platform.alignment_bytes;
+
 	while (len_bytes) {
 		enum viodma_result result;
 		viodma_bus bus;
 		uint64_t part;
 
-		if (!viodma_fixed_bus(domain, phys, &bus, &part))
+		if (!viodma_fixed_bus(domain, phys, &bus, &part) || (bus.v & (alignment - 1)))
 			return VIODMA_E_UNREACHABLE;
 		cut_to(&part, len_bytes);
 		result = viodma_segments_put(list, bus, part);
@@ -97,19 +99,25 @@ static enum viodma_result put(const struct viodma_domain *domain, struct viodma_
 	return VIODMA_OK;
 }
 
+static bool in_pool(const struct viodma_domain *domain, const struct viodma_buffer *buffer)
+{
+	const struct viodma_domain_config *config = &domain->config;
+
+	return (config->pool && viodma_pool_holds(config->pool, buffer->phys, buffer->len_bytes)) ||
+	       (config->ring_pool && viodma_pool_holds(config->ring_pool, buffer->phys, buffer->len_bytes));
+}
+
 /* Is a buffer used where it lies? */
 static bool in_place(const struct viodma_domain *domain, const struct viodma_buffer *buffer,
 		     enum viodma_direction direction)
 {
-	const struct viodma_domain_config *config = &domain->config;
+	const struct viodma_platform *platform = &domain->platform;
 	uint64_t ends = buffer->phys.v | buffer->len_bytes;
-	bool in_pool = (config->pool && viodma_pool_holds(config->pool, buffer->phys, buffer->len_bytes)) ||
-		       (config->ring_pool && viodma_pool_holds(config->ring_pool, buffer->phys, buffer->len_bytes));
 
-	if (!VIODMA_REQUIRE(DRV_2, in_pool || !domain->platform.restricted))
+	if (!VIODMA_REQUIRE(DRV_2, !platform->restricted || in_pool(domain, buffer)))
 		return false;
-	if (!VIODMA_REQUIRE(DRV_20, in_pool || domain->platform.coherent || direction == VIODMA_TO_DEVICE ||
-					    !(ends & (viodma_dma_line_bytes(&domain->platform) - 1))))
+	if (!VIODMA_REQUIRE(DRV_20, platform->coherent || direction == VIODMA_TO_DEVICE ||
+					    !(ends & (viodma_dma_line_bytes(platform) - 1)) || in_pool(domain, buffer)))
 		return false;
 	return viodma_fixed_reaches(domain, buffer->phys, buffer->len_bytes);
 }
@@ -141,8 +149,6 @@ static enum viodma_result bounce(struct viodma_domain *domain, struct viodma_map
 			result = VIODMA_E_LIMIT;
 		if (result != VIODMA_OK)
 			return result;
-		if (!viodma_fixed_reaches(domain, viodma_bounce_phys(domain, run), piece))
-			return VIODMA_E_UNREACHABLE;
 		result = put(domain, list, viodma_bounce_phys(domain, run), piece);
 		if (result != VIODMA_OK)
 			return result;

@@ -251,7 +251,8 @@ static inline enum viodma_result viodma_domain_unmap(struct viodma_mapping *mapp
 /*
  * Hand bytes offset.. of a live mapping over. for_device: before making it available again; what the driver wrote is
  * copied in and cleaned (TO_DEVICE and BIDIRECTIONAL). for_driver: after it was used and before the driver looks; what
- * the device wrote is copied out (FROM_DEVICE and BIDIRECTIONAL). Beyond the end nothing happens.
+ * the device wrote is copied out (FROM_DEVICE and BIDIRECTIONAL). Beyond the end nothing happens. On a platform that is
+ * not coherent, parts that are synced apart from each other share no granule.
  */
 static inline void viodma_domain_sync_for_device(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes)
 {
