@@ -83,6 +83,7 @@ struct viodma_front {
 	struct viodma_transport transport;
 	int fd, epoll_fd;
 	struct viodma_front_channel channel;
+	uint64_t turn_deadline_ns; /* questions are being answered: until then; 0: none are */
 	enum viodma_result broken; /* not VIODMA_OK: the connection has ended, and why */
 	bool negotiating;          /* the message in hand is one a back end may end the connection over: features */
 
@@ -137,7 +138,9 @@ enum viodma_result viodma_front_command(struct viodma_front *front, uint32_t req
 					const int *fds, unsigned fd_count);
 /* A message without payload that is answered with a number. */
 enum viodma_result viodma_front_query(struct viodma_front *front, uint32_t request, uint64_t *word);
-/* Send all of it, waiting for room. */
+/* timeout_ms from now, in the clock of viodma_loop_now_ns. */
+uint64_t viodma_front_deadline(const struct viodma_front *front);
+/* Send all of it, waiting for room: timeout_ms at most, together with all that is sent in one turn of questions. */
 enum viodma_result viodma_front_send(struct viodma_front *front, int fd, const void *data, size_t bytes, const int *fds,
 				     unsigned fd_count);
 

@@ -4,12 +4,14 @@
  * accesses, and news of its configuration. Each is dealt with at once; where an answer is asked for, it goes out after the
  * update that is the reason for it. Anything else, descriptors too, ends the connection (PLT-9).
  *
- * A back end can ask as often as it likes; each turn answers a bounded number, so whoever waits for something else gets to
- * look at it, and at the clock.
+ * A back end can ask as often as it likes, and read the answers as slowly; each turn answers a bounded number in bounded
+ * time, so whoever waits for something else gets to look at it, and at the clock.
  */
 #include "hosted/front/front.h"
 
 #include "core/base/require.h"
+
+#include <viodma/loop.h>
 
 #include <errno.h>
 #include <string.h>
@@ -134,19 +136,25 @@ static enum viodma_result serve_one(struct viodma_front *front)
 	return iotlb_message(front, &header, &iotlb);
 }
 
-enum viodma_result viodma_front_channel_serve(struct viodma_front *front)
+/* Answer so many, as long as a reply may take and no longer: a back end that reads slowly is no reason to stay here. */
+static enum viodma_result take_turn(struct viodma_front *front, unsigned questions)
 {
 	enum viodma_result result = front->broken;
 
-	for (unsigned n = 0; n < VIODMA_FRONT_QUESTIONS_PER_TURN && result == VIODMA_OK; n++)
+	front->turn_deadline_ns = viodma_front_deadline(front);
+	while (questions-- && result == VIODMA_OK && viodma_loop_now_ns() < front->turn_deadline_ns)
 		result = serve_one(front);
+	front->turn_deadline_ns = 0;
 	return result == VIODMA_EMPTY ? VIODMA_OK : result;
+}
+
+enum viodma_result viodma_front_channel_serve(struct viodma_front *front)
+{
+	return take_turn(front, VIODMA_FRONT_QUESTIONS_PER_TURN);
 }
 
 void viodma_front_channel_drain(struct viodma_front *front)
 {
-	enum viodma_result result = front->channel.fd < 0 ? VIODMA_EMPTY : front->broken;
-
-	for (unsigned n = 0; n < VIODMA_FRONT_QUESTIONS_DRAINED && result == VIODMA_OK; n++)
-		result = serve_one(front);
+	if (front->channel.fd >= 0)
+		(void)take_turn(front, VIODMA_FRONT_QUESTIONS_DRAINED);
 }

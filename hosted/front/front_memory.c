@@ -149,7 +149,12 @@ static enum viodma_result send_new_table(struct viodma_front *front)
 {
 	enum viodma_result result = send_table(front);
 
-	return result == VIODMA_OK && front->platform ? viodma_front_grants_begin(front) : result;
+	if (result != VIODMA_OK || !front->platform)
+		return result;
+	result = viodma_front_grants_begin(front);
+	/* It has the table; nobody knows any more what it believes. */
+	return result == VIODMA_E_IO ? viodma_front_break(front, result, "grants are refused after a new memory table") :
+				       result;
 }
 
 static void enter(struct viodma_front *front, uint32_t at, struct viodma_front_region *region)

@@ -25,7 +25,7 @@
 
 #define NS_PER_MS 1000000u
 
-static uint64_t deadline_of(const struct viodma_front *front)
+uint64_t viodma_front_deadline(const struct viodma_front *front)
 {
 	return viodma_loop_now_ns() + (uint64_t)front->options.timeout_ms * NS_PER_MS;
 }
@@ -72,7 +72,7 @@ static ssize_t send_some(int fd, struct iovec vector, const int *fds, unsigned f
 enum viodma_result viodma_front_send(struct viodma_front *front, int fd, const void *data, size_t bytes, const int *fds,
 				     unsigned fd_count)
 {
-	const uint64_t deadline_ns = deadline_of(front);
+	const uint64_t deadline_ns = front->turn_deadline_ns ? front->turn_deadline_ns : viodma_front_deadline(front);
 	size_t at = 0;
 
 	while (at < bytes) {
@@ -175,7 +175,7 @@ static enum viodma_result receive(struct viodma_front *front, uint32_t request, 
 enum viodma_result viodma_front_await(struct viodma_front *front, uint32_t request, void *payload, size_t least,
 				      size_t most, size_t *got)
 {
-	const uint64_t deadline_ns = deadline_of(front);
+	const uint64_t deadline_ns = viodma_front_deadline(front);
 	struct vhost_user_header header;
 	enum viodma_result result;
 

@@ -71,7 +71,7 @@ static enum viodma_result one_event(struct viodma_front *front, uint64_t data, b
 	}
 }
 
-enum viodma_result viodma_front_wait(struct viodma_front *front, uint64_t deadline_ns)
+static enum viodma_result wait_until(struct viodma_front *front, uint64_t deadline_ns)
 {
 	for (;;) {
 		const uint64_t now_ns = viodma_loop_now_ns();
@@ -97,4 +97,12 @@ enum viodma_result viodma_front_wait(struct viodma_front *front, uint64_t deadli
 		if (!left_ms)
 			return VIODMA_E_TIMEOUT;
 	}
+}
+
+enum viodma_result viodma_front_wait(struct viodma_front *front, uint64_t deadline_ns)
+{
+	enum viodma_result result = wait_until(front, deadline_ns);
+
+	/* A caller waits again when its deadline has passed; not for a back end that answers no more. */
+	return result == VIODMA_E_TIMEOUT && front->broken != VIODMA_OK ? VIODMA_PEER_GONE : result;
 }

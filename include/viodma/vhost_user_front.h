@@ -129,8 +129,9 @@ const struct viodma_iommu_ops *viodma_front_iommu_ops(void);
 
 /*
  * Wait until a queue was called, or the configuration has changed; the deadline has passed (VIODMA_E_TIMEOUT); or the back
- * end has gone or broken a rule (VIODMA_PEER_GONE, VIODMA_PEER_MESSAGE). Misses are answered meanwhile. deadline_ns in the
- * past: only look. What has broken the connection once is the answer of this and every other call from then on.
+ * end has gone or broken a rule (VIODMA_PEER_GONE, VIODMA_PEER_MESSAGE). Misses are answered meanwhile, for timeout_ms
+ * beyond the deadline at most. deadline_ns in the past: only look. What has broken the connection once is the answer of
+ * this and every other call from then on; only here, a back end that did not answer in time has gone (VIODMA_PEER_GONE).
  */
 VIODMA_MUST_USE enum viodma_result viodma_front_wait(struct viodma_front *front, uint64_t deadline_ns);
 

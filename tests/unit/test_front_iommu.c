@@ -480,7 +480,7 @@ static bool silence_about_a_withdrawal_ends_the_connection(void)
 	CHECK_RESULT(withdraw(&fixture, 1, 1), VIODMA_E_TIMEOUT);
 	CHECK_RESULT(viodma_front_withdraw_all(fixture.rig.front), VIODMA_E_TIMEOUT);
 	CHECK_RESULT(grant(&fixture, 7, 1, VIODMA_READ), VIODMA_E_TIMEOUT);
-	CHECK_RESULT(viodma_front_wait(fixture.rig.front, 0), VIODMA_E_TIMEOUT);
+	CHECK_RESULT(viodma_front_wait(fixture.rig.front, 0), VIODMA_PEER_GONE);
 	CHECK_RESULT(fixture.rig.transport->ops->set_status(fixture.rig.transport->context, 0), VIODMA_E_TIMEOUT);
 	return end(&fixture);
 }
