@@ -9,5 +9,6 @@
 #define EXIT_USAGE 2  /* the command line is not understood */
 
 int viodma_serve_main(int argc, char **argv);
+int viodma_drive_main(int argc, char **argv);
 
 #endif

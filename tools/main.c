@@ -13,6 +13,7 @@ static const struct {
 	const char *summary;
 } commands[] = {
 	{ "serve", viodma_serve_main, "serve virtio devices over vhost-user" },
+	{ "drive", viodma_drive_main, "drive one, as a VM would, over vhost-user" },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

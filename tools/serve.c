@@ -266,17 +266,18 @@ static int help(void)
 {
 	puts("usage: viodma serve TYPE [OPTION]...\n"
 	     "\n"
-	     "  blk    virtio disks; see viodma serve blk --help");
+	     "  blk    virtio disks; see viodma serve blk --help\n"
+	     "  rng    virtio entropy devices; see viodma serve rng --help");
 	return 0;
 }
 
 int viodma_serve_main(int argc, char **argv)
 {
-	static const struct serve_type *const types[] = { &serve_blk };
+	static const struct serve_type *const types[] = { &serve_blk, &serve_rng };
 	const char *name = argc > 1 ? argv[1] : NULL;
 
 	if (!name) {
-		fprintf(stderr, "viodma serve: expected a device type (blk); see viodma serve --help\n");
+		fprintf(stderr, "viodma serve: expected a device type (blk, rng); see viodma serve --help\n");
 		return EXIT_USAGE;
 	}
 	for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++)
@@ -284,6 +285,6 @@ int viodma_serve_main(int argc, char **argv)
 			return serve_main(types[i], argc - 1, argv + 1);
 	if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help"))
 		return help();
-	fprintf(stderr, "viodma serve: unknown device type '%s', expected blk\n", name);
+	fprintf(stderr, "viodma serve: unknown device type '%s', expected blk or rng\n", name);
 	return EXIT_USAGE;
 }

@@ -80,7 +80,7 @@ const char *statistics_feature_name(const char *type, unsigned bit)
 	return bit == 30 ? "VHOST_USER_F_PROTOCOL_FEATURES" : viodma_feature_name(bit);
 }
 
-static void write_features(FILE *file, const char *type, uint64_t features)
+void statistics_write_features(FILE *file, const char *type, uint64_t features)
 {
 	const char *separator = "";
 
@@ -172,7 +172,7 @@ static void write_device(FILE *file, const struct device_report *report)
 	json_string(file, report->file);
 	fprintf(file, ",\n   \"connected\": %s, \"connections\": %" PRIu64 ", \"features_accepted\": ",
 		json_bool(backend->connected), backend->connections);
-	write_features(file, report->type, backend->accepted);
+	statistics_write_features(file, report->type, backend->accepted);
 	fprintf(file, ",\n   \"platform_dma\": {\"policy\": \"%s\", \"accepted\": %s, \"iotlb_active\": %s},\n   ",
 		serve_platform_dma_name(report->policy),
 		json_bool(backend->accepted & VIODMA_FEATURE(VIRTIO_F_ACCESS_PLATFORM_BIT)),
@@ -204,14 +204,21 @@ static void write_device(FILE *file, const struct device_report *report)
 	fputs("]}", file);
 }
 
-static void write_all(FILE *file, const struct device_report *const *reports, unsigned count)
+struct device_reports {
+	const struct device_report *const *reports;
+	unsigned count;
+};
+
+static void write_all(FILE *file, const void *context)
 {
+	const struct device_reports *all = context;
+
 	fputs("{\"version\": ", file);
 	json_string(file, VIODMA_VERSION);
 	fputs(", \"devices\": [\n", file);
-	for (unsigned i = 0; i < count; i++) {
-		write_device(file, reports[i]);
-		fputs(i + 1 < count ? ",\n" : "\n", file);
+	for (unsigned i = 0; i < all->count; i++) {
+		write_device(file, all->reports[i]);
+		fputs(i + 1 < all->count ? ",\n" : "\n", file);
 	}
 	fputs("]}\n", file);
 }
@@ -254,7 +261,7 @@ bool statistics_writable(const char *path)
 	return fd >= 0;
 }
 
-bool statistics_write(const char *path, const struct device_report *const *reports, unsigned count)
+bool statistics_replace(const char *path, void (*write_to)(FILE *file, const void *context), const void *context)
 {
 	char *temporary;
 	mode_t mask = umask(0);
@@ -270,7 +277,7 @@ bool statistics_write(const char *path, const struct device_report *const *repor
 			close(fd);
 	}
 	if (file) {
-		write_all(file, reports, count);
+		write_to(file, context);
 		/* mkstemp's file is its owner's alone; this one is like any other. */
 		ok = fchmod(fd, 0666 & ~mask) == 0 && !ferror(file);
 		ok = fclose(file) == 0 && ok;
@@ -282,4 +289,11 @@ bool statistics_write(const char *path, const struct device_report *const *repor
 	free(temporary);
 	errno = error;
 	return ok;
+}
+
+bool statistics_write(const char *path, const struct device_report *const *reports, unsigned count)
+{
+	const struct device_reports all = { reports, count };
+
+	return statistics_replace(path, write_all, &all);
 }

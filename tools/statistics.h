@@ -28,6 +28,9 @@ struct device_report {
  */
 bool statistics_write(const char *path, const struct device_report *const *reports, unsigned count);
 
+/* The same for any file that is written at once. */
+bool statistics_replace(const char *path, void (*write_to)(FILE *file, const void *context), const void *context);
+
 /* Could that file be written now? It is not touched. False: errno says why not. */
 bool statistics_writable(const char *path);
 
@@ -36,6 +39,9 @@ void statistics_log(const struct device_report *report);
 
 /* The name of a feature bit of this type, device-independent ones included; NULL: it has none. */
 const char *statistics_feature_name(const char *type, unsigned bit);
+
+/* A set of features as an object: bits, names. */
+void statistics_write_features(FILE *file, const char *type, uint64_t features);
 
 /* A text as a JSON string, quotes included. What is not UTF-8 becomes U+FFFD. */
 void json_string(FILE *file, const char *text);
