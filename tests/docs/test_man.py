@@ -19,6 +19,11 @@ import pytest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 MAN = TOP / "man"
 PAGES = sorted(p.name for p in MAN.glob("*.[1-9]"))
+COMMANDS = {                    # a page, and the commands it describes
+    "viodma.1": [()],
+    "viodma-serve.1": [("serve", "blk"), ("serve", "rng")],
+    "viodma-drive.1": [("drive", "blk")],
+}
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
@@ -58,7 +63,7 @@ def keys_of(value):
 
 @pytest.fixture(scope="module")
 def statistics(tmp_path_factory):
-    """What the program wrote at SIGUSR1, and again at its end."""
+    """What the program wrote at SIGUSR1, and again at its end; its log; its socket; what `drive` wrote."""
     tmp = tmp_path_factory.mktemp("man")
     image, out, socket = tmp / "disk", tmp / "stats.json", tmp / "s"
     image.write_bytes(bytes(1 << 20))
@@ -75,9 +80,14 @@ def statistics(tmp_path_factory):
         process.send_signal(signal.SIGUSR1)
         wait_for(out)
         first = json.loads(out.read_text())
+        driven = tmp / "drive.json"
+        subprocess.run([program(), "drive", "blk", "--socket-path", str(socket), "--stats-json", str(driven), "--debug-dma",
+                        "--restrict-after=2", "--request=4096", "--quiet", "verify", str(image)], check=True, timeout=60,
+                       capture_output=True)
         process.terminate()
         assert process.wait(10) == 0
-        return [first, json.loads(out.read_text())], (tmp / "log").read_text(), str(socket)
+        return ([first, json.loads(out.read_text())], (tmp / "log").read_text(), str(socket),
+                json.loads(driven.read_text()))
     finally:
         if process.poll() is None:
             process.kill()
@@ -97,16 +107,18 @@ def test_pages_refer_to_pages_that_exist(page):
     assert [f"{name}.{section}" for name, section in ours if f"{name}.{section}" not in PAGES] == []
 
 
-def test_every_option_of_serve_is_described_and_no_other():
-    assert described_options("viodma-serve.1") - {"--help"} == help_options("serve", "blk") - {"--help"}
+def test_every_page_about_a_command_is_known_here():
+    assert sorted(COMMANDS) == [page for page in PAGES if page.endswith(".1")]
 
 
-def test_every_option_of_the_program_is_described_and_no_other():
-    assert described_options("viodma.1") - {"--help"} == help_options() - {"--help"}
+@pytest.mark.parametrize("page", COMMANDS)
+def test_every_option_is_described_and_no_other(page):
+    known = set().union(*(help_options(*words) for words in COMMANDS[page]))
+    assert described_options(page) - {"--help"} == known - {"--help"}
 
 
 def test_pages_mention_no_option_that_does_not_exist():
-    known = help_options("serve", "blk") | help_options() | {"--help"}
+    known = set().union({"--help"}, *(help_options(*words) for page in COMMANDS.values() for words in page))
     unknown = {page: set(OPTION.findall(render(page))) - known for page in PAGES}
     assert {page: options for page, options in unknown.items() if options} == {}
 
@@ -118,8 +130,15 @@ def test_every_statistic_is_described(statistics):
         assert keys_of(written) - named == set()
 
 
+def test_every_statistic_of_drive_is_described(statistics):
+    written = statistics[3]
+    assert "before_restriction" in written and written["debug"]["reports"] == 0
+    named = set(re.findall(r"[a-z0-9_]+", flat("viodma-drive.1")))
+    assert keys_of(written) - named == set()
+
+
 def test_the_ready_line_is_as_described(statistics):
-    _, log, socket = statistics
+    _, log, socket, _ = statistics
     assert f"viodma: blk0: listening on {socket}" in log.splitlines()
 
 
@@ -127,7 +146,7 @@ def test_every_text_of_a_result_with_a_requirement_is_described():
     header = (TOP / "include" / "viodma" / "result.h").read_text()
     rows = re.findall(r'X\(VIODMA_\w+, -?\d+, "([A-Z]{3}-\d+)", "([^"]*)"\)', header)
     assert len(rows) > 10
-    text = flat("viodma-serve.1")
+    text = flat("viodma-serve.1") + flat("viodma-drive.1")
     assert [(i, t) for i, t in rows if f'"{t}"' not in text or not re.search(rf"\b{i}\b", text)] == []
 
 
