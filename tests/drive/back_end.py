@@ -117,9 +117,11 @@ class BackEnd(Disk):
         os.write(self.wake_out, b"x")
         self.thread.join(self.patience)
         alive = self.thread.is_alive()
-        self.listener.close()
         if not alive:
             self.areas.close()
+            self.listener.close()
+            os.close(self.wake_in)
+            os.close(self.wake_out)
         if error is None and (alive or self.crash):
             raise AssertionError(f"the Python back end hangs or crashed: {self.crash}")
 
@@ -464,7 +466,10 @@ class BackEnd(Disk):
             return False
         self.misses += 1
         epoch = self.epoch
-        self.back.send(vu.BACKEND_IOTLB_MSG, vu.iotlb(vu.MISS, bus, 0, 0, permission), flags=VERSION | NEED_REPLY)
+        try:
+            self.back.send(vu.BACKEND_IOTLB_MSG, vu.iotlb(vu.MISS, bus, 0, 0, permission), flags=VERSION | NEED_REPLY)
+        except vu.Violation:
+            raise Closed from None
         end = time.monotonic() + self.patience
         while True:
             if (answer := self._answer(end)) is not None:

@@ -26,7 +26,7 @@ def configured(name, result="VIODMA_PEER_ANSWER", rule="DEV-22", status=1, more=
 
 
 configured("SegMaxZero", seg_max=0)
-configured("SizeMaxZero", size_max=0)
+configured("SizeMaxZero", result=(), rule="", status=0, size_max=0)     # no limit: QEMU's storage daemon says so
 configured("BlkSizeThree", blk_size=3)
 configured("BlkSizeZero", blk_size=0)
 configured("BlkSize256", blk_size=256)
@@ -50,7 +50,7 @@ class ClosesAfterFeatures(BackEnd):
         raise Closed
 
 
-@lie("VIODMA_PEER_NO_VERSION_1", "DEV-6", status=3, seen=False)
+@lie("VIODMA_PEER_LEGACY", "DRV-6", status=3, seen=False)
 class OffersBit33WithoutVersion1(BackEnd):
     features = FEATURES & ~vu.F_VERSION_1
 
@@ -109,7 +109,8 @@ class Handed:
 
 ACKED = ("SET_FEATURES", "SET_VRING_ADDR", "SET_STATUS")
 replied("ReplyTooShort", lambda payload: (payload[:-1], {}))
-replied("ReplyEmpty", lambda payload: (b"", {}), ("GET_FEATURES", "GET_CONFIG"))
+replied("ReplyEmpty", lambda payload: (b"", {}), ("GET_FEATURES",))
+replied("ReplyEmpty", lambda payload: (b"", {}), ("GET_CONFIG",), result="VIODMA_E_UNSUPPORTED", rule="")  # no lie
 replied("ReplyTooLong", lambda payload: (payload + b"\0" * 8, {}))
 replied("ReplyOfFourGigabytes", lambda payload: (payload, {"size": 0xffffffff}), ("GET_FEATURES", "GET_CONFIG"))
 replied("ReplyToSomethingElse", lambda payload: (payload, {"request": 77}))

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Devices that lie in their rings, in status bytes, by silence, about resets, and with memory."""
-import os
 import struct
-import threading
 import time
 
 from back_end import NEEDS_RESET, BackEnd, Closed
 from device_memory import PAGE, Refused
+from driver import NOISE
 from lie import AtRequest, lie
+from vhost_user import Request as R
 
 # ---- the used ring: DEV-19 -----------------------------------------------------------
 
@@ -78,7 +78,7 @@ class UsedIndexJumps(AtRequest):
 class UsedIndexGoesBack(AtRequest):
     def use(self, queue, head, length):
         if self.now():
-            queue.used_idx = (queue.used_idx - 3) & 0xffff
+            queue.used_idx = (queue.used_idx - 40) & 0xffff
         super().use(queue, head, length)
 
 
@@ -199,10 +199,9 @@ class ResetsOnlyOnce(BackEnd):
 
 
 class WritesLate(BackEnd):
-    """Remembers where things lay, and writes there after its status has read 0."""
-    duration = 1.0
+    """Remembers where things lay, and writes there as soon as its status has read 0, again and again."""
+    duration = 0.2
     places = ()
-    writer = None
 
     def remember(self, queue, chain):
         """What to write to later: (area, offset, length)."""
@@ -215,36 +214,25 @@ class WritesLate(BackEnd):
             pass
         return super().carry_out(chain)
 
-    def after_reset(self):
-        if self.places and self.writer is None:
-            self.ready = threading.Event()
-            self.writer = threading.Thread(target=self.write, args=[self.places], daemon=True)
-            self.writer.start()
-            self.ready.wait()
-
-    def write(self, places):
-        end = time.monotonic() + self.duration
-        self.ready.set()
-        noise = os.urandom(PAGE)
-        try:
+    def reply(self, message, payload, **how):
+        super().reply(message, payload, **how)
+        if message.request == R.GET_STATUS and not self.status and self.places:
+            places, self.places = self.places, ()
+            end = time.monotonic() + self.duration
             while time.monotonic() < end:
-                for _ in range(200):
-                    for area, offset, length in places:
-                        area.view[offset:offset + length] = noise[:length]
-        except ValueError:          # the memory was taken back
-            pass
-
-    def __exit__(self, *how):
-        if self.writer:
-            self.writer.join()
-        super().__exit__(*how)
+                for place, noise in [(a.view[at:at + n], NOISE[:n]) for a, at, n in places] * 200:
+                    place[:] = noise
 
 
-@lie("VIODMA_PEER_LATE_WRITE", "DEV-14", seen=False)
+@lie("VIODMA_PEER_LATE_WRITE", "DEV-14", seen=False, tries=10)     # it races with the driver's last look
 class WritesUsedRingLate(WritesLate):
+    """All of it, and a status byte."""
+
     def remember(self, queue, chain):
-        area, offset, _ = queue.access.locate(queue.addresses[1], 2)
-        return [(area, offset + 8, 64)]
+        used, at, _ = queue.access.locate(queue.addresses[1], 2)
+        bus, length = chain.writable[-1]
+        status, there, _ = self.access.locate(bus + length - 1, 2)
+        return [(used, at, 6 + 8 * queue.size), (status, there, 1)]
 
 
 @lie((), "", status=0, domains=("bounce+iommu", "restricted"), command="read", seen=False)

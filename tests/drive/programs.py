@@ -13,6 +13,7 @@ How it works
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -75,12 +76,15 @@ class Drive:
             return file.read()
 
     def wait(self, timeout=PATIENCE):
-        try:
-            self.status = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
+        in_time = self.process.poll() is not None
+        if not in_time:
+            ended = os.pidfd_open(self.pid)     # Popen.wait looks twenty times a second
+            in_time = select.select([ended], [], [], timeout)[0]
+            os.close(ended)
+        if not in_time:
             self.process.kill()
-            self.process.wait()
-            raise Violation(f"it hangs (not ended within {timeout:.0f} s): {self}") from None
+        self.status = self.process.wait()
+        must(in_time, f"it hangs (not ended within {timeout:.0f} s): {self}")
         said = SANITIZER.search(self.err)
         must(not said, f"a sanitizer reported: {self.err[said.start():][:3000] if said else ''}")
         if self.mutant is None:
