@@ -260,29 +260,32 @@ static struct viodma_driver_queue *queue_for(struct viodma_driver_blk *blk, uint
 	return NULL;
 }
 
-/* Segments no longer than size_max, from those of the mapping. */
+/* Segments no longer than size_max, from those of the mapping: each is looked at as if it were all of it. */
 static enum viodma_result cut_segments(const struct viodma_driver_blk *blk, const struct viodma_driver_blk_part *part,
 				       uint32_t *count)
 {
-	const struct viodma_mapping *mapping = &part->mapping;
-	uint64_t offset = 0;
+	struct viodma_mapping whole = part->mapping;
 	uint32_t i, one;
 
 	*count = 0;
-	for (i = 0; i < mapping->segment_count; i++) {
-		uint32_t left = mapping->segments[i].len_bytes;
+	whole.segment_count = 1;
+	for (i = 0; i < part->mapping.segment_count; i++) {
+		const struct viodma_segment *segment = &part->mapping.segments[i];
+		uint32_t offset, here;
 
-		while (left) {
-			uint32_t here = left < blk->size_max ? left : blk->size_max;
-			enum viodma_result result =
-				viodma_mapping_segments(mapping, offset, here, mapping->segments[i].permission,
-							part->segments + 1 + *count, 1, &one);
+		whole.segments = segment;
+		whole.len_bytes = segment->len_bytes;
+		for (offset = 0; offset < segment->len_bytes; offset += here) {
+			enum viodma_result result;
 
+			here = segment->len_bytes - offset;
+			if (here > blk->size_max)
+				here = blk->size_max;
+			result = viodma_mapping_segments(&whole, offset, here, segment->permission,
+							 part->segments + 1 + *count, 1, &one);
 			if (result != VIODMA_OK)
 				return result;
 			(*count)++;
-			offset += here;
-			left -= here;
 		}
 	}
 	return VIODMA_OK;
