@@ -197,7 +197,8 @@ void viodma_domain_sync_general(const struct viodma_mapping *mapping, uint64_t o
  *   VIODMA_E_EXHAUSTED    no room in the pool or the address space now: try again after an unmap; queue the request
  *   VIODMA_E_LIMIT        can never be mapped as one: beyond viodma_domain_limits, or more segments than capacity
  *   VIODMA_E_UNREACHABLE  the device has no way to it, and there is no pool to bounce through
- *   VIODMA_E_INVALID      count 0, an empty buffer, one that wraps, or one outside the registered memory
+ *   VIODMA_E_INVALID      count 0, an empty buffer, one that wraps, or one outside the registered memory (a plain domain
+ *                         does not look at buffers; a driver queue refuses what is empty)
  *   VIODMA_E_IO           the IOMMU's map failed
  *   VIODMA_E_QUARANTINED  the IOMMU's map failed half way, and what was entered could not be taken out: the device may
  *                         reach the buffers, which the caller must not reuse (DRV-22)
@@ -237,7 +238,8 @@ VIODMA_MUST_USE static inline enum viodma_result viodma_domain_map(struct viodma
  * what it did not write keeps its bytes; 0 for TO_DEVICE. The mapping may be used again at once.
  *   VIODMA_E_QUARANTINED  ended for the driver, and data copied, but the device could not be kept from reaching the
  *                         memory: the caller must not reuse buffers that are not bounced (DRV-22). Bus addresses and
- *                         slots are never used again.
+ *                         slots are never used again. (IOMMU in deferred mode: it may be about a mapping that ended
+ *                         before this one; settle with `all` is what tells that nothing of the kind has happened.)
  *   VIODMA_E_INVALID      written_bytes > len_bytes: all of it was copied. VIODMA_E_MISUSE: not live (debug).
  */
 static inline enum viodma_result viodma_domain_unmap(struct viodma_mapping *mapping, uint64_t written_bytes)

@@ -61,7 +61,7 @@ struct viodma_driver_blk_request {
 	 * It ended: VIODMA_OK; VIODMA_E_IO: the device answered IOERR; VIODMA_E_UNSUPPORTED: UNSUPP;
 	 * VIODMA_PEER_ANSWER: a status no device answers, or none, or too few bytes; VIODMA_E_EXHAUSTED: see above;
 	 * VIODMA_E_LIMIT, _UNREACHABLE, _INVALID, _IO, _QUARANTINED: see viodma_domain_map, _unmap; what
-	 * viodma_driver_blk_stop was given. May submit again.
+	 * viodma_driver_blk_stop was given. May submit again, and call nothing else of this driver: not _poll, not _stop.
 	 */
 	void (*done)(void *context, struct viodma_driver_blk_request *request, enum viodma_result result);
 	void *context;

@@ -97,7 +97,8 @@ void viodma_front_memory_free(struct viodma_front_memory *memory);
  * VIODMA_E_UNSUPPORTED: it runs and has no slots; or, to take back, no REPLY_ACK, so that nothing would prove it.
  * VIODMA_E_INVALID: overlaps, or not page-aligned. VIODMA_E_BUSY: grants lead there yet (withdraw them first), or, with
  * bit 33 clear, a ring lies there. VIODMA_E_IO: the back end refuses, or errno. Whatever else fails ends the connection, and
- * then the memory counts as handed over.
+ * then the memory counts as handed over. What a back end says of memory is its word: one that refuses it, or gives it back,
+ * has had the descriptor, and could have mapped it; what must stay private is never handed over at all.
  * QEMU's library (7.2) breaks the connection where memory is added after that of its rings was taken back.
  */
 VIODMA_MUST_USE enum viodma_result viodma_front_share(struct viodma_front *front, const struct viodma_front_memory *memory);
