@@ -542,15 +542,27 @@ static void take_session(struct drive_device *device, enum viodma_result result)
 	}
 }
 
+/* Then a question and its answer go to and fro: what a device writes in that time is seen when queues and disk are freed. */
+static void take_back(struct drive_device *device, enum viodma_result reset)
+{
+	const struct viodma_transport *transport = &device->driver.transport;
+	uint8_t status;
+	void *token;
+
+	if (device->blk_made)
+		viodma_driver_blk_stop(&device->blk, VIODMA_E_RESET);
+	for (unsigned i = 0; i < device->queue_count; i++)
+		while (device->queue_storages[i] && viodma_driver_queue_take_back(&device->queues[i], &token) == VIODMA_OK)
+			;
+	if (device->queue_count && reset == VIODMA_OK)
+		(void)transport->ops->get_status(transport->context, &status);
+}
+
 static void end_queues(struct drive_device *device, enum viodma_result *result)
 {
 	for (unsigned i = 0; i < device->queue_count; i++) {
-		void *token;
-
 		if (!device->queue_storages[i])
 			continue;
-		while (viodma_driver_queue_take_back(&device->queues[i], &token) == VIODMA_OK)
-			;
 		first_of(result, viodma_driver_queue_free(&device->queues[i]));
 		free(device->queue_storages[i]);
 		device->queue_storages[i] = NULL;
@@ -581,8 +593,7 @@ enum viodma_result drive_device_stop(struct drive_device *device)
 {
 	enum viodma_result result = drive_device_reset(device);
 
-	if (device->blk_made)
-		viodma_driver_blk_stop(&device->blk, VIODMA_E_RESET);
+	take_back(device, result);
 	take_session(device, result);
 	if (device->blk_made)
 		first_of(&result, viodma_driver_blk_free(&device->blk));

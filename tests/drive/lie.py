@@ -17,10 +17,10 @@ LIES = []
 
 
 class Lie:
-    def __init__(self, device, result, rule, status, domains, options, command, seen, tries):
+    def __init__(self, device, result, rule, status, domains, options, command, seen):
         self.device, self.rule, self.status = device, rule, status
         self.results = (result,) if isinstance(result, str) else tuple(result)
-        self.domains, self.options, self.command, self.seen, self.tries = domains, options, command, seen, tries
+        self.domains, self.options, self.command, self.seen = domains, options, command, seen
 
     @property
     def name(self):
@@ -30,11 +30,10 @@ class Lie:
         return self.name
 
 
-def lie(result, rule, status=1, domains=ALL, options=(), command="copy", seen=True, tries=1):
-    """seen: the front end of the protocol suite must stumble over it as well, so that it is known to be a lie.
-    tries: the driver half sees it in one of so many runs, at the least."""
+def lie(result, rule, status=1, domains=ALL, options=(), command="copy", seen=True):
+    """seen: the front end of the protocol suite must stumble over it as well, so that it is known to be a lie."""
     def register(device):
-        LIES.append(Lie(device, result, rule, status, domains, tuple(options), command, seen, tries))
+        LIES.append(Lie(device, result, rule, status, domains, tuple(options), command, seen))
         return device
     return register
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Devices that lie in their rings, in status bytes, by silence, about resets, and with memory."""
 import struct
-import time
 
 from back_end import NEEDS_RESET, BackEnd, Closed
 from device_memory import PAGE, Refused
@@ -199,9 +198,9 @@ class ResetsOnlyOnce(BackEnd):
 
 
 class WritesLate(BackEnd):
-    """Remembers where things lay, and writes there as soon as its status has read 0, again and again."""
-    duration = 0.2
+    """Remembers where things lay, and writes there when its status has read 0 and it is spoken to the next time."""
     places = ()
+    answered = False
 
     def remember(self, queue, chain):
         """What to write to later: (area, offset, length)."""
@@ -209,30 +208,32 @@ class WritesLate(BackEnd):
 
     def carry_out(self, chain):
         try:
-            self.places = tuple(self.remember(chain.queue, chain))
+            self.places, self.answered = tuple(self.remember(chain.queue, chain)), False
         except Refused:
             pass
         return super().carry_out(chain)
 
-    def reply(self, message, payload, **how):
-        super().reply(message, payload, **how)
-        if message.request == R.GET_STATUS and not self.status and self.places:
-            places, self.places = self.places, ()
-            end = time.monotonic() + self.duration
-            while time.monotonic() < end:
-                for place, noise in [(a.view[at:at + n], NOISE[:n]) for a, at, n in places] * 200:
-                    place[:] = noise
+    def on_message(self, message):
+        if self.answered:
+            for area, offset, length in self.places:
+                area.view[offset:offset + length] = NOISE[:length]
+        super().on_message(message)
+        self.answered = self.answered or message.request == R.GET_STATUS and not self.status
 
 
-@lie("VIODMA_PEER_LATE_WRITE", "DEV-14", seen=False, tries=10)     # it races with the driver's last look
+@lie("VIODMA_PEER_LATE_WRITE", "DEV-14", seen=False)
 class WritesUsedRingLate(WritesLate):
-    """All of it, and a status byte."""
-
     def remember(self, queue, chain):
-        used, at, _ = queue.access.locate(queue.addresses[1], 2)
+        area, offset, _ = queue.access.locate(queue.addresses[1], 2)
+        return [(area, offset + 8, 64)]
+
+
+@lie("VIODMA_PEER_LATE_WRITE", "DEV-14", seen=False)
+class WritesStatusLate(WritesLate):
+    def remember(self, queue, chain):
         bus, length = chain.writable[-1]
-        status, there, _ = self.access.locate(bus + length - 1, 2)
-        return [(used, at, 6 + 8 * queue.size), (status, there, 1)]
+        area, offset, _ = self.access.locate(bus + length - 1, 2)
+        return [(area, offset, 1)]
 
 
 @lie((), "", status=0, domains=("bounce+iommu", "restricted"), command="read", seen=False)
