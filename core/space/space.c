@@ -20,7 +20,8 @@ void viodma_space_init(struct viodma_space *space, void *storage, uint32_t capac
 	memset(space, 0, sizeof(*space));
 	space->kind = VIODMA_SPACE_CLOSED;
 	space->regions = storage;
-	space->by_user = (struct viodma_region **)(void *)(space->regions + capacity);
+	if (storage)
+		space->by_user = (struct viodma_region **)(void *)(space->regions + capacity);
 	space->region_capacity = capacity;
 	space->generation = 1;
 	if (events)
