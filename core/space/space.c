@@ -20,7 +20,7 @@ void viodma_space_init(struct viodma_space *space, void *storage, uint32_t capac
 	memset(space, 0, sizeof(*space));
 	space->kind = VIODMA_SPACE_CLOSED;
 	space->regions = storage;
-	if (storage)
+	if (storage) /* none has no place behind it */
 		space->by_user = (struct viodma_region **)(void *)(space->regions + capacity);
 	space->region_capacity = capacity;
 	space->generation = 1;

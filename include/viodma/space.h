@@ -156,7 +156,7 @@ struct viodma_space {
 
 /*
  * Make an empty, closed space: every access faults. `storage` holds VIODMA_SPACE_REGION_BYTES(capacity) bytes, is
- * owned by the caller and must outlive the space. events may be NULL, and is copied.
+ * owned by the caller and must outlive the space; NULL with a capacity of 0. events may be NULL, and is copied.
  */
 void viodma_space_init(struct viodma_space *space, void *storage, uint32_t capacity,
 		       const struct viodma_space_events *events);

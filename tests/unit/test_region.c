@@ -281,6 +281,18 @@ static bool adding_a_region_lets_waiting_requests_try_again(void)
 }
 HOLDS(adding_a_region_lets_waiting_requests_try_again)
 
+static bool a_space_may_have_no_storage_and_then_takes_no_region(void)
+{
+	viodma_space_init(&space, NULL, 0, NULL);
+	viodma_space_set_physical(&space);
+	CHECK(!space.regions && !space.by_user);
+	CHECK_RESULT(add(0x1000, 0x9000, 0x1000, memory), VIODMA_E_NO_SPACE);
+	CHECK(!viodma_space_find_phys(&space, (viodma_phys){0x1000}));
+	CHECK_RESULT(viodma_space_retire_region(&space, (viodma_phys){0x1000}), VIODMA_E_NOT_FOUND);
+	return true;
+}
+HOLDS(a_space_may_have_no_storage_and_then_takes_no_region)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +307,7 @@ int main(void)
 		WITH_MUTANT(a_region_with_pinned_memory_is_not_removed),
 		TEST(user_addresses_lead_to_physical_ones_where_those_are_contiguous),
 		TEST(adding_a_region_lets_waiting_requests_try_again),
+		TEST(a_space_may_have_no_storage_and_then_takes_no_region),
 	};
 
 	return cmocka_run_group_tests_name("region", tests, NULL, NULL);
