@@ -38,7 +38,7 @@ def outcome(domain, offers, options=()):
 def journey(lab, device, domain, options=(), mutant=None, piece=PIECE):
     """Data goes to the disk and comes back, and nothing else changes."""
     expected = bytearray(device.contents())
-    data = pattern(piece, seed=len(domain))
+    data = pattern(piece, seed=len(domain or options[-1]))
     path, place, second = lab.file(data), 64 * 512, 4000 * 512 - piece
 
     def run(*command, status=0, more=()):
