@@ -14,6 +14,7 @@ static const struct {
 } commands[] = {
 	{ "serve", viodma_serve_main, "serve virtio devices over vhost-user" },
 	{ "drive", viodma_drive_main, "drive one, as a VM would, over vhost-user" },
+	{ "demo", viodma_demo_main, "both, in two processes, over each kind of platform: a table" },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

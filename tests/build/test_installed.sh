@@ -89,7 +89,7 @@ for name in $(cat "$tree"/usr/local/include/viodma/*.h | grep -o 'viodma_[a-z0-9
 		nm -D --defined-only "$libdir/libviodma.so" | grep -q " $name\(@\|$\)" || { echo "not exported: $name"; exit 1; }
 	fi
 done
-for page in viodma.1 viodma-drive.1 viodma-serve.1 viodma-platform-dma.7; do
+for page in viodma.1 viodma-demo.1 viodma-drive.1 viodma-serve.1 viodma-platform-dma.7; do
 	[ -n "$(find "$tree" -name "$page*")" ] || { echo "not installed: $page"; exit 1; }
 done
 for document in README.md platform-dma.md platform-description.md design.md porting.md threat-model.md; do

@@ -23,6 +23,7 @@ COMMANDS = {                    # a page, and the commands it describes
     "viodma.1": [()],
     "viodma-serve.1": [("serve", "blk"), ("serve", "rng")],
     "viodma-drive.1": [("drive", "blk")],
+    "viodma-demo.1": [("demo",)],
 }
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
@@ -135,6 +136,13 @@ def test_every_statistic_of_drive_is_described(statistics):
     assert "before_restriction" in written and written["debug"]["reports"] == 0
     named = set(re.findall(r"[a-z0-9_]+", flat("viodma-drive.1")))
     assert keys_of(written) - named == set()
+
+
+def test_every_fact_of_the_demonstration_is_described(tmp_path):
+    written = tmp_path / "demo.json"
+    subprocess.run([program(), "demo", "--json", str(written)], check=True, timeout=60, capture_output=True)
+    named = set(re.findall(r"[a-z0-9_]+", flat("viodma-demo.1")))
+    assert keys_of(json.loads(written.read_text())) - named == set()
 
 
 def test_the_ready_line_is_as_described(statistics):
