@@ -159,13 +159,15 @@ static enum viodma_result try_it(struct drive_device *device, viodma_bus bus, st
 				 struct viodma_dma_memory *block, const unsigned char *sector)
 {
 	unsigned char *victim = memory_at(device, bus, &stray->expected);
-	struct viodma_front_statistics before, after;
+	struct viodma_front_refusal refusals[VIODMA_FRONT_REFUSALS];
+	uint64_t before, after;
 	unsigned char status = 0xff;
 	enum viodma_result result;
+	uint32_t kept;
 
 	for (uint32_t i = 0; victim && i < DRIVE_STRAY_BYTES; i++)
 		victim[i] = (unsigned char)~sector[i];
-	viodma_front_statistics(device->front, &before);
+	(void)viodma_front_refusals(device->front, refusals, &before);
 	result = send(device, bus, block);
 	if (result != VIODMA_OK)
 		return result;
@@ -180,8 +182,8 @@ static enum viodma_result try_it(struct drive_device *device, viodma_bus bus, st
 	for (uint32_t i = 0; victim && i < DRIVE_STRAY_BYTES; i++)
 		stray->bytes += victim[i] != (unsigned char)~sector[i];
 	stray->reached = stray->bytes || status == VIRTIO_BLK_S_OK;
-	viodma_front_statistics(device->front, &after);
-	stray->misses_refused = after.refused - before.refused;
+	kept = viodma_front_refusals(device->front, refusals, &after);
+	stray->reason = after > before && kept ? refusals[kept - 1].reason : VIODMA_OK;
 	return VIODMA_OK;
 }
 
@@ -209,6 +211,7 @@ enum viodma_result drive_stray_try(struct drive_device *device, viodma_bus bus, 
 
 bool drive_stray_describe(const struct drive_device *device, const struct drive_stray *stray, char *text, size_t bytes)
 {
+	const bool asked = stray->reason != VIODMA_OK;
 	const char *because = !stray->expected        ? "" :
 			      physical(device)        ? "bit 33 is clear: it reaches all that was handed over" :
 							"the platform grants it for good";
@@ -217,9 +220,10 @@ bool drive_stray_describe(const struct drive_device *device, const struct drive_
 		snprintf(text, bytes, "reached %" PRIu32 " bytes at 0x%" PRIx64 "%s%s", stray->bytes, stray->bus.v,
 			 stray->expected ? ", as it must: " : ": DEV-10: no live mapping covers the address", because);
 	else
-		snprintf(text, bytes, "refused: %" PRIu32 " bytes at 0x%" PRIx64 ": %s%s%s%s", DRIVE_STRAY_BYTES,
-			 stray->bus.v, stray->how,
-			 stray->misses_refused ? "; the platform was asked for it, and refused" : "",
+		snprintf(text, bytes, "refused: %" PRIu32 " bytes at 0x%" PRIx64 ": %s%s%s%s%s%s%s", DRIVE_STRAY_BYTES,
+			 stray->bus.v, stray->how, asked ? "; the platform was asked for it, and refused: " : "",
+			 asked ? viodma_result_requirement(stray->reason) : "", asked ? ": " : "",
+			 asked ? viodma_result_text(stray->reason) : "",
 			 stray->expected ? ", though it is within reach: " : "", because);
 	return stray->reached == stray->expected;
 }

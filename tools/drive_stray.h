@@ -13,7 +13,7 @@ struct drive_stray {
 	bool reached;
 	uint32_t bytes;      /* that it wrote there */
 	const char *how;     /* it was refused: "IOERR", ... */
-	uint64_t misses_refused; /* the platform was asked for it, and refused */
+	enum viodma_result reason; /* the platform was asked for it, and refused; VIODMA_OK: it was not asked */
 };
 
 /* The address of private memory that is not mapped, as a device would find it, or as nothing leads to it. */
