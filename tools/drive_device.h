@@ -102,6 +102,8 @@ uint64_t drive_deadline_ns(const struct drive_device *device);
 
 /* Log a failure: "what: VIODMA_...: DRV-4: text". */
 void drive_failed(struct drive_device *device, const char *what, enum viodma_result result);
+/* The same, if it is one; answers the result. */
+enum viodma_result drive_check(struct drive_device *device, const char *what, enum viodma_result result);
 
 /* SIGINT or SIGTERM came. */
 extern volatile int drive_interrupted;
