@@ -56,18 +56,34 @@ enum viodma_domain_kind {
 /* OFFSET platforms whose addresses are no windows: the platform's own function. */
 struct viodma_bus_of {
 	/*
-	 * The bus address of phys, and for how many bytes from there it goes on contiguously (at least 1). False: the
-	 * device does not reach it. The answer for one address never changes while the domain lives. Stretches that do not
-	 * go on end at multiples of the platform's granule.
+	 * The bus address of phys, and for how many bytes from there it goes on contiguously: at least 1; it may be
+	 * more than the device drives, or than there is memory. False: the device does not reach it; what was written
+	 * to bus and len_bytes is then not looked at. An address of 2^address_bits or more is taken for out of reach,
+	 * too. The answer for one address never changes while the domain lives. Stretches that do not go on end at
+	 * multiples of the platform's granule. Asked at each map; where there is a pool also at viodma_domain_init,
+	 * about all of the registered memory.
 	 */
 	bool (*bus_of)(void *context, viodma_phys phys, viodma_bus *bus, uint64_t *len_bytes);
 	void *context;
 };
 
-/* Platforms that are not coherent: cache maintenance, on memory the driver's CPU uses at `memory`. */
+/*
+ * Platforms that are not coherent: cache maintenance, on memory the driver's CPU uses at `memory`. A range lies in one
+ * registered object or one piece of the pool's memory. It may begin and end in mid-line: every line it touches is
+ * meant.
+ */
 struct viodma_cache_ops {
-	void (*clean)(void *context, void *memory, viodma_phys phys, uint64_t len_bytes);      /* the device will see what was written */
-	void (*invalidate)(void *context, void *memory, viodma_phys phys, uint64_t len_bytes); /* the driver will see what the device wrote */
+	/*
+	 * Write lines back: the device will see what was written. Whether they stay in the cache does not matter.
+	 * Called, at map and at each sync for the device, for memory that the device only writes, too, and must do the
+	 * same there: a dirty line left behind would be written over what the device wrote.
+	 */
+	void (*clean)(void *context, void *memory, viodma_phys phys, uint64_t len_bytes);
+	/*
+	 * Drop lines: the driver will see what the device wrote. It may write dirty lines back first, for there are
+	 * none: they were cleaned, and the driver has left them alone since (or it breaks the rules of this header).
+	 */
+	void (*invalidate)(void *context, void *memory, viodma_phys phys, uint64_t len_bytes);
 	void *context;
 };
 
@@ -75,9 +91,16 @@ struct viodma_domain_config {
 	const struct viodma_platform *platform; /* copied; viodma_platform_check has passed it */
 	enum viodma_addressing addressing;      /* what was negotiated (viodma/feature.h) */
 	const struct viodma_memory *memory;     /* the driver's; NULL: only where nothing is copied or kept coherent */
-	/* For rings and persistent buffers, and to bounce through. NULL: neither is possible. */
+	/*
+	 * For rings and persistent buffers, and to bounce through. NULL: neither is possible. Its memory need not be in
+	 * `memory`, unless buffers that lie in it are mapped.
+	 */
 	struct viodma_pool *pool;
-	/* Where coherent memory is something else than the pool, or the pool lies where bit 33 clear does not reach. NULL: pool */
+	/*
+	 * What viodma_domain_alloc takes from in place of the pool; NULL: the pool. For platforms that are not
+	 * coherent, where rings need memory that is not cached; and for a pool that a device with bit 33 clear does
+	 * not reach.
+	 */
 	struct viodma_pool *ring_pool;
 	const struct viodma_bus_of *bus_of;     /* OFFSET without windows; copied */
 	const struct viodma_iommu_config *iommu; /* for IOMMU; copied */
@@ -196,9 +219,10 @@ void viodma_domain_sync_general(const struct viodma_mapping *mapping, uint64_t o
  * Adjoining segments are merged where limits allow. The driver leaves the bytes alone until unmap or a sync.
  *   VIODMA_E_EXHAUSTED    no room in the pool or the address space now: try again after an unmap; queue the request
  *   VIODMA_E_LIMIT        can never be mapped as one: beyond viodma_domain_limits, or more segments than capacity
- *   VIODMA_E_UNREACHABLE  the device has no way to it, and there is no pool to bounce through
- *   VIODMA_E_INVALID      count 0, an empty buffer, one that wraps, or one outside the registered memory (a plain domain
- *                         does not look at buffers; a driver queue refuses what is empty)
+ *   VIODMA_E_UNREACHABLE  the device has no way to it, and there is no pool to bounce through, or no way to that either
+ *   VIODMA_E_INVALID      count 0, an empty buffer, one that wraps, or one outside the registered memory (it may span
+ *                         objects that adjoin; a plain domain does not look at buffers; a driver queue refuses what is
+ *                         empty)
  *   VIODMA_E_IO           the IOMMU's map failed
  *   VIODMA_E_QUARANTINED  the IOMMU's map failed half way, and what was entered could not be taken out: the device may
  *                         reach the buffers, which the caller must not reuse (DRV-22)

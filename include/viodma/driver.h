@@ -48,8 +48,9 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_negotiate(struct viodma_driver 
 VIODMA_MUST_USE enum viodma_result viodma_driver_ready(struct viodma_driver *driver);
 
 /*
- * Write status 0 and read it back. VIODMA_OK: it is 0. VIODMA_WAIT: not yet; call again. When to give up is the
- * caller's to decide: a device that never gets there is VIODMA_PEER_RESET, and its memory must not be reused (DRV-22).
+ * Write status 0 and read it back. VIODMA_OK: it is 0. VIODMA_WAIT: not yet; let the device run and call again, which
+ * writes 0 once more. When to give up is the caller's to decide: a device that never gets there is VIODMA_PEER_RESET,
+ * and its memory must not be reused (DRV-22).
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_reset(struct viodma_driver *driver);
 

@@ -53,7 +53,7 @@ enum viodma_addressing {
 };
 
 struct viodma_negotiation {
-	uint64_t offered;  /* what the device half offered */
+	uint64_t offered;  /* what the device half offered: exactly what the transport showed the driver */
 	uint64_t accepted; /* what the driver accepted */
 	enum viodma_platform_dma policy;
 	/*

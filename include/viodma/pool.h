@@ -31,16 +31,24 @@ struct viodma_pool;
 struct viodma_pool_config {
 	const char *name;    /* in messages; kept as a pointer; NULL: "pool" */
 	uint32_t slot_bytes; /* a power of two, 64 to 1 MiB; 0: the default. Where an IOMMU maps slots: at least its granule */
-	uint32_t run_bytes;  /* largest run: a multiple of slot_bytes; 0: the default, or the slot if that is larger */
+	/*
+	 * Largest run: a multiple of slot_bytes; 0: the default, or the slot if that is larger. What
+	 * viodma_domain_alloc gives is no larger (rings among it), and what bounces takes a run, and a segment at
+	 * least, for each so many bytes. Smaller ones are found more easily where a pool is cut up by small mappings;
+	 * with `grow`, a run has to fit into what one growth adds. A pool whose pieces are smaller lowers it by
+	 * itself.
+	 */
+	uint32_t run_bytes;
 	/*
 	 * It had no room for a run of `wanted_bytes` (viodma_pool_describe makes a message of it), once per exhaustion. May
 	 * be NULL.
 	 */
 	void (*exhausted)(void *context, const struct viodma_pool *pool, uint64_t wanted_bytes);
 	/*
-	 * Where the platform allows growth: call viodma_pool_add with more memory, share it with the device, and answer true.
-	 * It is called before `exhausted`, from within viodma_domain_map or _alloc; it may use the transport, not the domain.
-	 * NULL: the pool stays as it is.
+	 * Where the platform allows growth: call viodma_pool_add with more memory (which clears it), on a platform
+	 * that is not coherent clean it out of the caches, share it with the device, and answer true. It is called
+	 * before `exhausted`, from within viodma_domain_map or _alloc; it may use the transport, not the domain. NULL:
+	 * the pool stays as it is.
 	 */
 	bool (*grow)(void *context, struct viodma_pool *pool, uint64_t wanted_bytes);
 	void *context;

@@ -239,7 +239,11 @@ void viodma_queue_push(struct viodma_queue *queue, struct viodma_request *reques
 enum viodma_result viodma_queue_reject(struct viodma_queue *queue, struct viodma_request *request, const void *tail,
 				       uint32_t tail_bytes);
 
-/* Should the driver be called (interrupted) for what was pushed since the last time this was asked? */
+/*
+ * Should the driver be called (interrupted) for what was pushed since the last time this was asked? False on a queue
+ * that is stopped: ask before viodma_queue_stop. What waited as DONE may be pushed by that one yet: if
+ * statistics.pushed has grown over it, call the driver.
+ */
 bool viodma_queue_call_needed(struct viodma_queue *queue);
 
 /* Is there reason to call viodma_queue_pop although no kick came: the space changed, or completions wait? */

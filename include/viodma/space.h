@@ -107,8 +107,9 @@ struct viodma_fault {
 struct viodma_space_events {
 	void (*fault)(void *context, const struct viodma_fault *fault);
 	/*
-	 * These bytes are about to be used: buffers, descriptors, indirect tables, used elements. The ring's index and
-	 * flag words, of 2 bytes, are not reported.
+	 * These bytes are about to be used: buffers, descriptors, indirect tables, used elements. One call is about
+	 * one extent: physically contiguous, too; what spans several is reported in several. The ring's index and flag
+	 * words, of 2 bytes, are not reported.
 	 */
 	void (*touch)(void *context, viodma_bus bus, viodma_phys phys, uint64_t len_bytes, enum viodma_permission);
 	/*
@@ -219,8 +220,8 @@ VIODMA_MUST_USE enum viodma_result viodma_space_map(struct viodma_space *space, 
 						    viodma_bus *missed);
 
 /*
- * Copy between private memory and the driver's. Results as viodma_space_map. All or nothing; each byte of shared
- * memory is read at most once (DEV-11). queue: for reports.
+ * Copy between private memory and the driver's. Results, and *missed, as of viodma_space_map: missed is not NULL. All
+ * or nothing; each byte of shared memory is read at most once (DEV-11). queue: for reports.
  */
 VIODMA_MUST_USE enum viodma_result viodma_space_read(struct viodma_space *space, struct viodma_space_cache *cache,
 						     unsigned queue, viodma_bus bus, void *destination,

@@ -4,7 +4,8 @@
  * queues, notifications. virtio-pci, virtio-mmio and a vhost-user front end each fill in this structure.
  *
  * Bus addresses of rings come from the domain. Every operation may fail: VIODMA_PEER_GONE when the device has gone,
- * VIODMA_PEER_* when it misbehaves, VIODMA_E_TIMEOUT, VIODMA_E_IO. Operations may block, but for `notify`.
+ * VIODMA_PEER_* when it misbehaves, VIODMA_E_TIMEOUT, VIODMA_E_IO. Operations may block, but for `notify`. All are
+ * needed, but for those of which it is said that they may be NULL.
  *
  * Single owner: the driver's.
  */
@@ -28,15 +29,27 @@ struct viodma_transport_ops {
 	enum viodma_result (*get_features)(void *context, uint64_t *offered);
 	enum viodma_result (*set_features)(void *context, uint64_t accepted);
 	enum viodma_result (*get_status)(void *context, uint8_t *status);
-	enum viodma_result (*set_status)(void *context, uint8_t status); /* 0: reset; get_status reads 0 when it is done */
-	/* Configuration space, section 2.5. generation may be NULL: it does not change while it is read. */
+	/*
+	 * 0: reset; get_status reads 0 when it is done, and until then 0 may be written again. All queues end with it:
+	 * the transport forgets them by itself.
+	 */
+	enum viodma_result (*set_status)(void *context, uint8_t status);
+	/*
+	 * Configuration space, section 2.5. write_config may be NULL: no driver in core/ writes any. config_generation
+	 * may be NULL: configuration does not change while it is read.
+	 */
 	enum viodma_result (*read_config)(void *context, uint32_t offset, void *destination, uint32_t len_bytes);
 	enum viodma_result (*write_config)(void *context, uint32_t offset, const void *source, uint32_t len_bytes);
 	enum viodma_result (*config_generation)(void *context, uint32_t *generation);
-	/* Queues: the largest size a queue may have (0: there is no such queue); set up and enable; stop for good. */
+	/* The largest size a queue may have, descriptors; 0: there is no such queue. */
 	enum viodma_result (*queue_size_max)(void *context, unsigned queue, uint32_t *size);
+	/* Set up a queue and enable it: after FEATURES_OK, before DRIVER_OK, once between two resets. */
 	enum viodma_result (*queue_enable)(void *context, unsigned queue, const struct viodma_transport_queue *where);
-	/* After set_features, before queue_enable: addresses of rings and buffers mean this from now on. May be NULL. */
+	/*
+	 * After FEATURES_OK, before queue_enable: from now on the addresses of rings and buffers are the platform's
+	 * bus addresses (true), or physical ones, as bit 33 has it. For transports that tell a device of its rings in
+	 * another form then, such as vhost-user. NULL: it makes no difference (registers of PCI and MMIO).
+	 */
 	enum viodma_result (*set_addressing)(void *context, bool platform);
 	/* Kick the device. */
 	void (*notify)(void *context, unsigned queue);
