@@ -60,7 +60,7 @@ int main(void)
         .bus_of = &bus_of, .cache = &cache};
     enum viodma_result result;
 
-    if ((result = viodma_platform_parse("kind=offset width=32 granule=4096 align=64 non-coherent", &platform, NULL,
+    if ((result = viodma_platform_parse("kind=offset width=32 granule=4096 non-coherent line=64", &platform, NULL,
                                         NULL)) == VIODMA_OK &&
         (result = viodma_pool_init(&pool, &pool_config)) == VIODMA_OK &&
         (result = viodma_pool_add(&pool, &objects[1], pool_storage, sizeof(pool_storage))) == VIODMA_OK &&

@@ -71,12 +71,10 @@ static inline uint32_t viodma_dma_longest_segment(const struct viodma_platform *
 	return platform->alignment_bytes > 1 ? longest & ~(platform->alignment_bytes - 1) : longest;
 }
 
-/* Platforms that are not coherent: what two sides must not share, if one of them writes. */
+/* What two sides must not share, if one of them writes. */
 static inline uint32_t viodma_dma_line_bytes(const struct viodma_platform *platform)
 {
-	uint32_t granule = platform->granule_bytes, alignment = platform->alignment_bytes;
-
-	return granule > alignment ? granule : alignment;
+	return platform->coherent ? 1 : platform->line_bytes;
 }
 
 /* ---- segments.c: a list being filled ---- */

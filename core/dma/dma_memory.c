@@ -7,6 +7,7 @@
  */
 #include <viodma/port.h>
 
+#include "../base/require.h"
 #include "dma.h"
 
 #define PAGE_BYTES 4096u
@@ -114,7 +115,8 @@ enum viodma_result viodma_domain_alloc(struct viodma_domain *domain, struct viod
 	uint32_t place_bytes;
 
 	memset(memory, 0, sizeof(*memory));
-	if (!pool)
+	/* What lies in a cache, one half does not see of the other's. */
+	if (!pool || !VIODMA_REQUIRE(DRV_20, domain->platform.coherent || pool->config.coherent))
 		return VIODMA_E_UNSUPPORTED;
 	if (!len_bytes || !align_bytes || (align_bytes & (align_bytes - 1)) || direction < VIODMA_TO_DEVICE ||
 	    direction > VIODMA_BIDIRECTIONAL)

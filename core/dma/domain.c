@@ -58,7 +58,7 @@ static bool may_bounce(const struct viodma_domain *domain)
 	if (domain->kind == VIODMA_DOMAIN_IOMMU)
 		return platform->granule_bytes > 1 || platform->alignment_bytes > 1;
 	return domain->kind >= VIODMA_DOMAIN_BOUNCE || platform->alignment_bytes > 1 ||
-	       (!platform->coherent && viodma_dma_line_bytes(platform) > 1);
+	       viodma_dma_line_bytes(platform) > 1;
 }
 
 static bool is_plain(const struct viodma_domain *domain)
@@ -75,7 +75,6 @@ static bool is_complete(const struct viodma_domain *domain)
 {
 	const struct viodma_platform *platform = &domain->platform;
 	const struct viodma_domain_config *config = &domain->config;
-	uint32_t line_bytes = platform->coherent ? platform->alignment_bytes : viodma_dma_line_bytes(platform);
 	uint32_t i;
 
 	if (config->memory && viodma_memory_check(config->memory) != VIODMA_OK)
@@ -85,7 +84,8 @@ static bool is_complete(const struct viodma_domain *domain)
 	if (!platform->coherent && (!domain->cache.clean || !domain->cache.invalidate || !config->memory))
 		return false;
 	/* Runs begin where the device can begin, and share no cache line. */
-	if (domain->bounces && config->pool->slot_bytes < line_bytes)
+	if (domain->bounces && (config->pool->slot_bytes < platform->alignment_bytes ||
+				config->pool->slot_bytes < viodma_dma_line_bytes(platform)))
 		return false;
 	/* Devices reach no more than the pool that is stated. */
 	for (i = 0; platform->restricted && platform->pool_bytes && i < config->pool->chunk_count; i++) {

@@ -9,7 +9,7 @@
  *
  * A platform that is not coherent: a cache line that the device writes in memory, and the driver in its cache, loses
  * one or the other. So a buffer that the device may write, and that shares a line with something else, goes through the
- * pool, where it shares lines with nothing. A line is what the platform states as granule or alignment, the larger.
+ * pool, where it shares lines with nothing.
  */
 #include "../base/require.h"
 #include "dma.h"

@@ -12,6 +12,7 @@
 #define SLOT_BYTES_LEAST 64u
 #define SLOT_BYTES_MOST (1024u * 1024)
 #define SEGMENT_BYTES_LEAST 64u
+#define LINE_BYTES_MOST 4096u
 
 void viodma_platform_init(struct viodma_platform *platform)
 {
@@ -60,6 +61,21 @@ static bool numbers_are_sound(const struct viodma_platform *platform, struct vio
 		return fault(wrong, WORD(ALIGN), "the alignment is a power of two");
 	if ((unsigned)platform->order > VIODMA_ORDER_PLATFORM)
 		return fault(wrong, WORD(ORDER), "the order is smp or platform");
+	return true;
+}
+
+static bool line_is_sound(const struct viodma_platform *platform, struct viodma_platform_fault *wrong)
+{
+	uint32_t line = platform->line_bytes;
+
+	if (!line)
+		return platform->coherent || fault(wrong, WORD(COHERENT), "not coherent, and no cache line is stated");
+	if (!power_of_two(line) || line > LINE_BYTES_MOST)
+		return fault(wrong, WORD(LINE), "a cache line is a power of two, at most 4096");
+	/* A granule that a mapping fills would share lines with what lies beside it. */
+	if (platform->kind == VIODMA_PLATFORM_IOMMU && !platform->coherent && line > platform->granule_bytes)
+		return fault(wrong, WORD(LINE) | WORD(GRANULE) | WORD(COHERENT) | WORD(KIND),
+			     "the cache line is larger than the granule");
 	return true;
 }
 
@@ -170,8 +186,8 @@ static bool pool_is_sound(const struct viodma_platform *platform, struct viodma_
 
 bool viodma_platform_is_sound(const struct viodma_platform *platform, struct viodma_platform_fault *wrong)
 {
-	return numbers_are_sound(platform, wrong) && limits_are_sound(platform, wrong) &&
-	       windows_are_sound(platform, wrong) && pool_is_sound(platform, wrong);
+	return numbers_are_sound(platform, wrong) && line_is_sound(platform, wrong) &&
+	       limits_are_sound(platform, wrong) && windows_are_sound(platform, wrong) && pool_is_sound(platform, wrong);
 }
 
 enum viodma_result viodma_platform_check(const struct viodma_platform *platform, const char **what)

@@ -140,6 +140,7 @@ static const struct {
 	{"align=", VIODMA_WORD_ALIGN},
 	{"coherent", VIODMA_WORD_COHERENT},
 	{"non-coherent", VIODMA_WORD_COHERENT},
+	{"line=", VIODMA_WORD_LINE},
 	{"order=", VIODMA_WORD_ORDER},
 	{"restricted", VIODMA_WORD_RESTRICTED},
 	{"pool=", VIODMA_WORD_POOL},
@@ -175,6 +176,8 @@ static bool read_value(struct reader *reader, uint32_t index)
 	case VIODMA_WORD_COHERENT:
 		platform->coherent = on;
 		return true;
+	case VIODMA_WORD_LINE:
+		return get_length32(reader, &platform->line_bytes);
 	case VIODMA_WORD_ORDER:
 		return read_order(reader);
 	case VIODMA_WORD_RESTRICTED:
@@ -345,6 +348,8 @@ enum viodma_result viodma_platform_format(const struct viodma_platform *platform
 	put_limits(&text, platform);
 	if (!platform->coherent)
 		viodma_text_put(&text, " non-coherent");
+	if (platform->line_bytes)
+		put_length(&text, " line=", platform->line_bytes);
 	if (platform->order == VIODMA_ORDER_PLATFORM)
 		viodma_text_put(&text, " order=platform");
 	put_pool(&text, platform);

@@ -98,8 +98,8 @@ struct viodma_domain_config {
 	struct viodma_pool *pool;
 	/*
 	 * What viodma_domain_alloc takes from in place of the pool; NULL: the pool. For platforms that are not
-	 * coherent, where rings need memory that is not cached; and for a pool that a device with bit 33 clear does
-	 * not reach.
+	 * coherent, where rings need memory that is (struct viodma_pool_config); and for a pool that a device with
+	 * bit 33 clear does not reach.
 	 */
 	struct viodma_pool *ring_pool;
 	const struct viodma_bus_of *bus_of;     /* OFFSET without windows; copied */
@@ -278,7 +278,7 @@ static inline enum viodma_result viodma_domain_unmap(struct viodma_mapping *mapp
  * Hand bytes offset.. of a live mapping over. for_device: before making it available again; what the driver wrote is
  * copied in and cleaned (TO_DEVICE and BIDIRECTIONAL). for_driver: after it was used and before the driver looks; what
  * the device wrote is copied out (FROM_DEVICE and BIDIRECTIONAL). Beyond the end nothing happens. On a platform that is
- * not coherent, parts that are synced apart from each other share no granule.
+ * not coherent, parts that are synced apart from each other share no cache line.
  */
 static inline void viodma_domain_sync_for_device(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes)
 {
@@ -319,7 +319,7 @@ struct viodma_dma_memory {
  * multiple of align_bytes (a power of two, at most a page of 4096 or the slot, whichever is larger), both physical and
  * bus address. TO_DEVICE: the device may only read it, where the platform can tell (descriptors, available ring).
  * VIODMA_E_EXHAUSTED, VIODMA_E_LIMIT (larger than a run, or alignment), VIODMA_E_UNREACHABLE, VIODMA_E_IO,
- * VIODMA_E_UNSUPPORTED (no pool).
+ * VIODMA_E_UNSUPPORTED (no pool; or the platform is not coherent, and neither is the pool's memory).
  */
 VIODMA_MUST_USE enum viodma_result viodma_domain_alloc(struct viodma_domain *domain, struct viodma_dma_memory *memory,
 						       uint64_t len_bytes, uint32_t align_bytes,

@@ -46,8 +46,8 @@ struct viodma_platform {
 	enum viodma_platform_kind kind;
 	unsigned address_bits;      /* a device drives bus addresses below 2^address_bits; 12 to 64 */
 	/*
-	 * What shares one is granted together, or on a platform that is not coherent is cleaned and invalidated together: a
-	 * power of two; 1 where neither is so. OFFSET by a function: bus addresses go on contiguously within one.
+	 * A power of two; 1 where neither is so. IOMMU: what shares one is granted together. OFFSET by a function: bus
+	 * addresses go on contiguously within one.
 	 */
 	uint32_t granule_bytes;
 	uint32_t window_count;
@@ -57,6 +57,11 @@ struct viodma_platform {
 	uint64_t boundary_bytes;    /* no segment crosses a multiple of this power of two, at least 64; 0: none */
 	uint32_t alignment_bytes;   /* segments start at multiples of this power of two; 1: anywhere */
 	bool coherent;              /* false: caches need maintenance around accesses (PLT-4) */
+	/*
+	 * Not coherent: a cache line; what shares one is cleaned and invalidated together. A power of two, 1 to 4096; IOMMU:
+	 * at most the granule. 0: not said, which a platform that is not coherent must.
+	 */
+	uint32_t line_bytes;
 	enum viodma_order order;
 	bool restricted;            /* devices reach the pool, and nothing else of memory (PLT-2) */
 	viodma_phys pool;           /* memory through which to bounce; pool_bytes 0: none stated */
@@ -76,8 +81,8 @@ VIODMA_MUST_USE enum viodma_result viodma_platform_check(const struct viodma_pla
  * The text form: words separated by blanks, each at most once (window= more often), in any order; what is not said is
  * as viodma_platform_init has it. Numbers are decimal, or hexadecimal with 0x; lengths may end in K, M, G or T.
  *	kind=direct|offset|iommu  width=BITS  granule=LEN  window=PHYS+LEN@BUS (iommu: window=BUS+LEN)
- *	max-mapping=LEN  max-segment=LEN  boundary=LEN  align=LEN  coherent|non-coherent  order=smp|platform
- *	restricted  pool=PHYS+LEN[/SLOT]  pool-at-physical  pass-through|no-pass-through
+ *	max-mapping=LEN  max-segment=LEN  boundary=LEN  align=LEN  coherent|non-coherent  line=LEN
+ *	order=smp|platform  restricted  pool=PHYS+LEN[/SLOT]  pool-at-physical  pass-through|no-pass-through
  * VIODMA_E_INVALID: *where (may be NULL) is the offset of the first word that is not understood, or that contradicts an
  * earlier one; *what (may be NULL) says why.
  */

@@ -40,6 +40,11 @@ struct viodma_pool_config {
 	 */
 	uint32_t run_bytes;
 	/*
+	 * Its memory is coherent although the platform is not: uncached, for instance. Rings need that, so
+	 * viodma_domain_alloc hands nothing else out there. Means nothing where the platform is coherent.
+	 */
+	bool coherent;
+	/*
 	 * It had no room for a run of `wanted_bytes` (viodma_pool_describe makes a message of it), once per exhaustion. May
 	 * be NULL.
 	 */

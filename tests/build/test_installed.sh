@@ -50,13 +50,13 @@ the driver reads \"from the device\"
 the device reads \"again\"" "$(./my-map)"
 		expect "  clean      16384 bytes at physical 0x2000000
 a map, for the device to write:
-  clean        100 bytes at physical 0x2000000
+  clean        100 bytes at physical 0x200000a
   clean       8192 bytes at physical 0x1000000
   descriptor: bus address 0x81000000, 4096 bytes
   descriptor: bus address 0x81002000, 4096 bytes
-  descriptor: bus address 0x82000000, 100 bytes
+  descriptor: bus address 0x8200000a, 100 bytes
 unmap, all of it written:
-  invalidate   100 bytes at physical 0x2000000
+  invalidate   100 bytes at physical 0x200000a
   invalidate  8192 bytes at physical 0x1000000" "$(./my-platform)"
 	done
 done

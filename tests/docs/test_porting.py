@@ -92,7 +92,7 @@ IN_CODE = re.findall(r'viodma_platform_parse\("([^"]*)"', PORTING.read_text())
 def test_there_is_a_platform_of_every_kind():
     assert {re.search(r"kind=(\w+)", text).group(1) for text in SHOWN} == {"direct", "offset", "iommu"}
     words = {re.split("[=]", word)[0] for text in SHOWN for word in text.split()}
-    assert {"width", "granule", "window", "restricted", "pool", "pool-at-physical", "non-coherent", "order"} <= words
+    assert {"width", "granule", "window", "restricted", "pool", "pool-at-physical", "non-coherent", "line", "order"} <= words
     assert IN_CODE
 
 

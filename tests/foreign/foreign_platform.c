@@ -216,7 +216,8 @@ enum viodma_result foreign_init(struct foreign *foreign, const char *limits, con
 	size_t i;
 
 	memset(foreign, 0, sizeof(*foreign)); /* = PLT-2 to PLT-4, PLT-7: */
-	snprintf(foreign->text, sizeof(foreign->text), "kind=offset width=40 non-coherent no-pass-through %s", limits);
+	snprintf(foreign->text, sizeof(foreign->text),
+		 "kind=offset width=40 granule=4K non-coherent line=64 no-pass-through %s", limits);
 	for (i = 0; i < sizeof(foreign->cpu); i++)
 		foreign->cpu[i] = foreign->line[i] = (unsigned char)~(foreign->ram[i] = (unsigned char)rand());
 	for (i = 0; i < FOREIGN_AREAS; i++)

@@ -48,7 +48,7 @@ struct foreign {
 					 sizeof(max_align_t) + 1];
 };
 
-/* Switch it on; memory holds anything. limits: words of the description, granule= at least. events: of the space. */
+/* Switch it on; memory holds anything. limits: more words of the description. events: of the space. */
 enum viodma_result foreign_init(struct foreign *foreign, const char *limits, const struct viodma_space_events *events);
 
 /* Let the device, and the caches, work for a moment. True: the device had something to do. */

@@ -28,9 +28,9 @@ static const struct variant {
 	const char *words; /* of the description */
 	uint32_t slot_bytes, pool_bytes;
 } variants[] = {
-	{"granule=64", SLOT_MIN, 4 * FOREIGN_PAGE},
-	{"granule=4K", FOREIGN_PAGE, POOL_MAX},
-	{"granule=64 align=4 boundary=2K max-segment=1000", SLOT_MIN, 4 * FOREIGN_PAGE},
+	{"", SLOT_MIN, 4 * FOREIGN_PAGE},
+	{"", FOREIGN_PAGE, POOL_MAX},
+	{"align=4 boundary=2K max-segment=1000", SLOT_MIN, 4 * FOREIGN_PAGE},
 };
 
 struct job {
@@ -124,7 +124,8 @@ static bool identity(void *context, viodma_phys phys, viodma_bus *bus, uint64_t 
 static enum viodma_result make_pool(struct viodma_pool *pool, uint32_t slot_bytes, const struct viodma_object *area,
 				    uint64_t offset, uint64_t len_bytes, void *slots, size_t slots_bytes)
 {
-	const struct viodma_pool_config config = {.slot_bytes = slot_bytes, .run_bytes = FOREIGN_PAGE};
+	const struct viodma_pool_config config = {
+		.slot_bytes = slot_bytes, .run_bytes = FOREIGN_PAGE, .coherent = pool == &m.ring_pool};
 	const struct viodma_object piece = {(char *)area->memory + offset, {area->phys.v + offset}, len_bytes};
 
 	const enum viodma_result result = viodma_pool_init(pool, &config);

@@ -51,8 +51,7 @@ static bool two_copies(const struct dma_rig *rig, uint64_t phys)
 
 static uint64_t line_of(const struct dma_rig *rig)
 {
-	return rig->platform.granule_bytes > rig->platform.alignment_bytes ? rig->platform.granule_bytes :
-									      rig->platform.alignment_bytes;
+	return rig->platform.line_bytes;
 }
 
 unsigned char dma_rig_pattern(uint64_t phys)
@@ -185,6 +184,7 @@ bool dma_rig_start(struct dma_rig *rig, const char *platform)
 enum viodma_result dma_rig_add_pool(struct dma_rig *rig, uint32_t slot_bytes, uint32_t run_bytes, uint64_t bytes)
 {
 	struct viodma_object memory = rig->objects[2];
+	struct viodma_pool_config config;
 	enum viodma_result result;
 
 	rig->pool_config.slot_bytes = slot_bytes;
@@ -198,7 +198,9 @@ enum viodma_result dma_rig_add_pool(struct dma_rig *rig, uint32_t slot_bytes, ui
 	if (result != VIODMA_OK || rig->platform.coherent)
 		return result;
 	rig->has_ring_pool = true;
-	result = viodma_pool_init(&rig->ring_pool, &rig->pool_config);
+	config = rig->pool_config;
+	config.coherent = true;
+	result = viodma_pool_init(&rig->ring_pool, &config);
 	if (result != VIODMA_OK)
 		return result;
 	return viodma_pool_add(&rig->ring_pool, &rig->objects[3], ring_storage, sizeof(ring_storage));

@@ -12,7 +12,7 @@
 
 static const char *const platforms[] = {
 	"kind=direct",
-	"kind=direct non-coherent granule=64",
+	"kind=direct non-coherent line=64",
 	"kind=offset window=0x40000000+0x100000@0x7000000000 window=0x50000000+0x40000@0x90000",
 	"kind=direct restricted pool-at-physical pool=0x50000000+256K",
 	IOMMU,

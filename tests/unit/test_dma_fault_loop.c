@@ -25,13 +25,13 @@ static const struct {
 } kinds[] = {
 	{"kind=direct", VIODMA_IOMMU_STRICT},
 	{"kind=direct width=32", VIODMA_IOMMU_STRICT},
-	{"kind=direct non-coherent granule=64", VIODMA_IOMMU_STRICT},
+	{"kind=direct non-coherent line=64", VIODMA_IOMMU_STRICT},
 	{"kind=offset window=0x40000000+0x100000@0x7000000000 window=0x50000000+0x40000@0x90000 window=0x900000000+1M@0x10000000",
 	 VIODMA_IOMMU_STRICT},
 	{"kind=offset restricted window=0x50000000+0x40000@0x90000 pool=0x50000000+256K", VIODMA_IOMMU_STRICT},
 	{IOMMU, VIODMA_IOMMU_STRICT},
 	{IOMMU, VIODMA_IOMMU_DEFERRED},
-	{IOMMU " non-coherent", VIODMA_IOMMU_DEFERRED},
+	{IOMMU " non-coherent line=64", VIODMA_IOMMU_DEFERRED},
 	{BOUNCE_IOMMU, VIODMA_IOMMU_STRICT},
 	{BOUNCE_IOMMU, VIODMA_IOMMU_DEFERRED},
 };

@@ -164,13 +164,30 @@ static bool a_ring_pool_serves_it_where_there_is_one(void)
 {
 	struct viodma_dma_memory memory;
 
-	CHECK(start("kind=direct non-coherent granule=64", 1024, 0));
+	CHECK(start("kind=direct non-coherent line=64", 1024, 0));
 	CHECK_RESULT(viodma_domain_alloc(&rig.domain, &memory, 64, 64, VIODMA_BIDIRECTIONAL), VIODMA_OK);
 	CHECK_EQUAL(memory.phys.v, RIG_RING);
 	CHECK_EQUAL(rig.pool.statistics.used_bytes, 0);
 	CHECK_EQUAL(rig.ring_pool.statistics.used_bytes, 1024);
 	CHECK_RESULT(viodma_domain_release(&memory), VIODMA_OK);
 	CHECK_EQUAL(rig.ring_pool.statistics.used_bytes, 0);
+	return dma_rig_end(&rig);
+}
+
+static bool a_ring_is_not_made_in_memory_that_is_not_coherent(void)
+{
+	struct viodma_dma_memory memory;
+
+	CHECK(dma_rig_start(&rig, "kind=direct non-coherent line=64"));
+	CHECK_RESULT(dma_rig_add_pool(&rig, 1024, 0, 0), VIODMA_OK);
+	rig.has_ring_pool = false;
+	CHECK_RESULT(dma_rig_add_domain(&rig, VIODMA_ADDRESSING_PLATFORM), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_alloc(&rig.domain, &memory, 64, 64, VIODMA_BIDIRECTIONAL), VIODMA_E_UNSUPPORTED);
+	CHECK(dma_rig_end(&rig));
+	/* Where all memory is coherent none need say so. */
+	CHECK(start("kind=direct line=64", 1024, 0));
+	CHECK_RESULT(viodma_domain_alloc(&rig.domain, &memory, 64, 64, VIODMA_BIDIRECTIONAL), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_release(&memory), VIODMA_OK);
 	return dma_rig_end(&rig);
 }
 
@@ -200,6 +217,7 @@ HOLDS(a_plain_domain_has_it_too)
 HOLDS(bus_addresses_without_a_break_are_found)
 HOLDS(what_lies_out_of_reach_is_not_handed_out)
 HOLDS(a_ring_pool_serves_it_where_there_is_one)
+BEHAVIOUR(a_ring_is_not_made_in_memory_that_is_not_coherent, "DRV-20")
 HOLDS(what_it_takes_is_not_promised_to_mappings)
 
 int main(void)
@@ -212,6 +230,7 @@ int main(void)
 		TEST(bus_addresses_without_a_break_are_found),
 		TEST(what_lies_out_of_reach_is_not_handed_out),
 		TEST(a_ring_pool_serves_it_where_there_is_one),
+		WITH_MUTANT(a_ring_is_not_made_in_memory_that_is_not_coherent),
 		TEST(what_it_takes_is_not_promised_to_mappings),
 	};
 

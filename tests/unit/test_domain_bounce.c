@@ -452,8 +452,8 @@ static bool a_pool_that_does_not_fit_the_platform_is_refused(void)
 		{"restricted pool=0x40000000+512M", 512, VIODMA_OK},
 		{"restricted align=1K", 512, VIODMA_E_INVALID},
 		{"restricted align=1K", 1024, VIODMA_OK},
-		{"restricted non-coherent granule=128", 64, VIODMA_E_INVALID},
-		{"restricted non-coherent granule=128", 128, VIODMA_OK},
+		{"restricted non-coherent line=128", 64, VIODMA_E_INVALID},
+		{"restricted non-coherent line=128", 128, VIODMA_OK},
 		{"restricted granule=128", 64, VIODMA_OK},
 	};
 	unsigned i;

@@ -154,7 +154,7 @@ static bool buffers_that_adjoin_at_a_boundary_are_not_merged(void)
 static bool a_platform_with_any_limit_is_not_plain(void)
 {
 	static const char *const limits[] = {
-		"width=63", "max-mapping=1T", "max-segment=1G", "boundary=1T", "align=2", "non-coherent",
+		"width=63", "max-mapping=1T", "max-segment=1G", "boundary=1T", "align=2", "non-coherent line=64",
 		"kind=offset window=0+1T@0",
 	};
 	unsigned i;
@@ -272,14 +272,14 @@ static bool a_configuration_that_lacks_something_is_refused(void)
 	INIT("kind=direct", VIODMA_OK);
 	INIT("kind=offset", VIODMA_E_INVALID);
 	INIT("restricted", VIODMA_E_INVALID);
-	INIT("non-coherent", VIODMA_E_INVALID);
+	INIT("non-coherent line=64", VIODMA_E_INVALID);
 	config.memory = &rig.memory;
 	INIT("restricted", VIODMA_E_INVALID);
-	INIT("non-coherent", VIODMA_E_INVALID);
+	INIT("non-coherent line=64", VIODMA_E_INVALID);
 	config.cache = &rig.cache;
-	INIT("non-coherent", VIODMA_OK);
+	INIT("non-coherent line=64", VIODMA_OK);
 	config.memory = NULL;
-	INIT("non-coherent", VIODMA_E_INVALID);
+	INIT("non-coherent line=64", VIODMA_E_INVALID);
 	config.memory = &rig.memory;
 	CHECK(dma_rig_start(&rig, "kind=direct"));
 	rig.platform.address_bits = 5;

@@ -113,7 +113,7 @@ static bool a_run_that_two_buffers_share_is_coherent(void)
 	unsigned char *before, *after;
 	unsigned k;
 
-	CHECK(start(IOMMU " non-coherent", VIODMA_IOMMU_STRICT, 16));
+	CHECK(start(IOMMU " non-coherent line=64", VIODMA_IOMMU_STRICT, 16));
 	CHECK_RESULT(map(buffers, 3, VIODMA_BIDIRECTIONAL), VIODMA_OK);
 	before = dma_rig_at(&rig, RIG_HERE + 299);
 	after = dma_rig_at(&rig, RIG_HERE + 464 + 2 * GRANULE);

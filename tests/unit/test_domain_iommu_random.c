@@ -167,7 +167,7 @@ static bool random_mappings_hold_on_a_restricted_platform(void)
 
 static bool random_mappings_hold_where_caches_need_maintenance(void)
 {
-	return play(IOMMU " non-coherent", VIODMA_IOMMU_STRICT, 5) && play(BOUNCE_IOMMU " non-coherent", VIODMA_IOMMU_DEFERRED, 6);
+	return play(IOMMU " non-coherent line=64", VIODMA_IOMMU_STRICT, 5) && play(BOUNCE_IOMMU " non-coherent line=64", VIODMA_IOMMU_DEFERRED, 6);
 }
 
 HOLDS(random_mappings_hold_in_strict_mode)

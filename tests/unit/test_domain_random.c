@@ -94,17 +94,20 @@ static void random_platform(struct viodma_platform *platform)
 	if (platform->boundary_bytes & (platform->boundary_bytes - 1)) /* 64 or the alignment, which is more */
 		platform->boundary_bytes &= platform->boundary_bytes - 1;
 	platform->coherent = below(3) != 0;
+	if (!platform->coherent || below(4) == 0)
+		platform->line_bytes = ONE_OF(1, 16, 64, platform->kind == VIODMA_PLATFORM_IOMMU ? 32 : 512);
 	platform->restricted = below(3) == 0;
 	platform->pool_at_physical = below(2) && !platform->window_count;
 }
 
 static uint32_t random_slot(const struct viodma_platform *platform)
 {
-	uint32_t least = 64, line = platform->granule_bytes > platform->alignment_bytes ? platform->granule_bytes :
-											  platform->alignment_bytes;
+	uint32_t least = platform->alignment_bytes > 64 ? platform->alignment_bytes : 64;
 
-	if (platform->kind == VIODMA_PLATFORM_IOMMU || !platform->coherent || platform->alignment_bytes > least)
-		least = line > least ? line : least;
+	if (platform->kind == VIODMA_PLATFORM_IOMMU && platform->granule_bytes > least)
+		least = platform->granule_bytes;
+	if (!platform->coherent && platform->line_bytes > least)
+		least = platform->line_bytes;
 	return least << below(least < 1024 ? 4 : 1);
 }
 

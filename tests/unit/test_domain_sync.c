@@ -8,7 +8,7 @@
  */
 #include "tests/support/dma_rig.h"
 
-#define LINES "kind=offset non-coherent granule=64 "
+#define LINES "kind=offset non-coherent line=64 "
 #define IN_PLACE LINES "window=0x40000000+1G@0x8000000000 window=0x900000000+128K@0x100000"
 #define POOL_ONLY LINES "window=0x50000000+256K@0x8000000000 window=0x58000000+64K@0x9000000000 restricted"
 
@@ -248,7 +248,7 @@ static bool buffers_across_two_objects_are_maintained_in_both(void)
 {
 	static const struct viodma_buffer buffers[] = {{{RIG_NEXT - 128}, 256}, {{RIG_HERE}, 64}};
 
-	CHECK(start("kind=direct non-coherent granule=64"));
+	CHECK(start("kind=direct non-coherent line=64"));
 	CHECK_RESULT(map(buffers, 2, VIODMA_BIDIRECTIONAL), VIODMA_OK);
 	CHECK_EQUAL(rig.domain.statistics.in_place, 320);
 	CHECK(device_sees(buffers, 2));

@@ -55,6 +55,9 @@ static bool numbers_out_of_range_are_named(void)
 	REFUSED(alignment_bytes, 0, "alignment");
 	REFUSED(alignment_bytes, 24, "alignment");
 	REFUSED(order, (enum viodma_order)2, "order");
+	REFUSED(coherent, false, "no cache line");
+	REFUSED(line_bytes, 48, "cache line");
+	REFUSED(line_bytes, 8192, "cache line");
 	REFUSED(segment_bytes_max, 63, "longest segment");
 	REFUSED(boundary_bytes, 96, "boundary");
 	REFUSED(boundary_bytes, 32, "boundary");
@@ -84,6 +87,8 @@ static bool limits_at_their_ends_are_sound(void)
 	platform.address_bits = 12;
 	platform.granule_bytes = 1u << 31;
 	platform.alignment_bytes = 64;
+	platform.coherent = false;
+	platform.line_bytes = 4096;
 	platform.segment_bytes_max = 64;
 	platform.boundary_bytes = 64;
 	platform.mapping_bytes_max = 1;
@@ -160,7 +165,7 @@ static bool every_word_is_understood(void)
 {
 	static const char text[] = "\tkind=offset  width=40 granule=4K window=0x40000000+1G@0 "
 				   "window=0x100000000+2G@1099511627776\nmax-mapping=1M max-segment=65536 "
-				   "boundary=0x1000000 align=512 non-coherent order=platform restricted "
+				   "boundary=0x1000000 align=512 non-coherent line=64 order=platform restricted "
 				   "pool=0x40000000+16M/4K no-pass-through ";
 	struct viodma_platform platform;
 	const char *what;
@@ -182,13 +187,14 @@ static bool every_word_is_understood(void)
 	CHECK_EQUAL(platform.boundary_bytes, 0x1000000);
 	CHECK_EQUAL(platform.alignment_bytes, 512);
 	CHECK(!platform.coherent && platform.order == VIODMA_ORDER_PLATFORM && platform.restricted);
+	CHECK_EQUAL(platform.line_bytes, 64);
 	CHECK_EQUAL(platform.pool.v, 0x40000000);
 	CHECK_EQUAL(platform.pool_bytes, 16 << 20);
 	CHECK_EQUAL(platform.pool_slot_bytes, 4096);
 	CHECK(!platform.pool_at_physical && !platform.pass_through);
 	CHECK_RESULT(viodma_platform_parse("coherent order=smp pass-through pool-at-physical kind=iommu window=0x1000+4G",
 					   &platform, &where, &what), VIODMA_OK);
-	CHECK(platform.coherent && platform.order == VIODMA_ORDER_SMP);
+	CHECK(platform.coherent && !platform.line_bytes && platform.order == VIODMA_ORDER_SMP);
 	CHECK(platform.pass_through && platform.pool_at_physical);
 	CHECK_EQUAL(platform.windows[0].bus.v, 0x1000);
 	CHECK_EQUAL(platform.windows[0].phys.v, 0);
@@ -222,6 +228,12 @@ static const struct {
 	{"^granule=3", "granule"},
 	{"^granule=0", "granule"},
 	{"^granule=4G", "too large"},
+	{"restricted ^non-coherent", "no cache line is stated"},
+	{"^line=96 non-coherent", "cache line"},
+	{"non-coherent ^line=8K", "cache line"},
+	{"non-coherent line=64 ^line=64", "said before"},
+	{"kind=iommu non-coherent granule=32 ^line=64", "larger than the granule"},
+	{"line=64 kind=iommu ^non-coherent", "larger than the granule"},
 	{"^max-mapping=18446744073709551616", "number"},
 	{"^max-mapping=0x10000000000000000", "number"},
 	{"^max-mapping=16777216T", "number"},
@@ -319,6 +331,10 @@ static void random_platform(struct check_random *random, struct viodma_platform 
 	if (check_below(random, 2))
 		platform->boundary_bytes = (uint64_t)4096 << check_below(random, 40);
 	platform->coherent = check_below(random, 2);
+	if (!platform->coherent || check_below(random, 2))
+		platform->line_bytes = 1u << check_below(random, 13);
+	if (platform->kind == VIODMA_PLATFORM_IOMMU && platform->line_bytes > platform->granule_bytes)
+		platform->line_bytes = platform->granule_bytes;
 	platform->order = (enum viodma_order)check_below(random, 2);
 	platform->restricted = check_below(random, 2);
 	platform->pass_through = check_below(random, 2);
@@ -375,6 +391,7 @@ static bool the_longest_description_fits_and_a_shorter_place_is_refused(void)
 	platform.mapping_bytes_max = UINT64_MAX;
 	platform.boundary_bytes = 512;
 	platform.coherent = platform.pass_through = false;
+	platform.line_bytes = 4096;
 	platform.order = VIODMA_ORDER_PLATFORM;
 	platform.restricted = platform.pool_at_physical = true;
 	platform.window_count = 8;
