@@ -53,11 +53,16 @@ static bool measure(const struct drive_device *device, struct drive_transfer *tr
 	const struct drive_options *options = device->options;
 	const uint64_t disk_bytes = device->blk.capacity_sectors * SECTOR_BYTES;
 	const uint64_t last = transfer->disk_from > transfer->disk_to ? transfer->disk_from : transfer->disk_to;
-	off_t file_bytes = 0;
+	struct stat found;
+	off_t file_bytes;
 
 	transfer->length = options->length;
 	if (transfer->command == DRIVE_WRITE || transfer->command == DRIVE_VERIFY) {
-		file_bytes = lseek(transfer->fd, 0, SEEK_END);
+		file_bytes = fstat(transfer->fd, &found) < 0 ? -1 : lseek(transfer->fd, 0, SEEK_END);
+		if (file_bytes >= 0 && S_ISDIR(found.st_mode)) {
+			file_bytes = -1; /* some file systems can seek there */
+			errno = EISDIR;
+		}
 		if (file_bytes < 0) {
 			log_event(device->name, "%s: %s, expected a file that can be read at any place", transfer->file,
 				  strerror(errno));
@@ -210,6 +215,18 @@ static int drive_blk(const struct drive_options *options)
 	return report.status;
 }
 
+/* Can this program's memory be where the platform wants it? */
+static bool platform_holds(const struct drive_options *options)
+{
+	struct drive_platform platform;
+	const char *what = "";
+
+	if (drive_platform_make(&platform, options, false, drive_transfer_private_bytes(options), &what) == VIODMA_OK)
+		return true;
+	fprintf(stderr, "viodma drive blk: --platform: %s\n", what);
+	return false;
+}
+
 static int drive_blk_main(int argc, char **argv)
 {
 	struct drive_options options;
@@ -217,6 +234,8 @@ static int drive_blk_main(int argc, char **argv)
 
 	if (!drive_options_parse(argc, argv, &options, &status))
 		return status;
+	if (!platform_holds(&options))
+		return EXIT_USAGE;
 	if (options.stats_json && !statistics_writable(options.stats_json)) {
 		log_event(NULL, "--stats-json %s: cannot be written: %s", options.stats_json,
 			  errno == EINVAL ? "is not a regular file" : strerror(errno));

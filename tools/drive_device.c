@@ -60,12 +60,16 @@ enum viodma_result drive_check(struct drive_device *device, const char *what, en
 	return result;
 }
 
+/* --quiet leaves out success, and misses refused: what the device makes of them is said where it matters. */
 static void log_of_front(void *context, const char *line)
 {
+	static const char *const routine[] = { ": connected: ", ": shared: ", ": no longer shared: ", ": refused: " };
 	const struct drive_device *device = context;
 
-	if (!device->options->quiet)
-		log_whole_line(line);
+	for (unsigned i = 0; device->options->quiet && i < sizeof(routine) / sizeof(routine[0]); i++)
+		if (strstr(line, routine[i]))
+			return;
+	log_whole_line(line);
 }
 
 uint64_t drive_deadline_ns(const struct drive_device *device)

@@ -19,6 +19,7 @@
 #define POOL_BYTES_LEAST (64u * 1024)
 #define POOL_BYTES_MOST (UINT64_C(1) << 32)
 #define REQUEST_BYTES_MOST (64u * 1024 * 1024)
+#define IN_FLIGHT_BYTES_MOST (UINT64_C(16) << 30)
 #define TIMEOUT_MS_MOST 3600000u
 #define WORDS_MOST 3
 
@@ -370,6 +371,9 @@ static bool check_whole(const struct options *reader, struct drive_options *opti
 	if (options->pool_max_bytes < options->pool_bytes)
 		return options_wrong(reader, "--pool-max: %" PRIu64 ", expected at least --pool, %" PRIu64,
 				     options->pool_max_bytes, options->pool_bytes);
+	if ((uint64_t)options->request_bytes * options->depth > IN_FLIGHT_BYTES_MOST)
+		return options_wrong(reader, "--request and --depth: %" PRIu32 " times %" PRIu32 " bytes, expected at most 16G",
+				     options->depth, options->request_bytes);
 	if (options->require_platform_dma && (options->decline_platform_dma || options->pool_at_physical))
 		return options_wrong(reader, "--require-platform-dma: contradicts %s, expected only one of them",
 				     options->decline_platform_dma ? "--decline-platform-dma" : "--pool-at-physical");

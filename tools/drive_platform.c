@@ -115,6 +115,10 @@ static bool place_own(struct drive_platform *platform, uint64_t pool_bytes, cons
 	struct viodma_platform *description = &platform->description;
 	const uint64_t end = description->address_bits < 64 ? UINT64_C(1) << description->address_bits : UINT64_MAX;
 
+	if (description->kind == VIODMA_PLATFORM_IOMMU && description->granule_bytes < PAGE_BYTES) {
+		*what = "the granule is less than 4096 bytes, the pages of vhost-user";
+		return false;
+	}
 	if (description->pool_bytes) {
 		platform->pool_phys = description->pool;
 		if (platform->pool_bytes_max > description->pool_bytes)
@@ -130,7 +134,7 @@ static bool place_own(struct drive_platform *platform, uint64_t pool_bytes, cons
 	} else if (description->kind != VIODMA_PLATFORM_OFFSET && end < POOL_PHYS + platform->pool_bytes_max) {
 		platform->pool_phys.v = LOW_POOL_PHYS;
 		if (end < LOW_POOL_PHYS + platform->pool_bytes_max && description->kind == VIODMA_PLATFORM_DIRECT) {
-			*what = "the pool fits below no such width";
+			*what = "the pool does not fit below that width";
 			return false;
 		}
 	}

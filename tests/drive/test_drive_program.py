@@ -38,6 +38,12 @@ def run(*arguments, **how):
     (["blk", *HERE, "--length=512", "copy", "0", "100"], "512"),
     (["blk", *HERE, "--platform-dma-bit=33", "info"], "platform-dma-bit"),
     (["blk", *HERE, "--require-platform-dma", "--decline-platform-dma", "info"], "require-platform-dma"),
+    (["blk", *HERE, "--depth=1024", "--request=64M", "info"], "--request and --depth"),
+    (["blk", *HERE, "--platform=kind=iommu granule=512", "info"], "--platform: .*4096"),
+    (["blk", *HERE, "--platform=kind=direct width=20", "info"], "--platform: .*width"),
+    (["blk", *HERE, "--platform=kind=offset window=0x0+64K@0x100000", "info"], "--platform: .*no window"),
+    (["blk", *HERE, "--platform=restricted pool=0x40000000+2M", "--pool=4M", "info"], "--platform: .*pool"),
+    (["blk", *HERE, "--platform=kind=elsewhere", "info"], "--platform: at 'kind=elsewhere'"),
     (["blk", *HERE, "--canary", "info"], "canary"), (["blk", *HERE, "stray", "everywhere"], "everywhere")])
 def test_a_command_line_that_is_wrong_is_named(arguments, named):
     ended = run(*arguments)
@@ -54,7 +60,9 @@ def test_help(arguments):
 
 def test_a_device_that_is_not_there(tmp):
     ended = run("blk", f"--socket-path={tmp}/none", "info")
-    must(ended.returncode == EXIT_FAILED and f"{tmp}/none" in ended.stderr, f"{ended}")
+    must(ended.returncode == EXIT_FAILED and f"{tmp}/none: No such file" in ended.stderr, f"{ended}")
+    ended = run("blk", f"--socket-path={tmp}/none", "--quiet", "info")
+    must(ended.returncode == EXIT_FAILED and f"{tmp}/none: No such file" in ended.stderr, f"quiet: {ended}")
 
 
 def test_info_says_what_was_agreed_on(lab):
@@ -89,6 +97,7 @@ def test_a_file_that_does_not_fit_is_named(lab, command, size):
 def test_files_that_cannot_be_opened_are_named(lab):
     device = lab.device("serve-offer")
     lab.run(device, "write", f"{lab.tmp}/none", status=EXIT_FAILED).must_say(f"{lab.tmp}/none")
+    lab.run(device, "verify", lab.tmp, status=EXIT_FAILED).must_say(f"{lab.tmp}: Is a directory")
     lab.run(device, "read", f"{lab.tmp}/no/file", status=EXIT_FAILED).must_say(f"{lab.tmp}/no/file")
     drive = lab.run(device, "info", options=[f"--stats-json={lab.tmp}/no/file"], stats=False, status=EXIT_FAILED)
     drive.must_say(f"{lab.tmp}/no/file")
