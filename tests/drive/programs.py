@@ -171,6 +171,12 @@ class ServeDevice(Serving):
             self.program.finish()
 
 
+def listens(path):
+    """A socket's file is there before it listens."""
+    with open("/proc/net/unix") as file:
+        return any(line.split()[3] == "00010000" for line in file if line.rstrip("\n").endswith(" " + path))
+
+
 class StorageDaemon(Serving):
     """QEMU's: nobody of us wrote it; no bit 33."""
     offers, ids = False, False
@@ -183,6 +189,7 @@ class StorageDaemon(Serving):
         self.image = image
         self.program = servers.StorageDaemon(tmp, image.path, queues=queues)
         self.path = self.program.path
+        self.program.wait_for(lambda: listens(self.path), "its listening", servers.START_PATIENCE)
 
     @property
     def pid(self):
