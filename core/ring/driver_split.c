@@ -97,7 +97,7 @@ static inline enum viodma_result put_each(struct making *making, const struct vi
 		uint32_t flags = --making->left ? VIRTQ_DESC_F_NEXT : 0, len = segments->len_bytes;
 		uint32_t next = in_table ? making->at + 1 : making->next[making->at];
 
-		if (!VIODMA_REQUIRE(DRV_15, len != 0))
+		if (!VIODMA_REQUIRE(DRV_15, len && segments->bus.v + (len - 1) >= segments->bus.v))
 			return VIODMA_E_INVALID;
 		if (segments->permission == VIODMA_WRITE) {
 			flags |= VIRTQ_DESC_F_WRITE;

@@ -222,7 +222,7 @@ void viodma_domain_sync_general(const struct viodma_mapping *mapping, uint64_t o
  *   VIODMA_E_UNREACHABLE  the device has no way to it, and there is no pool to bounce through, or no way to that either
  *   VIODMA_E_INVALID      count 0, an empty buffer, one that wraps, or one outside the registered memory (it may span
  *                         objects that adjoin; a plain domain does not look at buffers; a driver queue refuses what is
- *                         empty)
+ *                         empty or wraps)
  *   VIODMA_E_IO           the IOMMU's map failed
  *   VIODMA_E_QUARANTINED  the IOMMU's map failed half way, and what was entered could not be taken out: the device may
  *                         reach the buffers, which the caller must not reuse (DRV-22)

@@ -108,8 +108,8 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_queue_enable(struct viodma_driv
  * Make a chain of segments: first those the device reads, then those it writes. Nothing is shown to the device before
  * viodma_driver_queue_publish. token comes back with the completion; not NULL.
  * VIODMA_E_NO_SPACE: no room in the ring now. VIODMA_E_LIMIT: more segments than the ring, or a table, can ever hold.
- * VIODMA_E_INVALID: none, an empty one, a device-readable after a device-writable one (DRV-13), over 2^32 bytes
- * (DRV-12). The queue's own result when it is broken.
+ * VIODMA_E_INVALID: none; one that is empty, or wraps (DRV-15); a device-readable after a device-writable one (DRV-13);
+ * over 2^32 bytes (DRV-12). The queue's own result when it is broken.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_add(struct viodma_driver_queue *queue,
 							   const struct viodma_segment *segments, uint32_t count,

@@ -295,6 +295,19 @@ static bool an_empty_segment_is_refused(void)
 }
 BEHAVIOUR(an_empty_segment_is_refused, "DRV-15")
 
+static bool a_segment_that_wraps_is_refused(void)
+{
+	struct test_device_queue *queue = &of_kind(TEST_DIRECT)->queues[0];
+	struct viodma_segment last = {.bus = {UINT64_MAX - 3}, .len_bytes = 5, .permission = VIODMA_READ};
+
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, &last, 1, tokens), VIODMA_E_INVALID);
+	CHECK(nothing_was_added(queue));
+	last.len_bytes = 4; /* to the last byte of all */
+	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, &last, 1, tokens), VIODMA_OK);
+	return true;
+}
+BEHAVIOUR(a_segment_that_wraps_is_refused, "DRV-15")
+
 static bool nothing_nobody_and_both_directions_are_refused(void)
 {
 	struct test_device_queue *queue = &of_kind(TEST_DIRECT)->queues[0];
@@ -569,6 +582,7 @@ int main(void)
 		WITH_MUTANT(a_chain_of_more_than_4_gibibytes_is_refused),
 		WITH_MUTANT(a_readable_segment_after_a_writable_one_is_refused),
 		WITH_MUTANT(an_empty_segment_is_refused),
+		WITH_MUTANT(a_segment_that_wraps_is_refused),
 		TEST(nothing_nobody_and_both_directions_are_refused),
 		TEST(a_chain_in_a_table_takes_one_descriptor_and_the_ring_serves_when_tables_are_out),
 		TEST(without_the_feature_no_table_is_used),
