@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * drive.c - `viodma drive blk`: how it works: the device is opened (drive_device.c), the command is done on it, and the
- * device closed again, whatever came of it. What goes wrong is said where it is found; the first failure decides the exit
- * status (drive_exit_status).
+ * device closed again, whatever came of it. What goes wrong is said where it is found; the first failure decides the
+ * exit status (drive_exit_status).
  *
  * SIGINT and SIGTERM end the transfer: the device is reset first. SIGPIPE is ignored: writing then fails.
  */

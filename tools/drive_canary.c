@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * drive_canary.c - how it works (test build only): the pattern lies at fixed places, so that each of its 32 turns stands at
- * addresses of one remainder. 8 bytes of any turn, anywhere in the pool, are a leak: data never hold them, as the chance
- * of 8 random bytes being them is 32 in 2^64. A leak of 7 bytes or fewer is not seen.
+ * drive_canary.c - how it works (test build only): the pattern lies at fixed places, so that each of its 32 turns
+ * stands at addresses of one remainder. 8 bytes of any turn, anywhere in the pool, are a leak: data never hold them, as
+ * the chance of 8 random bytes being them is 32 in 2^64. A leak of 7 bytes or fewer is not seen.
  *
  * All of the pool is looked through, what is mapped for the device just now included: no mapping has the pattern in it.
  */
@@ -52,7 +52,8 @@ static bool look(const struct drive_canary *canary, const struct viodma_object *
 		if (!found)
 			continue;
 		log_event(canary->device->name,
-			  "isolation: DRV-19: bytes of private memory that nobody mapped are in the pool, at physical 0x%" PRIx64,
+			  "isolation: DRV-19: bytes of private memory that nobody mapped are in the pool, at physical "
+			  "0x%" PRIx64,
 			  chunk->phys.v + (uint64_t)(found - (const unsigned char *)chunk->memory));
 		return false;
 	}

@@ -71,8 +71,8 @@ struct drive_device {
 int drive_exit_status(enum viodma_result result);
 
 /*
- * Connect, hand memory over, negotiate, set everything up to DRIVER_OK. private_bytes: a multiple of 4096. What is there
- * after a failure goes with drive_device_close.
+ * Connect, hand memory over, negotiate, set everything up to DRIVER_OK. private_bytes: a multiple of 4096. What is
+ * there after a failure goes with drive_device_close.
  */
 enum viodma_result drive_device_open(struct drive_device *device, const struct drive_options *options, const char *name,
 				     uint64_t private_bytes);

@@ -23,7 +23,8 @@
 #define TIMEOUT_MS_MOST 3600000u
 #define WORDS_MOST 3
 
-static const char *const domain_names[] = { "direct", "offset", "bounce", "iommu", "bounce+iommu", "restricted", "own" };
+static const char *const domain_names[] = { "direct",       "offset",     "bounce", "iommu",
+					    "bounce+iommu", "restricted", "own" };
 static const char *const command_names[] = { "info", "read", "write", "verify", "copy", "stray" };
 
 enum {
@@ -90,7 +91,7 @@ static const struct option known[] = {
 static const char help[] =
 	"usage: viodma drive blk --socket-path PATH | --fd N  [OPTION]...  COMMAND\n"
 	"\n"
-	"The driver half of virtio-blk, against any vhost-user back end: this program is the VM, and its memory the VM's.\n"
+	"The driver half of virtio-blk, against any vhost-user back end: this program is the VM, its memory the VM's.\n"
 	"\n"
 	"commands\n"
 	"  info                      what the device is, and what was agreed on with it\n"
@@ -179,7 +180,8 @@ static bool take_domain(const struct options *reader, const char *text, struct d
 
 	if (found < 0)
 		return options_wrong(reader,
-				     "--domain: '%s', expected direct, offset, bounce, iommu, bounce+iommu or restricted",
+				     "--domain: '%s', expected direct, offset, bounce, iommu, bounce+iommu or "
+				     "restricted",
 				     text);
 	options->domain = (enum drive_domain)found;
 	return true;
@@ -300,7 +302,8 @@ static bool take(const struct options *reader, int option, const char *value, st
 	case STATS_JSON:
 		return options_path(reader, "--stats-json", value, &options->stats_json);
 	default:
-		return take_flag(option, options) || options_wrong(reader, "internal: option %d is not handled", option);
+		return take_flag(option, options) ||
+		       options_wrong(reader, "internal: option %d is not handled", option);
 	}
 }
 
@@ -313,7 +316,8 @@ static bool take_command(const struct options *reader, char **words, unsigned co
 	int found;
 
 	if (!count)
-		return options_wrong(reader, "expected a command: info, read, write, verify, copy or stray; see %s --help",
+		return options_wrong(reader,
+				     "expected a command: info, read, write, verify, copy or stray; see %s --help",
 				     reader->command);
 	found = find(words[0], command_names, 6);
 	if (found < 0)
@@ -372,7 +376,8 @@ static bool check_whole(const struct options *reader, struct drive_options *opti
 		return options_wrong(reader, "--pool-max: %" PRIu64 ", expected at least --pool, %" PRIu64,
 				     options->pool_max_bytes, options->pool_bytes);
 	if ((uint64_t)options->request_bytes * options->depth > IN_FLIGHT_BYTES_MOST)
-		return options_wrong(reader, "--request and --depth: %" PRIu32 " times %" PRIu32 " bytes, expected at most 16G",
+		return options_wrong(reader,
+				     "--request and --depth: %" PRIu32 " times %" PRIu32 " bytes, expected at most 16G",
 				     options->depth, options->request_bytes);
 	if (options->require_platform_dma && (options->decline_platform_dma || options->pool_at_physical))
 		return options_wrong(reader, "--require-platform-dma: contradicts %s, expected only one of them",

@@ -2,13 +2,13 @@
 /*
  * drive_platform.c - how it works: every --domain is a line of the text form, made with this program's addresses:
  *
- *	direct        kind=direct                                      both objects handed over, granted at their addresses
- *	offset        kind=offset, a window for each object            both handed over, the windows granted
- *	bounce        kind=offset restricted, one window: the pool     both handed over, the pool's window granted: the device
- *	                                                               could reach the rest, its own code keeps it out
- *	iommu         kind=iommu                                       both handed over, each mapping granted while it lives
- *	bounce+iommu  kind=iommu restricted                            the pool handed over, each mapping while it lives
- *	restricted    as bounce                                        the pool handed over: the device cannot reach the rest
+ *	direct        kind=direct                         both objects handed over, granted at their addresses
+ *	offset        kind=offset, a window for each      both handed over, the windows granted
+ *	bounce        kind=offset restricted, a window    both handed over, the pool's window granted: the device
+ *	              for the pool                        could reach the rest, its own code keeps it out
+ *	iommu         kind=iommu                          both handed over, each mapping granted while it lives
+ *	bounce+iommu  kind=iommu restricted               the pool handed over, each mapping while it lives
+ *	restricted    as bounce                           the pool handed over: the device cannot reach the rest
  *
  * Private memory that is not handed over is anonymous: no other process can have it. What a platform of the user's own
  * leaves open (where the memory is) is chosen so that its windows, width and pool are kept to.
@@ -49,8 +49,9 @@ static void describe_named(const struct drive_platform *platform, bool at_physic
 	case DRIVE_BOUNCE:
 	case DRIVE_RESTRICTED:
 		if (at_physical)
-			snprintf(text, bytes, "kind=direct restricted pool=0x%" PRIx64 "+0x%" PRIx64 " pool-at-physical",
-				 pool, pool_bytes);
+			snprintf(text, bytes,
+				 "kind=direct restricted pool=0x%" PRIx64 "+0x%" PRIx64 " pool-at-physical", pool,
+				 pool_bytes);
 		else
 			snprintf(text, bytes,
 				 "kind=offset window=0x%" PRIx64 "+0x%" PRIx64 "@0x%" PRIx64
@@ -58,7 +59,8 @@ static void describe_named(const struct drive_platform *platform, bool at_physic
 				 pool, pool_bytes, POOL_BUS, pool, pool_bytes);
 		break;
 	case DRIVE_IOMMU:
-		snprintf(text, bytes, "kind=iommu granule=4096 window=0x%" PRIx64 "+0x%" PRIx64, IOMMU_BUS, IOMMU_BYTES);
+		snprintf(text, bytes, "kind=iommu granule=4096 window=0x%" PRIx64 "+0x%" PRIx64, IOMMU_BUS,
+			 IOMMU_BYTES);
 		break;
 	case DRIVE_BOUNCE_IOMMU:
 		snprintf(text, bytes,
@@ -76,7 +78,7 @@ static bool meets(uint64_t one, uint64_t one_bytes, uint64_t other, uint64_t oth
 	return one <= other ? other - one < one_bytes : one - other < other_bytes;
 }
 
-/* The pool at the end of the smallest window that holds it, private memory at the beginning of one that has room left. */
+/* The pool at the end of the smallest window that holds it, private memory at the beginning of one with room left. */
 static bool place_in_windows(struct drive_platform *platform, const char **what)
 {
 	const struct viodma_platform *description = &platform->description;

@@ -48,7 +48,8 @@ uint32_t drive_platform_slot_bytes(const struct drive_platform *platform);
 bool drive_platform_bus(const struct drive_platform *platform, bool physical, viodma_phys phys, viodma_bus *bus);
 
 /*
- * Memory as the platform says: the first chunk of the pool, and private memory. VIODMA_E_NO_MEMORY, VIODMA_E_IO (errno).
+ * Memory as the platform says: the first chunk of the pool, and private memory. VIODMA_E_NO_MEMORY, VIODMA_E_IO
+ * (errno).
  */
 enum viodma_result drive_memory_new(struct drive_memory *memory, const struct drive_platform *platform,
 				    uint64_t pool_bytes);

@@ -112,7 +112,8 @@ static void write_dma(FILE *file, const struct viodma_domain_statistics *dma)
 	const struct viodma_iommu_statistics *iommu = &dma->iommu;
 
 	fprintf(file,
-		"\"maps\": {\"maps\": %" PRIu64 ", \"unmaps\": %" PRIu64 ", \"live\": %" PRIu64 ", \"live_peak\": %" PRIu64
+		"\"maps\": {\"maps\": %" PRIu64 ", \"unmaps\": %" PRIu64 ", \"live\": %" PRIu64
+		", \"live_peak\": %" PRIu64
 		", \"bounced_bytes\": %" PRIu64 ", \"in_place_bytes\": %" PRIu64 ", \"exhausted\": %" PRIu64
 		", \"quarantined\": %" PRIu64 "},\n ",
 		dma->maps, dma->unmaps, dma->live, dma->live_peak, dma->bounced, dma->in_place, dma->exhausted,
@@ -139,12 +140,14 @@ static void write_device_side(FILE *file, const struct drive_session *session)
 		front->refused, front->updates, front->invalidations, front->messages);
 	fprintf(file,
 		"\"queues\": {\"count\": %u, \"size\": %" PRIu32 ", \"added\": %" PRIu64 ", \"got\": %" PRIu64
-		", \"indirect\": %" PRIu64 ", \"kicks\": %" PRIu64 ", \"kicks_suppressed\": %" PRIu64 ", \"calls\": %" PRIu64
+		", \"indirect\": %" PRIu64 ", \"kicks\": %" PRIu64 ", \"kicks_suppressed\": %" PRIu64
+		", \"calls\": %" PRIu64
 		", \"calls_suppressed\": %" PRIu64 ", \"clamped\": %" PRIu64 "},\n ",
 		session->queue_count, session->queue_size, queues->added, queues->got, queues->indirect, queues->kicks,
 		queues->kicks_suppressed, front->calls, queues->calls_suppressed, queues->clamped);
 	fprintf(file,
-		"\"requests\": {\"ended\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"parts\": %" PRIu64 ", \"waited\": %" PRIu64
+		"\"requests\": {\"ended\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"parts\": %" PRIu64
+		", \"waited\": %" PRIu64
 		"}, \"bytes\": {\"read\": %" PRIu64 ", \"written\": %" PRIu64 "}",
 		blk->requests, blk->failed, blk->parts, blk->waited, blk->read_bytes, blk->written_bytes);
 }
@@ -190,7 +193,8 @@ static void write_all(FILE *file, const void *context)
 		fputs("null", file);
 	fprintf(file, ", \"command\": \"%s\", \"exit_status\": %d,\n ", drive_command_name(options->command),
 		report->status);
-	fprintf(file, "\"transfer\": {\"bytes\": %" PRIu64 ", \"requests\": %" PRIu64 ", \"elapsed_ns\": %" PRIu64 "},\n ",
+	fprintf(file,
+		"\"transfer\": {\"bytes\": %" PRIu64 ", \"requests\": %" PRIu64 ", \"elapsed_ns\": %" PRIu64 "},\n ",
 		transfer ? transfer->moved : 0, transfer ? transfer->requests : 0, transfer ? transfer->elapsed_ns : 0);
 	fputs("\"debug\": ", file);
 	if (options->debug)

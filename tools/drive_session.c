@@ -22,6 +22,7 @@
 #define TABLE_DESCRIPTORS (SEGMENTS_MAX + 2)
 #define TABLE_BYTES (TABLE_DESCRIPTORS * 16u)
 #define PART_BYTES 80u /* of ring memory: a header, and a status with a line of its own */
+#define DESCRIPTOR_BYTES 26u /* with its places in the rings */
 #define QUEUE_SIZE_LEAST 16u
 #define QUEUE_SIZE_MOST 256u
 #define WAITING_RANGES 256u
@@ -255,7 +256,7 @@ static enum viodma_result negotiate(struct drive_device *device)
 
 static uint32_t queue_size(const struct drive_device *device, uint32_t most)
 {
-	const uint64_t room = device->options->pool_bytes / 16 / 26 / device->queue_count; /* bytes of a descriptor and its rings */
+	const uint64_t room = device->options->pool_bytes / 16 / DESCRIPTOR_BYTES / device->queue_count;
 	uint32_t size = QUEUE_SIZE_LEAST;
 
 	while (size < QUEUE_SIZE_MOST && size < 4 * device->options->depth && 2 * size <= room && 2 * size <= most)
@@ -291,7 +292,8 @@ static enum viodma_result make_queue(struct drive_device *device, unsigned index
 	enum viodma_result result = transport->ops->queue_size_max(transport->context, index, &most);
 
 	if (result != VIODMA_OK || !most)
-		return drive_check(device, "asking for a queue's size", result != VIODMA_OK ? result : VIODMA_E_NOT_FOUND);
+		return drive_check(device, "asking for a queue's size",
+				   result != VIODMA_OK ? result : VIODMA_E_NOT_FOUND);
 	config.size = queue_size(device, most);
 	if (config.indirect_desc && TABLE_DESCRIPTORS <= config.size) {
 		config.tables = parts < table_room ? parts : table_room;
@@ -421,7 +423,7 @@ static void take_session(struct drive_device *device, enum viodma_result result)
 	}
 }
 
-/* Then a question and its answer go to and fro: what a device writes in that time is seen when queues and disk are freed. */
+/* Then a question and its answer go to and fro: what a device writes in that time is seen when all of it is freed. */
 static void take_back(struct drive_device *device, enum viodma_result reset)
 {
 	const struct viodma_transport *transport = &device->driver.transport;
@@ -431,7 +433,8 @@ static void take_back(struct drive_device *device, enum viodma_result reset)
 	if (device->blk_made)
 		viodma_driver_blk_stop(&device->blk, VIODMA_E_RESET);
 	for (unsigned i = 0; i < device->queue_count; i++)
-		while (device->queue_storages[i] && viodma_driver_queue_take_back(&device->queues[i], &token) == VIODMA_OK)
+		while (device->queue_storages[i] &&
+		       viodma_driver_queue_take_back(&device->queues[i], &token) == VIODMA_OK)
 			;
 	if (device->queue_count && reset == VIODMA_OK)
 		(void)transport->ops->get_status(transport->context, &status);

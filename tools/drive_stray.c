@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * drive_stray.c - how it works: header and status lie in ring memory, as driver_blk's do; between them stands a
- * device-writable segment with an address that no domain gave out. This is the one place outside core/dma that makes up a
- * bus address, and it goes to queue 0 past driver_blk.
+ * device-writable segment with an address that no domain gave out. This is the one place outside core/dma that makes up
+ * a bus address, and it goes to queue 0 past driver_blk.
  *
- * Sector 0 was read before, properly. Where the address is memory of ours, that memory holds the sector's complement; so
- * every byte of it that changes was written by the device.
+ * Sector 0 was read before, properly. Where the address is memory of ours, that memory holds the sector's complement;
+ * so every byte of it that changes was written by the device.
  *
- * What may happen: the request ends with IOERR; the device says that it needs a reset, hangs up, or does not answer; or the
- * bytes arrive. With bit 33 clear a device reaches whatever it was handed, and nobody promises otherwise.
+ * What may happen: the request ends with IOERR; the device says that it needs a reset, hangs up, or does not answer; or
+ * the bytes arrive. With bit 33 clear a device reaches whatever it was handed, and nobody promises otherwise.
  */
 #include "tools/drive_stray.h"
 

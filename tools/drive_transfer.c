@@ -10,9 +10,9 @@
  *
  * Retiring is where a READ writes to its file and a VERIFY compares.
  *
- * After restrict_after requests the platform changes under it. A device with bit 33 set is reset with requests in flight,
- * and they are made again. With bit 33 clear nothing is in flight then: back ends are in use that go on moving bytes after
- * they have answered that a queue stopped.
+ * After restrict_after requests the platform changes under it. A device with bit 33 set is reset with requests in
+ * flight, and they are made again. With bit 33 clear nothing is in flight then: back ends are in use that go on moving
+ * bytes after they have answered that a queue stopped.
  */
 #include "tools/drive_transfer.h"
 

@@ -101,7 +101,8 @@ bool options_size(const struct options *options, const char *name, const char *t
 	}
 	if (text[0] < '0' || text[0] > '9' || *end || errno || value > UINT64_MAX >> shift || value << shift < least ||
 	    value << shift > most)
-		return options_wrong(options, "%s: '%s', expected bytes from %" PRIu64 " to %" PRIu64 " (4096, 0x1000, 4K, 1M)",
+		return options_wrong(options,
+				     "%s: '%s', expected bytes from %" PRIu64 " to %" PRIu64 " (4096, 0x1000, 4K, 1M)",
 				     name, text, least, most);
 	*bytes = value << shift;
 	return true;

@@ -23,7 +23,7 @@ struct test_requests;
 struct serve_type {
 	const struct serve_type_options *options;
 	const struct viodma_vhost_user_ops *ops; /* of the back end; their context is serve_device.device */
-	/* Open what is behind it: serve_device.behind. False: why was logged. NULL: nothing to open before the loop is there. */
+	/* Open what is behind it: serve_device.behind. False: why was logged. NULL: that needs the loop. */
 	bool (*open)(struct serve_device *serve);
 	/* Make serve_device.device, in its loop. False: why was logged. */
 	bool (*make)(struct serve_device *serve);

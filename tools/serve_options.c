@@ -203,7 +203,8 @@ static bool sockets_differ(const struct options *reader, const struct serve_opti
 		for (unsigned j = 0; j < i; j++)
 			if (!strcmp(options->devices[i].socket_path, options->devices[j].socket_path))
 				return options_wrong(reader,
-						     "--device: path=%s is there twice, expected a socket for each device",
+						     "--device: path=%s is there twice, expected a socket for each "
+						     "device",
 						     options->devices[i].socket_path);
 	return true;
 }
@@ -245,8 +246,8 @@ static bool check_whole(const struct options *reader, const struct serve_type_op
 		return false;
 	}
 	if (options->platform_dma_bit && options->platform_dma == VIODMA_PLATFORM_DMA_OFF)
-		return options_wrong(reader, "--platform-dma-bit: with --platform-dma=off there is no such bit, expected "
-					     "only one of them");
+		return options_wrong(reader, "--platform-dma-bit: with --platform-dma=off there is no such bit, "
+					     "expected only one of them");
 	if (options->stats_json && options->trace_json && !strcmp(options->stats_json, options->trace_json))
 		return options_wrong(reader, "--stats-json and --trace-json: both are '%s', expected two files",
 				     options->stats_json);

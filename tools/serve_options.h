@@ -93,8 +93,8 @@ struct serve_type_options {
 	bool (*take)(const struct options *reader, int option, const char *value, struct serve_options *options,
 		     struct serve_device_options *single);
 	/*
-	 * Take key=value of --device; its number, 0 to 15, so that none is there twice; -1: no such key; -2: wrong, and said.
-	 * value NULL: only the number.
+	 * Take key=value of --device; its number, 0 to 15, so that none is there twice; -1: no such key; -2: wrong, and
+	 * said. value NULL: only the number.
 	 */
 	int (*take_part)(const struct options *reader, struct serve_device_options *device, const char *key,
 			 const char *value);
@@ -110,8 +110,8 @@ extern const struct serve_type_options serve_blk_options, serve_rng_options;
 const char *serve_platform_dma_name(enum viodma_platform_dma policy);
 
 /*
- * argv[0] is the type's name. True: go on. False: everything was said (help, capabilities, or what is wrong); *status is
- * the exit status. Free in either case.
+ * argv[0] is the type's name. True: go on. False: everything was said (help, capabilities, or what is wrong); *status
+ * is the exit status. Free in either case.
  */
 bool serve_options_parse(const struct serve_type_options *type, int argc, char **argv, struct serve_options *options,
 			 int *status);

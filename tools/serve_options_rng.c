@@ -32,10 +32,10 @@ static const char help[] =
 	"what to serve\n"
 	"  --socket-path PATH        listen on this Unix socket; a stale one is replaced\n"
 	"  --fd N                    or serve on this inherited socket, listening or connected\n"
-	"  --rng-source FILE         where the bytes come from: a device, a FIFO or a file (default " DEFAULT_SOURCE ")\n"
+	"  --rng-source FILE         where the bytes come from: device, FIFO or file (default " DEFAULT_SOURCE ")\n"
 	"  --max-bytes N             at most so many bytes in each period (default: no limit)\n"
 	"  --period MS               with --max-bytes: milliseconds (default 65536)\n"
-	"  --device rng,path=..,...  one of several devices, instead of the options above; a comma in a value is doubled\n";
+	"  --device rng,path=..,...  one of several, instead of the options above; a comma in a value is doubled\n";
 
 static bool take_rng(const struct options *reader, int number, const char *name, const char *value,
 		     struct serve_device_options *device)
