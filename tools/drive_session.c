@@ -95,6 +95,7 @@ static enum viodma_result make_pool(struct drive_device *device)
 {
 	const struct viodma_pool_config config = {
 		.name = "the pool",
+		.coherent = true, /* memory between processes is */
 		.slot_bytes = drive_platform_slot_bytes(&device->platform),
 		.exhausted = on_exhausted,
 		.grow = device->options->pool_max_bytes > device->options->pool_bytes ? grow : NULL,

@@ -17,7 +17,7 @@ TEXTS = {
     "kind=direct": {},
     "kind=direct width=36": {"width": 36},
     "kind=direct width=32": {"width": 32},
-    "kind=direct non-coherent": {},
+    "kind=direct non-coherent line=64": {},
     "kind=direct max-segment=4K": {"segment": 4096},
     "kind=direct max-segment=1536": {"segment": 1536},
     "kind=direct boundary=8K": {"boundary": 8192},
@@ -28,12 +28,12 @@ TEXTS = {
     "kind=offset window=0x940000000+64M@0x100000": {"windows": [(0x100000, 64 << 20)]},
     "kind=offset window=0x100000000+2M@0x200000000 window=0x100200000+1M@0x5000000000 window=0x940000000+8M@0x100000":
         {"windows": [(0x200000000, 2 << 20), (0x5000000000, 1 << 20), (0x100000, 8 << 20)]},
-    f"kind=offset window={POOL}@0x7000000 restricted pool={POOL}/4096 non-coherent":
+    f"kind=offset window={POOL}@0x7000000 restricted pool={POOL}/4096 non-coherent line=64":
         {"windows": [(0x7000000, 8 << 20)]},
     "kind=iommu granule=4096": {},
     "kind=iommu granule=65536": {},
     "kind=iommu granule=4096 width=30 window=0x30000000+256M": {"width": 30, "windows": [(0x30000000, 256 << 20)]},
-    "kind=iommu granule=4096 max-segment=4K boundary=16K non-coherent": {"segment": 4096, "boundary": 16384},
+    "kind=iommu granule=4096 max-segment=4K boundary=16K non-coherent line=64": {"segment": 4096, "boundary": 16384},
     "kind=iommu granule=4096 max-mapping=8K": {"mapping": 8192},
     "kind=iommu granule=4096 order=platform window=0x100000+1M": {"windows": [(0x100000, 1 << 20)]},
     f"kind=iommu granule=4096 restricted pool={POOL}": {},
@@ -98,6 +98,7 @@ def test_the_look_sees_what_it_is_for(lab, text, limits):
     ("kind=direct width=11", 2, "width"),
     ("kind=diagonal", 2, "diagonal"),
     ("kind=offset", 2, "window"),
+    ("kind=direct non-coherent", 2, "line"),
     ("kind=direct restricted pool=0x20000001+4M", (1, 2), "pool"),
     ("kind=direct restricted pool=0x20000000+64K", (1, 2), "pool")])
 def test_a_platform_that_cannot_be(lab, text, status, said):
