@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * demo.c - `viodma demo`: how it works: for each row a device half is forked (demo_device.c), and this process is its
- * driver half, with the functions of `viodma drive blk`: write, read back and compare, look at what the device's process
- * has mapped, one access that nobody granted. Then both end, and the row is judged (demo_table.c).
+ * driver half, with the functions of `viodma drive blk`: write, read back and compare, look at what the device's
+ * process has mapped, one access that nobody granted. Then both end, and the row is judged (demo_table.c).
  *
  * Data are other ones in each row, and the disk is new: nothing is right because it was so before.
  */
@@ -94,7 +94,8 @@ static bool on_the_disk(int image, const void *data)
 
 /* ---- a row ---- */
 
-static enum viodma_result transfer(struct drive_device *device, struct demo_row *row, enum drive_command command, int fd)
+static enum viodma_result transfer(struct drive_device *device, struct demo_row *row, enum drive_command command,
+				   int fd)
 {
 	struct drive_transfer one = {
 		.command = command,
@@ -109,13 +110,15 @@ static enum viodma_result transfer(struct drive_device *device, struct demo_row 
 	return result;
 }
 
-static enum viodma_result use(struct drive_device *device, const struct demo_device *other, struct demo_row *row, int fd)
+static enum viodma_result use(struct drive_device *device, const struct demo_device *other, struct demo_row *row,
+			      int fd)
 {
+	const struct drive_memory *memory = &device->memory;
 	enum viodma_result result = transfer(device, row, DRIVE_WRITE, fd);
 
 	if (result == VIODMA_OK)
 		result = transfer(device, row, DRIVE_VERIFY, fd);
-	if (result == VIODMA_OK && !demo_device_maps(other, device->memory.private.fd, device->memory.chunks[0].fd, &row->maps))
+	if (result == VIODMA_OK && !demo_device_maps(other, memory->private.fd, memory->chunks[0].fd, &row->maps))
 		result = VIODMA_E_IO;
 	if (result == VIODMA_OK)
 		result = drive_stray_try(device, drive_stray_private(device), &row->stray);

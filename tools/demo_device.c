@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * demo_device.c - how it works: the child closes the driver half's end of the socket pair, so that it sees a hang-up when
- * the driver half is done, or dies; then it writes what it counted to a pipe and ends. Should it be busy for ever, the
- * kernel ends it with its parent.
+ * demo_device.c - how it works: the child closes the driver half's end of the socket pair, so that it sees a hang-up
+ * when the driver half is done, or dies; then it writes what it counted to a pipe and ends. Should it be busy for ever,
+ * the kernel ends it with its parent.
  *
  * The disk is opened through /proc/self/fd: its file has no name, and goes when both processes have gone.
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * demo_table.c - how it works: a cell is text made of what was seen, and text for what must be seen there; it is right if
- * a check of its own says so. Numbers of the driver half are checked against those of the device half: what is handed over
- * is what the kernel says that the device's process has mapped; what is reachable and translated is what the device
- * counted.
+ * demo_table.c - how it works: a cell is text made of what was seen, and text for what must be seen there; it is right
+ * if a check of its own says so. Numbers of the driver half are checked against those of the device half: what is
+ * handed over is what the kernel says that the device's process has mapped; what is reachable and translated is what
+ * the device counted.
  */
 #include "tools/demo_table.h"
 

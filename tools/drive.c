@@ -30,7 +30,6 @@
 static bool open_file(struct drive_transfer *transfer, const char *name, const char *file)
 {
 	transfer->file = file;
-	transfer->fd = -1;
 	if (transfer->command == DRIVE_COPY)
 		return true;
 	if (transfer->command == DRIVE_READ && !strcmp(file, "-")) {
@@ -81,8 +80,8 @@ static bool measure(const struct drive_device *device, struct drive_transfer *tr
 	}
 	if (last <= disk_bytes && transfer->length <= disk_bytes - last)
 		return true;
-	log_event(device->name, "%" PRIu64 " bytes at %" PRIu64 ": the disk has %" PRIu64, transfer->length, last,
-		  disk_bytes);
+	log_event(device->name, "%" PRIu64 " bytes at %" PRIu64 ": the disk has %" PRIu64 " bytes",
+		  transfer->length, last, disk_bytes);
 	return false;
 }
 
@@ -100,17 +99,21 @@ static enum viodma_result transfer_command(struct drive_device *device, struct d
 {
 	const struct drive_options *options = device->options;
 	enum viodma_result result;
+	bool right;
 
 	*transfer = (struct drive_transfer){
 		.command = options->command,
+		.fd = -1,
 		.disk_from = options->command == DRIVE_COPY ? options->from : options->offset,
 		.disk_to = options->to,
 		.restrict_after = options->restrict_after,
 		.progress = !options->quiet && isatty(STDERR_FILENO),
 	};
-	if (!open_file(transfer, device->name, options->file))
-		return VIODMA_E_IO;
-	result = measure(device, transfer) ? drive_transfer_run(device, transfer) : VIODMA_E_IO;
+	if (options->command == DRIVE_READ) /* what cannot be done does not empty a file */
+		right = measure(device, transfer) && open_file(transfer, device->name, options->file);
+	else
+		right = open_file(transfer, device->name, options->file) && measure(device, transfer);
+	result = right ? drive_transfer_run(device, transfer) : VIODMA_E_IO;
 	if (transfer->fd >= 0 && close(transfer->fd) < 0 && transfer->command == DRIVE_READ && result == VIODMA_OK) {
 		log_event(device->name, "%s: writing: %s", transfer->file, strerror(errno));
 		result = VIODMA_E_IO;

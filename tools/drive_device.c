@@ -90,17 +90,26 @@ static enum viodma_result describe(struct drive_device *device, bool late)
 	return result;
 }
 
-enum viodma_result drive_device_open(struct drive_device *device, const struct drive_options *options, const char *name,
-				     uint64_t private_bytes)
+static enum viodma_result connect_front(struct drive_device *device)
 {
 	const struct viodma_front_options front = {
-		.name = name,
-		.socket_path = options->socket_path,
-		.socket_fd = options->socket_fd,
-		.timeout_ms = options->timeout_ms,
+		.name = device->name,
+		.socket_path = device->options->socket_path,
+		.socket_fd = device->options->socket_fd,
+		.timeout_ms = device->options->timeout_ms,
 		.log = log_of_front,
 		.context = device,
 	};
+	const enum viodma_result result = viodma_front_connect(&front, &device->front);
+
+	if (result == VIODMA_E_IO || result == VIODMA_E_INVALID)
+		device->said = result; /* the front end has said all there is to say */
+	return drive_check(device, front.socket_path ? front.socket_path : "--fd", result);
+}
+
+enum viodma_result drive_device_open(struct drive_device *device, const struct drive_options *options, const char *name,
+				     uint64_t private_bytes)
+{
 	enum viodma_result result;
 
 	*device = (struct drive_device){ .name = name, .options = options, .private_bytes = private_bytes };
@@ -109,17 +118,14 @@ enum viodma_result drive_device_open(struct drive_device *device, const struct d
 		result = drive_check(device, "making memory",
 				     drive_memory_new(&device->memory, &device->platform, options->pool_bytes));
 	if (result == VIODMA_OK)
-		result = drive_check(device, options->socket_path ? options->socket_path : "--fd",
-				     viodma_front_connect(&front, &device->front));
+		result = connect_front(device);
 	if (result == VIODMA_OK && device->platform.share_private)
 		result = drive_check(device, "handing memory over",
 				     viodma_front_share(device->front, &device->memory.private));
 	if (result == VIODMA_OK)
 		result = drive_check(device, "handing memory over",
 				     viodma_front_share(device->front, &device->memory.chunks[0]));
-	if (result == VIODMA_OK)
-		result = drive_session_begin(device);
-	return result;
+	return result == VIODMA_OK ? drive_session_begin(device) : result;
 }
 
 /* ---- the end ---- */

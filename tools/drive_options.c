@@ -324,7 +324,7 @@ static bool take_command(const struct options *reader, char **words, unsigned co
 		return options_wrong(reader, "unknown command '%s', expected info, read, write, verify, copy or stray",
 				     words[0]);
 	if (count < least[found] || count > most[found])
-		return options_wrong(reader, "%s: %u words after it, expected %s", words[0], count - 1, after[found]);
+		return options_wrong(reader, "%s: expected %s after it", words[0], after[found]);
 	options->command = (enum drive_command)found;
 	switch (options->command) {
 	case DRIVE_READ:
@@ -347,7 +347,7 @@ static bool check_copy(const struct options *reader, const struct drive_options 
 	const uint64_t apart = options->from < options->to ? options->to - options->from : options->from - options->to;
 
 	if (options->length == DRIVE_LENGTH_REST)
-		return options_wrong(reader, "copy: without --length, expected it");
+		return options_wrong(reader, "copy: expected --length as well");
 	if (options->offset)
 		return options_wrong(reader, "--offset: has no meaning for copy, expected FROM and TO alone");
 	if (apart < options->length)

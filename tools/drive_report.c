@@ -45,7 +45,7 @@ static void print_id(const char *id)
 	printf("%-16s ", "id");
 	for (unsigned i = 0; id && i < VIODMA_DRIVER_BLK_ID_BYTES && id[i]; i++)
 		putchar(id[i] >= ' ' && id[i] <= '~' ? id[i] : '?');
-	puts(id ? "" : "not supported");
+	puts(!id ? "not supported" : *id ? "" : "(empty)");
 }
 
 void drive_report_info(const struct drive_device *device, const char *id)

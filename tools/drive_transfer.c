@@ -219,7 +219,7 @@ static enum viodma_result retire(struct run *run, struct slot *slot)
 	else if (run->transfer->command == DRIVE_VERIFY)
 		result = compare(run, slot);
 	drive_canary_mark(&run->canary, slot->memory_at, slot->buffer.len_bytes);
-	run->retired += slot->buffer.len_bytes;
+	run->retired += result == VIODMA_OK ? slot->buffer.len_bytes : 0;
 	slot->state = FREE;
 	run->first = (run->first + 1) % run->device->options->depth;
 	run->count--;
@@ -235,9 +235,9 @@ static void show_progress(struct run *run, bool last)
 	if (!run->transfer->progress || (!last && now < run->progress_ns))
 		return;
 	run->progress_ns = now + PROGRESS_NS;
-	fprintf(stderr, "\r%s: %" PRIu64 " of %" PRIu64 " MiB, %" PRIu64 " %%  %s", run->device->name,
-		run->retired >> 20, length >> 20, length >= 100 ? run->retired / (length / 100) : 100,
-		last ? "\n" : "");
+	/* the cursor goes back: a line of the log takes the place of this one */
+	fprintf(stderr, "%s: %" PRIu64 " of %" PRIu64 " MiB, %" PRIu64 " %%%s", run->device->name, run->retired >> 20,
+		length >> 20, length >= 100 ? run->retired / (length / 100) : 100, last ? "\n" : "\r");
 }
 
 static enum viodma_result fill(struct run *run)
@@ -306,7 +306,7 @@ static void give_up(struct run *run, enum viodma_result result)
 {
 	run->holding = true;
 	if (result == VIODMA_E_RESET)
-		log_event(run->device->name, "interrupted: resetting the device");
+		log_event(run->device->name, "interrupted after %" PRIu64 " bytes: resetting the device", run->retired);
 	if (run->device->running && run->device->driver.decision.addressing == VIODMA_ADDRESSING_PHYSICAL &&
 	    (result == VIODMA_E_RESET || result == VIODMA_E_IO))
 		(void)drive_device_quiesce(run->device);

@@ -104,6 +104,29 @@ def test_files_that_cannot_be_opened_are_named(lab):
     drive.must_say(f"{lab.tmp}/no/file")
 
 
+def test_a_read_beyond_the_disk_leaves_the_file_alone(lab):
+    device = lab.device("serve-offer")
+    path = lab.file(b"what was there")
+    lab.run(device, "read", path, options=["--offset=1T"], status=EXIT_FAILED).must_say("the disk has")
+    with open(path, "rb") as file:
+        must(file.read() == b"what was there", "the file is not what it was")
+
+
+def test_a_directory_is_no_file(lab):
+    device = lab.device("serve-offer")
+    for command in ("read", "write", "verify"):
+        lab.run(device, command, lab.tmp, status=EXIT_FAILED).must_say(f"{lab.tmp}: Is a directory")
+
+
+def test_why_a_connection_fails_is_said_once_even_when_quiet(lab):
+    place = os.path.join(lab.tmp, "nobody")
+    for options in ([], ["--quiet"]):
+        done = subprocess.run([servers.VIODMA, "drive", "blk", f"--socket-path={place}", *options, "info"],
+                              capture_output=True, text=True, timeout=PATIENCE)
+        must((done.returncode, done.stderr) ==
+             (EXIT_FAILED, f"viodma: blk0: cannot connect to {place}: No such file or directory\n"), done.stderr)
+
+
 def test_a_full_file_is_named(lab):
     if not os.path.exists("/dev/full"):
         pytest.skip("not run: no /dev/full")
