@@ -74,7 +74,7 @@ static void set_up(const char *path)
                             true), "granting the pool");
     domain_config.addressing = driver.decision.addressing;
     must(viodma_domain_init(&domain, &domain_config), "domain");
-    queue_config.event_idx = driver.decision.accepted >> VIRTIO_F_EVENT_IDX_BIT & 1;
+    viodma_driver_queue_features(&queue_config, &driver);
     must(viodma_driver_queue_init(&queue, &queue_config), "queue");
     must(viodma_driver_queue_enable(&queue, &driver.transport), "queue");
     must(viodma_driver_blk_init(&blk, &blk_config), "disk");

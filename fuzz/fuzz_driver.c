@@ -420,11 +420,9 @@ static bool start(uint8_t options)
 	struct viodma_driver_blk_config blk_config = {.driver = &driver, .domain = &domain, .queues = {&queue},
 		.queue_count = 1, .parts = PARTS, .segments_max = SEGMENTS, .storage = blk_storage,
 		.storage_bytes = sizeof(blk_storage)};
-	uint64_t accepted;
 
 	if (viodma_driver_negotiate(&driver, &transport, &platform, &policy, viodma_driver_blk_wanted()) != VIODMA_OK)
 		return false;
-	accepted = driver.decision.accepted;
 	config.addressing = driver.decision.addressing;
 	if (config.addressing == VIODMA_ADDRESSING_PHYSICAL) {
 		MUST(kind != RESTRICTED && kind != BOUNCE_IOMMU);
@@ -433,8 +431,7 @@ static bool start(uint8_t options)
 	MUST(viodma_pool_init(&pool, &pool_config) == VIODMA_OK);
 	MUST(viodma_pool_add(&pool, &objects[0], pool_storage, sizeof(pool_storage)) == VIODMA_OK);
 	MUST(viodma_domain_init(&domain, &config) == VIODMA_OK);
-	queue_config.event_idx = accepted >> VIRTIO_F_EVENT_IDX_BIT & 1;
-	queue_config.indirect_desc = accepted >> VIRTIO_F_INDIRECT_DESC_BIT & 1;
+	viodma_driver_queue_features(&queue_config, &driver);
 	queue_config.tables = queue_config.indirect_desc ? 4 : 0;
 	MUST(viodma_driver_queue_init(&queue, &queue_config) == VIODMA_OK);
 	MUST(viodma_driver_queue_enable(&queue, &transport) == VIODMA_OK);

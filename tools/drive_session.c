@@ -275,27 +275,23 @@ static uint32_t parts_in_flight(const struct drive_device *device)
 
 static enum viodma_result make_queue(struct drive_device *device, unsigned index)
 {
-	const uint64_t accepted = device->driver.decision.accepted;
 	const struct viodma_transport *transport = &device->driver.transport;
 	const uint32_t table_room = (uint32_t)(device->options->pool_bytes / 8 / TABLE_BYTES) / device->queue_count;
 	const uint32_t parts = parts_in_flight(device) / device->queue_count + 1;
 	struct viodma_driver_queue_config config = {
 		.domain = &device->domain,
 		.index = index,
-		.indirect_desc = accepted & VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT),
-		.event_idx = accepted & VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT),
-		.order_platform = device->driver.decision.order_platform,
 		.strict = device->options->strict,
 		.clamped = on_clamped,
 		.context = device,
 	};
-	uint32_t most = 0;
-	enum viodma_result result = transport->ops->queue_size_max(transport->context, index, &most);
+	uint32_t most;
+	enum viodma_result result = viodma_driver_queue_size_max(transport, index, &most);
 
-	if (result != VIODMA_OK || !most)
-		return drive_check(device, "asking for a queue's size",
-				   result != VIODMA_OK ? result : VIODMA_E_NOT_FOUND);
+	if (result != VIODMA_OK)
+		return drive_check(device, "asking for a queue's size", result);
 	config.size = queue_size(device, most);
+	viodma_driver_queue_features(&config, &device->driver);
 	if (config.indirect_desc && TABLE_DESCRIPTORS <= config.size) {
 		config.tables = parts < table_room ? parts : table_room;
 		config.tables = config.tables < config.size ? config.tables : config.size;

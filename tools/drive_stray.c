@@ -119,8 +119,7 @@ static enum viodma_result send(struct drive_device *device, viodma_bus bus, stru
 		return result;
 	device->raw = true;
 	viodma_driver_queue_publish(queue);
-	if (viodma_driver_queue_kick_needed(queue))
-		device->driver.transport.ops->notify(device->driver.transport.context, 0);
+	viodma_driver_queue_kick(queue, &device->driver.transport);
 	return VIODMA_OK;
 }
 

@@ -386,8 +386,7 @@ static bool publish(struct viodma_driver_blk *blk)
 		struct viodma_driver_queue *queue = blk->config.queues[i];
 
 		viodma_driver_queue_publish(queue);
-		if (viodma_driver_queue_kick_needed(queue))
-			transport->ops->notify(transport->context, queue->config.index);
+		viodma_driver_queue_kick(queue, transport);
 		more |= viodma_driver_queue_want_call(queue);
 	}
 	return more;

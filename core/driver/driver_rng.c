@@ -63,8 +63,7 @@ static enum viodma_result send(struct viodma_driver_rng *rng)
 	}
 	rng->out = true;
 	viodma_driver_queue_publish(rng->queue);
-	if (viodma_driver_queue_kick_needed(rng->queue))
-		transport->ops->notify(transport->context, rng->queue->config.index);
+	viodma_driver_queue_kick(rng->queue, transport);
 	return VIODMA_OK;
 }
 

@@ -127,6 +127,33 @@ static enum viodma_result allocate_tables(struct viodma_driver_queue *queue)
 	}
 }
 
+/* ---- what the device says ---- */
+
+enum viodma_result viodma_driver_queue_size_max(const struct viodma_transport *transport, unsigned index,
+						uint32_t *size)
+{
+	uint32_t most = 0;
+	enum viodma_result result = transport->ops->queue_size_max(transport->context, index, &most);
+
+	*size = 0;
+	if (result != VIODMA_OK)
+		return result;
+	if (!most)
+		return VIODMA_E_NOT_FOUND;
+	for (*size = VIRTQ_SIZE_MAX; *size > most;) /* = DRV-17 */
+		*size /= 2;
+	return VIODMA_OK;
+}
+
+void viodma_driver_queue_features(struct viodma_driver_queue_config *config, const struct viodma_driver *driver)
+{
+	const struct viodma_driver_decision *decision = &driver->decision;
+
+	config->indirect_desc = (decision->accepted & VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT)) != 0; /* = DRV-14 */
+	config->event_idx = (decision->accepted & VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT)) != 0;
+	config->order_platform = decision->order_platform; /* = DRV-23 */
+}
+
 /* ---- life ---- */
 
 enum viodma_result viodma_driver_queue_init(struct viodma_driver_queue *queue,

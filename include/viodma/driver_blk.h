@@ -88,11 +88,21 @@ struct viodma_driver_blk_part {
 struct viodma_driver_blk_config {
 	struct viodma_driver *driver;       /* negotiated */
 	struct viodma_domain *domain;
-	/* Initialised, and enabled before DRIVER_OK. */
+	/*
+	 * Initialised, and enabled before DRIVER_OK. Indirect tables, where there are any, of segments_max + 2
+	 * descriptors (header, data, status): more are never used, fewer lower the data segments of a part. One table
+	 * for each part that is in flight in the queue.
+	 */
 	struct viodma_driver_queue *queues[VIODMA_DRIVER_BLK_QUEUES_MAX];
 	uint32_t queue_count;
 	uint32_t parts;                     /* most parts in flight, over all queues; 1 to 32768 */
-	uint32_t segments_max; /* data segments per part, at most; the device's and domain's limits lower it */
+	/*
+	 * Data segments per part, at most; the device, the domain and the queues lower it. Any number does from
+	 * segments_per_buffer of viodma_domain_limits on: it only says how large parts may be. b bytes in n buffers
+	 * are one part if n * segments_per_buffer + b / segment_grain_bytes segments are allowed, more where size_max
+	 * cuts them.
+	 */
+	uint32_t segments_max;
 	void *storage;         /* VIODMA_DRIVER_BLK_STORAGE_BYTES(parts, segments_max), aligned as for max_align_t */
 	size_t storage_bytes;
 };
@@ -115,7 +125,7 @@ struct viodma_driver_blk {
 	uint64_t capacity_sectors;
 	uint32_t blk_size;      /* logical block, bytes */
 	uint32_t seg_max, size_max; /* as used: the device's, lowered by the domain and config; data segments, bytes */
-	uint64_t part_bytes_max;
+	uint64_t part_bytes_max; /* largest part, if it is one buffer; of several it may take less */
 	uint16_t device_queues; /* what the device has; 1 without MQ */
 	bool read_only, flush, writeback;
 	struct viodma_driver_blk_statistics statistics;

@@ -7,8 +7,9 @@
  * and the queue is broken until it is made anew. A used length beyond the device-writable parts is clamped and counted,
  * or, with `strict`, breaks the queue too.
  *
- *	to send      viodma_driver_queue_add, once or often; viodma_driver_queue_publish;
- *	             if (viodma_driver_queue_kick_needed) transport.notify
+ *	to make it   viodma_driver_queue_size_max, viodma_driver_queue_features: for the configuration;
+ *	             viodma_driver_queue_init, viodma_driver_queue_enable
+ *	to send      viodma_driver_queue_add, once or often; viodma_driver_queue_publish; viodma_driver_queue_kick
  *	when called  viodma_driver_queue_get until VIODMA_EMPTY, unmap what came back;
  *	             then viodma_driver_queue_want_call, and once more if it answers true
  *	after reset  viodma_driver_queue_take_back until VIODMA_EMPTY; viodma_driver_queue_free
@@ -19,7 +20,7 @@
 #define VIODMA_DRIVER_QUEUE_H
 
 #include <viodma/domain.h>
-#include <viodma/transport.h>
+#include <viodma/driver.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -30,8 +31,8 @@ struct viodma_driver_queue_config {
 	void *storage;          /* at least VIODMA_DRIVER_QUEUE_STORAGE_BYTES(size), aligned as for max_align_t */
 	size_t storage_bytes;
 	unsigned index;         /* the queue's number */
-	uint32_t size;          /* descriptors: a power of two, 1 to 32768 */
-	bool indirect_desc;     /* accepted features */
+	uint32_t size;          /* descriptors: a power of two, 1 to what viodma_driver_queue_size_max says */
+	bool indirect_desc;     /* these three: what was agreed on; viodma_driver_queue_features fills them in */
 	bool event_idx;
 	bool order_platform;
 	/*
@@ -94,6 +95,16 @@ struct viodma_driver_completion {
 };
 
 /*
+ * The largest size that this queue of the device can have: a power of two, at most 32768. VIODMA_E_NOT_FOUND: the
+ * device has no such queue. Results of the transport. *size is 0 where it does not answer VIODMA_OK.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_queue_size_max(const struct viodma_transport *transport,
+								unsigned index, uint32_t *size);
+
+/* What was agreed on with the device, as far as it matters to a queue: indirect_desc, event_idx, order_platform. */
+void viodma_driver_queue_features(struct viodma_driver_queue_config *config, const struct viodma_driver *driver);
+
+/*
  * VIODMA_E_INVALID: a number out of range or storage too small. Results of viodma_domain_alloc: VIODMA_E_LIMIT, for
  * one, if the ring is larger than a run of the pool, or tables need more than VIODMA_DRIVER_QUEUE_TABLE_BLOCKS of them.
  */
@@ -147,6 +158,13 @@ void viodma_driver_queue_publish(struct viodma_driver_queue *queue);
 
 /* Does the device want to hear of what was published since the last time this was asked? Then notify it. */
 bool viodma_driver_queue_kick_needed(struct viodma_driver_queue *queue);
+
+/* Ask that, and notify the device if so. */
+static inline void viodma_driver_queue_kick(struct viodma_driver_queue *queue, const struct viodma_transport *transport)
+{
+	if (viodma_driver_queue_kick_needed(queue))
+		transport->ops->notify(transport->context, queue->config.index);
+}
 
 /*
  * The next completion. VIODMA_OK; VIODMA_EMPTY; VIODMA_PEER_USED_INDEX, _USED_ID, _USED_TWICE, _USED_LENGTH: the queue

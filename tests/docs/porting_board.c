@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * porting_board.c - a board for the code of docs/porting.md, which is put before it as shown.c. How it works: the program
- * is linked to lie at 0x40000000, where that board has its memory, so that pointers are physical addresses. The disk is
- * a page of code behind the transport: it answers reads at once, with the sector's number in each byte. On the swapped
- * bus it takes bus addresses for what they are there; one taken for a physical one would be elsewhere.
+ * porting_board.c - a board for the code of docs/porting.md, which is put before it as shown.c. How it works: the
+ * program is linked to lie at 0x40000000, where that board has its memory, so that pointers are physical addresses.
+ * The disk is a page of code behind the transport, in the same thread: it works while the driver rests, and at no
+ * other time. It answers reads with the sector's number in each byte. On the swapped bus it takes bus addresses for
+ * what they are there; one taken for a physical one would be elsewhere. A disk that is stuck comes out of no reset;
+ * one that is silent answers nothing, but for a reset; one that is dead is silent and stuck from then on.
  */
 #include "shown.c"
 
@@ -19,7 +21,8 @@ static struct viodma_transport_queue where;
 static uint8_t status_register;
 static uint64_t accepted_register;
 static uint16_t taken;
-static bool swapped;
+static unsigned resting; /* until a reset is done */
+static bool swapped, stuck, silent, dead;
 
 static void *at(uint64_t bus)
 {
@@ -32,7 +35,8 @@ static enum viodma_result get_features(void *context, uint64_t *offered)
 {
 	(void)context;
 	*offered = VIODMA_FEATURE(VIRTIO_F_VERSION_1_BIT) | VIODMA_FEATURE(VIRTIO_F_ACCESS_PLATFORM_BIT) |
-		   VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT) | VIODMA_FEATURE(VIRTIO_BLK_F_SEG_MAX_BIT);
+		   VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT) | VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT) |
+		   VIODMA_FEATURE(VIRTIO_BLK_F_SEG_MAX_BIT);
 	return VIODMA_OK;
 }
 
@@ -47,12 +51,17 @@ static enum viodma_result get_status(void *context, uint8_t *status)
 {
 	(void)context;
 	*status = status_register;
+	if (resting)
+		*status |= VIODMA_STATUS_DRIVER;
 	return VIODMA_OK;
 }
 
 static enum viodma_result set_status(void *context, uint8_t status)
 {
 	(void)context;
+	if (!status && status_register)
+		resting = 3; /* it takes a while; written again meanwhile, it does not begin anew */
+	stuck |= dead && !status && status_register & VIODMA_STATUS_DRIVER_OK;
 	status_register = status;
 	return VIODMA_OK;
 }
@@ -69,7 +78,7 @@ static enum viodma_result read_config(void *context, uint32_t offset, void *dest
 static enum viodma_result queue_size_max(void *context, unsigned index, uint32_t *size)
 {
 	(void)context;
-	*size = index ? 0 : 256;
+	*size = index ? 0 : swapped ? 32 : 256; /* less than the driver would like, or more */
 	return VIODMA_OK;
 }
 
@@ -87,13 +96,16 @@ static void serve(uint16_t head)
 		uint64_t bus;
 		uint32_t len_bytes;
 		uint16_t flags, next;
-	} *one = (struct descriptor *)at(where.desc.v) + head;
+	} *table = at(where.desc.v), *one = table + head;
 	uint16_t *used = at(where.used.v);
 	uint32_t *element = (uint32_t *)(used + 2) + 2 * (used[1] % where.size), written = 0;
-	uint64_t sector = ((const uint64_t *)at(one->bus))[1];
+	uint64_t sector;
 
+	if (one->flags & 4) /* an indirect one */
+		one = table = at(one->bus);
+	sector = ((const uint64_t *)at(one->bus))[1];
 	while (one->flags & 1) {
-		one = (struct descriptor *)at(where.desc.v) + one->next;
+		one = table + one->next;
 		memset(at(one->bus), one->flags & 1 ? (int)sector : 0, one->len_bytes); /* the last is the status */
 		written += one->len_bytes;
 	}
@@ -104,11 +116,17 @@ static void serve(uint16_t head)
 
 static void notify(void *context, unsigned index)
 {
-	const uint16_t *available = at(where.avail.v);
-
 	(void)context;
 	(void)index;
-	while (taken != available[1])
+}
+
+void board_rest(void)
+{
+	const uint16_t *available = where.size ? at(where.avail.v) : NULL;
+
+	if (resting && !stuck)
+		resting--;
+	while (status_register & VIODMA_STATUS_DRIVER_OK && !silent && taken != available[1])
 		serve(available[2 + taken++ % where.size]);
 }
 
@@ -124,11 +142,11 @@ static const struct viodma_transport_ops ops = {
 };
 const struct viodma_transport board_disk = {.ops = &ops, .name = "disk"};
 
-static uint64_t now_ns(void)
+uint64_t board_now_ns(void)
 {
 	static uint64_t now;
 
-	return now += 1000;
+	return now += PATIENCE_NS / 1000;
 }
 
 int main(int argc, char **argv)
@@ -137,10 +155,14 @@ int main(int argc, char **argv)
 	enum viodma_result result;
 
 	swapped = argc > 1 && !strcmp(argv[1], "swapped");
+	stuck = argc > 1 && !strcmp(argv[1], "stuck");
+	dead = argc > 1 && !strcmp(argv[1], "dead");
+	silent = dead || (argc > 1 && !strcmp(argv[1], "silent"));
+	status_register = VIODMA_STATUS_DRIVER; /* as firmware left it */
 	if (!swapped)
-		result = board_read_sector(7, sector, now_ns);
+		result = board_read_sector(7, sector);
 	else if ((result = board_start_swapped()) == VIODMA_OK)
-		result = read_sector(7, sector, now_ns);
+		result = read_sector(7, sector);
 	printf("%s, domain %s, bit 33 %s, %d..%d\n", viodma_result_name(result), viodma_domain_kind_name(domain.kind),
 	       accepted_register & VIODMA_FEATURE(VIRTIO_F_ACCESS_PLATFORM_BIT) ? "set" : "clear", sector[0], sector[511]);
 	return result != VIODMA_OK;

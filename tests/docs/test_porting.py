@@ -59,6 +59,14 @@ def test_the_code_of_the_porting_guide_reads_a_sector(board, bus, domain):
     assert (done.returncode, done.stdout) == (0, f"VIODMA_OK, domain {domain}, bit 33 set, 7..7\n")
 
 
+@pytest.mark.parametrize("disk, result", [
+    ("stuck", "VIODMA_PEER_RESET"), ("silent", "VIODMA_PEER_SILENT"), ("dead", "VIODMA_PEER_RESET"),
+])
+def test_the_code_of_the_porting_guide_gives_up_in_time(board, disk, result):
+    done = subprocess.run([board, disk], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stdout.split(",")[0]) == (1, result)
+
+
 class Platforms:
     """viodma_platform_parse and _format, through room that is larger than any platform."""
 

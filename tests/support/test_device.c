@@ -397,9 +397,6 @@ enum viodma_result test_device_make_queue(struct test_device *device, unsigned i
 		.storage_bytes = VIODMA_DRIVER_QUEUE_STORAGE_BYTES(options->size),
 		.index = index,
 		.size = options->size,
-		.indirect_desc = device->driver.decision.accepted & VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT),
-		.event_idx = device->driver.decision.accepted & VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT),
-		.order_platform = device->driver.decision.order_platform,
 		.tables = options->tables,
 		.table_descriptors = options->table_descriptors,
 		.strict = options->strict,
@@ -408,6 +405,7 @@ enum viodma_result test_device_make_queue(struct test_device *device, unsigned i
 	};
 	enum viodma_result result;
 
+	viodma_driver_queue_features(&config, &device->driver);
 	free(queue->driver_storage);
 	config.storage = queue->driver_storage = malloc(config.storage_bytes);
 	must(config.storage != NULL, "out of memory");

@@ -403,6 +403,30 @@ static bool without_indexes_kicks_go_by_the_devices_flag(void)
 }
 HOLDS(without_indexes_kicks_go_by_the_devices_flag)
 
+static bool the_device_is_notified_if_it_wants_to_be(void)
+{
+	const struct test_device_options options = {.queues = 2};
+	struct test_device *device = with_queue(&options);
+	struct test_device_queue *queue = &device->queues[1];
+
+	CHECK_RESULT(test_device_make_queue(device, 1), VIODMA_OK);
+	viodma_driver_queue_kick(&queue->driver, &device->transport);
+	CHECK_EQUAL(queue->notified, 0); /* nothing was published */
+	CHECK(add_one(&queue->driver, tokens));
+	viodma_driver_queue_publish(&queue->driver);
+	viodma_driver_queue_kick(&queue->driver, &device->transport);
+	viodma_driver_queue_kick(&queue->driver, &device->transport);
+	CHECK_EQUAL(queue->notified, 1);
+	CHECK_EQUAL(device->queues[0].notified, 0); /* it was this queue */
+	test_device_set_used_flags(queue, VIRTQ_USED_F_NO_NOTIFY);
+	CHECK(add_one(&queue->driver, tokens));
+	viodma_driver_queue_publish(&queue->driver);
+	viodma_driver_queue_kick(&queue->driver, &device->transport);
+	CHECK_EQUAL(queue->notified, 1);
+	return true;
+}
+HOLDS(the_device_is_notified_if_it_wants_to_be)
+
 static bool with_indexes_a_kick_goes_when_the_index_passes_the_devices_wish(void)
 {
 	const struct test_device_options options = {.event_idx = true};
@@ -587,6 +611,7 @@ int main(void)
 		TEST(a_chain_in_a_table_takes_one_descriptor_and_the_ring_serves_when_tables_are_out),
 		TEST(without_the_feature_no_table_is_used),
 		TEST(without_indexes_kicks_go_by_the_devices_flag),
+		TEST(the_device_is_notified_if_it_wants_to_be),
 		TEST(with_indexes_a_kick_goes_when_the_index_passes_the_devices_wish),
 		TEST(after_a_whole_turn_of_the_index_a_kick_goes_in_any_case),
 		TEST(calls_are_asked_for_and_declined),

@@ -234,6 +234,58 @@ static bool a_queue_larger_than_the_devices_is_not_enabled(void)
 }
 BEHAVIOUR(a_queue_larger_than_the_devices_is_not_enabled, "DRV-17")
 
+static bool the_largest_size_of_a_queue_is_a_power_of_two_that_the_device_takes(void)
+{
+	static const uint32_t answers[][2] = {{1, 1},		{2, 2},		{3, 2},		{12, 8},
+					      {1023, 512},	{1024, 1024},	{32768, 32768}, {65536, 32768},
+					      {UINT32_MAX, 32768}};
+	struct test_device *device = fresh(NULL);
+	uint32_t size, i;
+
+	for (i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		device->queues[2].size_max = answers[i][0];
+		CHECK_RESULT(viodma_driver_queue_size_max(&device->transport, 2, &size), VIODMA_OK);
+		CHECK_EQUAL(size, answers[i][1]);
+	}
+	CHECK_RESULT(viodma_driver_queue_size_max(&device->transport, TEST_DEVICE_QUEUES, &size), VIODMA_E_NOT_FOUND);
+	CHECK_EQUAL(size, 0);
+	size = 7;
+	device->fail_at = device->calls + 1;
+	device->failure = VIODMA_PEER_GONE;
+	CHECK_RESULT(viodma_driver_queue_size_max(&device->transport, 2, &size), VIODMA_PEER_GONE);
+	CHECK_EQUAL(size, 0);
+	return true;
+}
+HOLDS(the_largest_size_of_a_queue_is_a_power_of_two_that_the_device_takes)
+
+static bool a_queue_is_told_what_was_agreed_on(void)
+{
+	int which;
+
+	for (which = 0; which < 8; which++) {
+		/* What is there already does not matter, and the rest stays. */
+		struct viodma_driver_queue_config config = {
+			.size = 16, .tables = 3, .indirect_desc = true, .event_idx = true, .order_platform = true};
+		struct viodma_driver driver = {.offered = UINT64_MAX};
+
+		driver.decision.accepted = ~VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT);
+		driver.decision.accepted &= ~VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT);
+		if (which & 1)
+			driver.decision.accepted |= VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT);
+		if (which & 2)
+			driver.decision.accepted |= VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT);
+		driver.decision.order_platform = which & 4;
+		viodma_driver_queue_features(&config, &driver);
+		CHECK_EQUAL(config.indirect_desc, (which & 1) != 0);
+		CHECK_EQUAL(config.event_idx, (which & 2) != 0);
+		CHECK_EQUAL(config.order_platform, (which & 4) != 0);
+		CHECK_EQUAL(config.size, 16);
+		CHECK_EQUAL(config.tables, 3);
+	}
+	return true;
+}
+HOLDS(a_queue_is_told_what_was_agreed_on)
+
 static bool a_configuration_out_of_range_is_refused(void)
 {
 	static unsigned char storage[VIODMA_DRIVER_QUEUE_STORAGE_BYTES(16)] __attribute__((aligned(16)));
@@ -390,6 +442,8 @@ int main(void)
 		TEST(what_cannot_be_unmapped_again_is_said),
 		TEST(ring_parts_are_aligned_and_share_no_granule),
 		WITH_MUTANT(a_queue_larger_than_the_devices_is_not_enabled),
+		TEST(the_largest_size_of_a_queue_is_a_power_of_two_that_the_device_takes),
+		TEST(a_queue_is_told_what_was_agreed_on),
 		TEST(a_configuration_out_of_range_is_refused),
 		TEST(an_init_that_finds_no_room_leaves_nothing),
 		TEST(more_tables_than_blocks_hold_are_refused),

@@ -199,13 +199,11 @@ static bool make_driver(struct rig *rig)
 {
 	const size_t queue_bytes = VIODMA_DRIVER_QUEUE_STORAGE_BYTES(RING_SIZE);
 	const size_t blk_bytes = VIODMA_DRIVER_BLK_STORAGE_BYTES(PARTS, SEGMENTS);
-	const struct viodma_driver_queue_config queue = {
+	struct viodma_driver_queue_config queue = {
 		.domain = &rig->domain,
 		.storage = rig->queue_storage = malloc(queue_bytes),
 		.storage_bytes = queue_bytes,
 		.size = RING_SIZE,
-		.indirect_desc = rig->driver.decision.accepted >> VIRTIO_F_INDIRECT_DESC_BIT & 1,
-		.event_idx = rig->driver.decision.accepted >> VIRTIO_F_EVENT_IDX_BIT & 1,
 		.tables = PARTS,
 		.table_descriptors = SEGMENTS + 2,
 	};
@@ -220,6 +218,7 @@ static bool make_driver(struct rig *rig)
 		.storage_bytes = blk_bytes,
 	};
 
+	viodma_driver_queue_features(&queue, &rig->driver);
 	CHECK_RESULT(viodma_driver_queue_init(&rig->queue, &queue), VIODMA_OK);
 	CHECK_RESULT(viodma_driver_queue_enable(&rig->queue, &rig->driver.transport), VIODMA_OK);
 	CHECK_RESULT(viodma_driver_blk_init(&rig->blk, &blk), VIODMA_OK);

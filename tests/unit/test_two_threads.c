@@ -288,8 +288,7 @@ static bool library_driver_half(const bool *failed)
 			CHECK(send_question(&trips[slot], slot, sent++));
 		}
 		viodma_driver_queue_publish(queue);
-		if (viodma_driver_queue_kick_needed(queue))
-			device->transport.ops->notify(device, 0);
+		viodma_driver_queue_kick(queue, &device->transport);
 		viodma_driver_queue_want_no_call(queue);
 		while (viodma_driver_queue_get_batch(queue, completions, 7, &count) == VIODMA_OK)
 			for (i = 0; i < count; i++) {
