@@ -70,7 +70,7 @@ struct viodma_bus_of {
 /*
  * Platforms that are not coherent: cache maintenance, on memory the driver's CPU uses at `memory`. A range lies in one
  * registered object or one piece of the pool's memory. It may begin and end in mid-line: every line it touches is
- * meant.
+ * meant. Runs of the pool are maintained like any other memory, also where the pool is coherent.
  */
 struct viodma_cache_ops {
 	/*
@@ -276,7 +276,7 @@ static inline enum viodma_result viodma_domain_unmap(struct viodma_mapping *mapp
 
 /*
  * Hand bytes offset.. of a live mapping over. for_device: before making it available again; what the driver wrote is
- * copied in and cleaned (TO_DEVICE and BIDIRECTIONAL). for_driver: after it was used and before the driver looks; what
+ * copied in (TO_DEVICE and BIDIRECTIONAL) and cleaned (always). for_driver: after it was used and before the driver looks; what
  * the device wrote is copied out (FROM_DEVICE and BIDIRECTIONAL). Beyond the end nothing happens. On a platform that is
  * not coherent, parts that are synced apart from each other share no cache line.
  */
