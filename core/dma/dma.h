@@ -129,8 +129,8 @@ enum viodma_result viodma_fixed_map(struct viodma_domain *domain, struct viodma_
 
 /* ---- iommu.c ---- */
 
-/* Prepare: check the configuration, make the address allocator. */
-enum viodma_result viodma_iommu_init(struct viodma_domain *domain);
+/* What is wrong with the configuration, as a sentence; NULL: nothing, and the range of bus addresses is chosen. */
+const char *viodma_iommu_fault(struct viodma_domain *domain);
 /*
  * All buffers of mapping: bus addresses (mapping->iova, iova_bytes), table entries, runs for parts of granules (or, over a
  * bounce, for everything). On failure the table and the addresses are as before; runs are domain.c's to give back.
@@ -154,7 +154,10 @@ void viodma_iommu_quarantine(struct viodma_domain *domain, uint64_t len_bytes, u
 
 /* ---- iova.c: granules of the domain's address range ---- */
 
-enum viodma_result viodma_iova_init(struct viodma_domain *domain);
+/* Choose the range; storage is not written yet. VIODMA_E_INVALID: storage too small, or nowhere to be. */
+enum viodma_result viodma_iova_choose(struct viodma_domain *domain);
+/* All of it is free. */
+void viodma_iova_start(struct viodma_domain *domain);
 /* 2^n granules holding len_bytes, aligned to align_bytes and to their own size; VIODMA_E_EXHAUSTED, VIODMA_E_LIMIT. */
 enum viodma_result viodma_iova_take(struct viodma_domain *domain, uint64_t len_bytes, uint64_t align_bytes, viodma_bus *bus);
 /* len_bytes as it was taken. */

@@ -70,26 +70,12 @@ static bool is_plain(const struct viodma_domain *domain)
 	       !platform->boundary_bytes && platform->alignment_bytes == 1;
 }
 
-/* Is what the caller gave enough for this kind? */
-static bool is_complete(const struct viodma_domain *domain)
+static bool in_stated_pool(const struct viodma_platform *platform, const struct viodma_pool *pool)
 {
-	const struct viodma_platform *platform = &domain->platform;
-	const struct viodma_domain_config *config = &domain->config;
 	uint32_t i;
 
-	if (config->memory && viodma_memory_check(config->memory) != VIODMA_OK)
-		return false;
-	if (platform->restricted && (!config->pool || !config->memory))
-		return false;
-	if (!platform->coherent && (!domain->cache.clean || !domain->cache.invalidate || !config->memory))
-		return false;
-	/* Runs begin where the device can begin, and share no cache line. */
-	if (domain->bounces && (config->pool->slot_bytes < platform->alignment_bytes ||
-				config->pool->slot_bytes < viodma_dma_line_bytes(platform)))
-		return false;
-	/* Devices reach no more than the pool that is stated. */
-	for (i = 0; platform->restricted && platform->pool_bytes && i < config->pool->chunk_count; i++) {
-		const struct viodma_object *chunk = &config->pool->chunks[i].memory;
+	for (i = 0; pool && i < pool->chunk_count; i++) {
+		const struct viodma_object *chunk = &pool->chunks[i].memory;
 		uint64_t offset = chunk->phys.v - platform->pool.v;
 
 		if (chunk->phys.v < platform->pool.v || offset >= platform->pool_bytes ||
@@ -97,6 +83,71 @@ static bool is_complete(const struct viodma_domain *domain)
 			return false;
 	}
 	return true;
+}
+
+/* Does the device reach all that is in the pool now? Over an IOMMU it does, once it is entered. */
+static bool reaches_pool(const struct viodma_domain *domain, const struct viodma_pool *pool)
+{
+	uint32_t i;
+
+	for (i = 0; pool && !is_iommu(domain) && i < pool->chunk_count; i++)
+		if (!viodma_fixed_reaches(domain, pool->chunks[i].memory.phys, pool->chunks[i].memory.len_bytes))
+			return false;
+	return true;
+}
+
+/* What is wrong with the pools, as a sentence; NULL: nothing. */
+static const char *pool_fault(const struct viodma_domain *domain)
+{
+	const struct viodma_platform *platform = &domain->platform;
+	const struct viodma_pool *pool = domain->config.pool, *ring_pool = domain->config.ring_pool;
+
+	if (!reaches_pool(domain, pool))
+		return "the device does not reach all of the pool";
+	if (!reaches_pool(domain, ring_pool))
+		return "the device does not reach all of the ring pool";
+	if (domain->bounces && pool->slot_bytes < platform->alignment_bytes)
+		return "the pool's slots are smaller than the alignment";
+	if (domain->bounces && pool->slot_bytes < viodma_dma_line_bytes(platform))
+		return "the pool's slots are smaller than a cache line";
+	if (platform->restricted && platform->pool_bytes && !in_stated_pool(platform, pool))
+		return "the pool is not within the one that the platform states";
+	if (platform->restricted && platform->pool_bytes && !in_stated_pool(platform, ring_pool))
+		return "the ring pool is not within the pool that the platform states";
+	if (!platform->coherent && ring_pool && !ring_pool->config.coherent)
+		return "the platform is not coherent, and the ring pool does not say that it is";
+	return NULL;
+}
+
+/* What the caller did not give, and this kind needs. */
+static const char *lack(const struct viodma_domain *domain)
+{
+	const struct viodma_platform *platform = &domain->platform;
+	const struct viodma_domain_config *config = &domain->config;
+
+	if (config->memory && viodma_memory_check(config->memory) != VIODMA_OK)
+		return "the registered memory is not sorted, or overlaps";
+	if (platform->restricted && !config->pool)
+		return "the platform is restricted, and there is no pool";
+	if (platform->restricted && !config->memory)
+		return "the platform is restricted, and no memory is registered to copy from";
+	if (!platform->coherent && (!domain->cache.clean || !domain->cache.invalidate))
+		return "the platform is not coherent, and there are no cache operations";
+	if (!platform->coherent && !config->memory)
+		return "the platform is not coherent, and no memory is registered to maintain";
+	return NULL;
+}
+
+static const char *bus_of_fault(const struct viodma_domain *domain)
+{
+	bool fixed = domain->platform.kind == VIODMA_PLATFORM_OFFSET;
+
+	if (fixed && domain->platform.window_count && domain->bus_of.bus_of)
+		return "there are windows and a function: bus addresses come from one of them";
+	if (fixed && domain->addressing == VIODMA_ADDRESSING_PLATFORM && !domain->platform.window_count &&
+	    !domain->bus_of.bus_of)
+		return "the platform's kind is offset, and there are neither windows nor a function";
+	return NULL;
 }
 
 /* The caller's configuration, with everything that may go away copied. */
@@ -132,28 +183,62 @@ static void clean_pool(const struct viodma_domain *domain)
 	}
 }
 
-enum viodma_result viodma_domain_init(struct viodma_domain *domain, const struct viodma_domain_config *config)
+/* The domain as it will be, and whether it can be; nothing outside of it is written. */
+static enum viodma_result prepare(struct viodma_domain *domain, const struct viodma_domain_config *config,
+				  const char **what)
 {
 	const struct viodma_platform *platform = config->platform;
 
 	memset(domain, 0, sizeof(*domain));
-	if (viodma_platform_check(platform, NULL) != VIODMA_OK)
+	if (viodma_platform_check(platform, what) != VIODMA_OK)
 		return VIODMA_E_INVALID;
 	if (!VIODMA_REQUIRE(DRV_4, config->addressing == VIODMA_ADDRESSING_PLATFORM || !platform->restricted ||
-					   platform->pool_at_physical))
+					   platform->pool_at_physical)) {
+		*what = "bit 33 is clear, and devices reach only part of memory";
 		return VIODMA_PEER_RESTRICTED;
+	}
 	copy_config(domain, config);
-	if (config->addressing == VIODMA_ADDRESSING_PLATFORM && platform->kind == VIODMA_PLATFORM_OFFSET &&
-	    !platform->window_count && !domain->bus_of.bus_of)
+	*what = bus_of_fault(domain);
+	if (*what)
 		return VIODMA_E_INVALID;
 	domain->kind = kind_of(domain);
+	if (domain->config.ring_pool && !platform->restricted && !reaches_pool(domain, domain->config.pool)) {
+		domain->config.pool = NULL; /* rings have theirs, and through this one nothing can go */
+		domain->kind = kind_of(domain);
+	}
 	domain->bounces = may_bounce(domain);
 	domain->plain = is_plain(domain);
-	if (!is_complete(domain))
-		return VIODMA_E_INVALID;
-	if (domain->bounces && !platform->coherent)
+	*what = lack(domain);
+	if (!*what)
+		*what = pool_fault(domain);
+	if (!*what && is_iommu(domain))
+		*what = viodma_iommu_fault(domain);
+	return *what ? VIODMA_E_INVALID : VIODMA_OK;
+}
+
+enum viodma_result viodma_domain_check(const struct viodma_domain_config *config, const char **what)
+{
+	struct viodma_domain domain;
+	const char *sentence = NULL;
+	enum viodma_result result = prepare(&domain, config, &sentence);
+
+	if (what)
+		*what = sentence;
+	return result;
+}
+
+enum viodma_result viodma_domain_init(struct viodma_domain *domain, const struct viodma_domain_config *config)
+{
+	const char *what = NULL;
+	enum viodma_result result = prepare(domain, config, &what);
+
+	if (result != VIODMA_OK)
+		return result;
+	if (domain->bounces && !domain->platform.coherent)
 		clean_pool(domain);
-	return is_iommu(domain) ? viodma_iommu_init(domain) : VIODMA_OK;
+	if (is_iommu(domain))
+		viodma_iova_start(domain);
+	return VIODMA_OK;
 }
 
 enum viodma_result viodma_domain_free(struct viodma_domain *domain)

@@ -54,7 +54,7 @@ static uint32_t within(const struct viodma_domain *domain)
 	return domain->platform.granule_bytes - 1;
 }
 
-enum viodma_result viodma_iommu_init(struct viodma_domain *domain)
+const char *viodma_iommu_fault(struct viodma_domain *domain)
 {
 	const struct viodma_iommu_config *config = &domain->iommu;
 	const struct viodma_iommu_ops *ops = config->ops;
@@ -62,15 +62,17 @@ enum viodma_result viodma_iommu_init(struct viodma_domain *domain)
 	uint32_t i;
 
 	if (!ops || !ops->map || !ops->unmap || !ops->invalidate)
-		return VIODMA_E_INVALID;
+		return "the platform's kind is iommu, and there are no operations for it";
 	if (config->mode == VIODMA_IOMMU_DEFERRED && (!config->waiting || !config->deferred_max || !config->now_ns))
-		return VIODMA_E_INVALID;
+		return "deferred mode needs storage for what waits, and a clock";
 	if (domain->platform.alignment_bytes > domain->platform.granule_bytes)
-		return VIODMA_E_INVALID;
+		return "the alignment is more than the IOMMU's granule";
 	for (i = 0; i < 2; i++) /* = DRV-19 */
 		if (pools[i] && pools[i]->slot_bytes < domain->platform.granule_bytes)
-			return VIODMA_E_INVALID;
-	return viodma_iova_init(domain);
+			return "a pool's slots are smaller than the IOMMU's granule";
+	if (viodma_iova_choose(domain) != VIODMA_OK)
+		return "storage for bus addresses is too small, their number no power of two, or no window has room for them";
+	return NULL;
 }
 
 uint64_t viodma_iommu_bytes_max(const struct viodma_domain *domain)

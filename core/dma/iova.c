@@ -81,7 +81,7 @@ static bool place(const struct viodma_platform *platform, unsigned shift, uint64
 	return found;
 }
 
-enum viodma_result viodma_iova_init(struct viodma_domain *domain)
+enum viodma_result viodma_iova_choose(struct viodma_domain *domain)
 {
 	const struct viodma_iommu_config *config = &domain->iommu;
 	uint32_t granules = config->granules, order = 0, shift = 0;
@@ -102,8 +102,12 @@ enum viodma_result viodma_iova_init(struct viodma_domain *domain)
 	domain->iova_order = order;
 	domain->iova_used = 0;
 	domain->iova_steps = 0;
-	tree(domain)[1] = 1u << order;
 	return VIODMA_OK;
+}
+
+void viodma_iova_start(struct viodma_domain *domain)
+{
+	tree(domain)[1] = 1u << domain->iova_order;
 }
 
 /* The order of a block for len_bytes; more than iova_order: there is none so large. */

@@ -185,11 +185,17 @@ struct viodma_domain {
 };
 
 /*
- * Make a domain. The pools may serve one domain only. VIODMA_E_INVALID: the platform's description contradicts itself, or
- * config lacks what the kind needs (a pool to bounce, memory to copy, the IOMMU, cache operations).
+ * Can a domain be made of it? Looks, and changes nothing. VIODMA_E_INVALID: the platform's description contradicts
+ * itself; config lacks what the kind needs (a pool to bounce, memory to copy, the IOMMU, cache operations) or has two of
+ * what excludes another (windows, and bus_of); the device does not reach all of a pool; or, on a restricted platform
+ * that states its pool, a pool or ring pool lies outside of that. (A pool out of reach is passed over, not refused,
+ * where a ring_pool is there and the platform is not restricted: what would need it is then VIODMA_E_UNREACHABLE.)
  * VIODMA_PEER_RESTRICTED: addressing is physical, the platform restricted, and its pool is not at physical addresses
- * (DRV-4): the bit-33 rule was not asked.
+ * (DRV-4): the bit-33 rule was not asked. *what (may be NULL) says which, as a sentence; NULL: nothing is wrong.
  */
+VIODMA_MUST_USE enum viodma_result viodma_domain_check(const struct viodma_domain_config *config, const char **what);
+
+/* Make a domain. The pools may serve one domain only. Results of viodma_domain_check. */
 VIODMA_MUST_USE enum viodma_result viodma_domain_init(struct viodma_domain *domain,
 						      const struct viodma_domain_config *config);
 

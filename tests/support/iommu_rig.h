@@ -16,7 +16,7 @@
 #define WAITING 4u
 
 #define IOMMU "kind=iommu granule=4096"
-#define BOUNCE_IOMMU "kind=iommu granule=4096 restricted pool=0x50000000+256K/4K"
+#define BOUNCE_IOMMU "kind=iommu granule=4096 restricted pool=0x50000000+0x8010000/4K"
 
 static struct dma_rig rig;
 static struct iommu_model model;

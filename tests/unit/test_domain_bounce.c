@@ -406,7 +406,9 @@ static bool a_pool_out_of_reach_makes_memory_unreachable(void)
 {
 	static const struct viodma_buffer here = {{RIG_HERE}, 64}, far = {{RIG_FAR}, 64};
 
-	CHECK(start_with("kind=offset window=0x40000000+256K@0x8000000000", 512, 4096, 0));
+	CHECK(start_with("kind=offset window=0x40000000+256K@0x8000000000 window=0x50000000+256K@0x7000000000", 512, 4096,
+			 0));
+	rig.domain.platform.window_count = 1; /* as if it had grown there: at the start it is refused */
 	CHECK_RESULT(map(&far, 1, VIODMA_TO_DEVICE), VIODMA_E_UNREACHABLE);
 	CHECK_RESULT(map(&here, 1, VIODMA_TO_DEVICE), VIODMA_OK);
 	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
@@ -466,6 +468,87 @@ static bool a_pool_that_does_not_fit_the_platform_is_refused(void)
 	return true;
 }
 
+static bool says(const struct viodma_domain_config *config, enum viodma_result result, const char *wanted)
+{
+	struct viodma_domain domain;
+	const char *what = "";
+
+	CHECK_RESULT(viodma_domain_check(config, &what), result);
+	CHECK_RESULT(viodma_domain_check(config, NULL), result);
+	CHECK_RESULT(viodma_domain_init(&domain, config), result);
+	CHECK(result == VIODMA_OK ? !what : what && strstr(what, wanted));
+	return true;
+}
+
+static bool what_is_wrong_with_a_configuration_is_said(void)
+{
+	static const struct {
+		const char *platform;
+		uint64_t pool_bytes;
+		bool ring_pool, bus_of;
+		const char *what; /* NULL: nothing */
+	} cases[] = {
+		{"kind=offset window=0x40000000+256K@0", 4096, false, false, "reach all of the pool"},
+		{"kind=offset window=0x50000000+64K@0", 65536, false, false, NULL},
+		{"kind=offset window=0x50000000+64K@0", 65536 + 512, false, false, "reach all of the pool"},
+		{"kind=offset window=0x50000000+64K@0", 4096, true, false, "reach all of the ring pool"},
+		{"kind=offset window=0x58000000+64K@0", 4096, true, false, NULL}, /* no bouncing, but rings */
+		{"kind=offset window=0x58000000+64K@0 restricted", 4096, true, false, "reach all of the pool"},
+		{"width=30", 4096, false, false, "reach all of the pool"},
+		{"kind=offset granule=4K", 4096, true, true, NULL},
+		{"kind=offset granule=4K", 4096, true, false, "neither windows nor"},
+		{"kind=offset window=0x40000000+512M@0", 4096, true, true, "windows and a function"},
+		{"restricted pool=0x50000000+4K", 4096, false, false, NULL},
+		{"restricted pool=0x50000000+4K", 4096, true, false, "ring pool is not within"},
+		{"restricted pool=0x50000000+4K", 4608, false, false, "pool is not within"},
+		{"restricted align=1K", 4096, false, false, "smaller than the alignment"},
+		{"restricted non-coherent line=1K", 4096, false, false, "smaller than a cache line"},
+		{"non-coherent line=64", 4096, false, false, NULL},
+		{"non-coherent line=64", 4096, true, false, "does not say that it is"},
+		{"kind=iommu granule=4K", 4096, false, false, "no operations"},
+	};
+	unsigned i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct viodma_domain_config config = {.platform = &rig.platform, .memory = &rig.memory, .pool = &rig.pool,
+						      .cache = &rig.cache, .addressing = VIODMA_ADDRESSING_PLATFORM};
+		static unsigned char slots[VIODMA_POOL_STORAGE_BYTES(RIG_RING_BYTES, 512)] __attribute__((aligned(16)));
+
+		CHECK(dma_rig_start(&rig, cases[i].platform));
+		CHECK_RESULT(dma_rig_add_pool(&rig, 512, 4096, cases[i].pool_bytes), VIODMA_OK);
+		CHECK_RESULT(viodma_pool_init(&rig.ring_pool, &rig.pool_config), VIODMA_OK);
+		CHECK_RESULT(viodma_pool_add(&rig.ring_pool, &rig.objects[3], slots, sizeof(slots)), VIODMA_OK);
+		config.ring_pool = cases[i].ring_pool ? &rig.ring_pool : NULL;
+		config.bus_of = cases[i].bus_of ? &rig.bus_of : NULL;
+		if (!says(&config, cases[i].what ? VIODMA_E_INVALID : VIODMA_OK, cases[i].what))
+			return check_note(__FILE__, __LINE__, "case %u: %s", i, cases[i].platform);
+	}
+	return true;
+}
+
+static bool a_pool_out_of_reach_is_passed_over_where_rings_have_theirs(void)
+{
+	static const struct viodma_buffer here = {{RIG_HERE + 1}, 64}, next = {{RIG_NEXT + 1}, 64};
+	struct viodma_domain_config config = {.platform = &rig.platform, .memory = &rig.memory, .pool = &rig.pool,
+					      .ring_pool = &rig.pool, .addressing = VIODMA_ADDRESSING_PLATFORM};
+	static struct viodma_pool above;
+	static unsigned char slots[VIODMA_POOL_STORAGE_BYTES(RIG_FAR_BYTES, 512)] __attribute__((aligned(16)));
+
+	CHECK(dma_rig_start(&rig, "kind=offset window=0x40000000+256K@0x8000000000 window=0x50000000+256K@0x7000000000"));
+	CHECK_RESULT(dma_rig_add_pool(&rig, 512, 4096, 0), VIODMA_OK);
+	CHECK_RESULT(viodma_pool_init(&above, &rig.pool_config), VIODMA_OK);
+	CHECK_RESULT(viodma_pool_add(&above, &rig.objects[4], slots, sizeof(slots)), VIODMA_OK);
+	config.pool = &above;
+	CHECK_RESULT(viodma_domain_init(&rig.domain, &config), VIODMA_OK);
+	CHECK_EQUAL(rig.domain.kind, VIODMA_DOMAIN_OFFSET);
+	CHECK_RESULT(viodma_domain_map(&rig.domain, &mapping, &next, 1, VIODMA_TO_DEVICE, segments, 4),
+		     VIODMA_E_UNREACHABLE);
+	CHECK_RESULT(viodma_domain_map(&rig.domain, &mapping, &here, 1, VIODMA_TO_DEVICE, segments, 4), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
+	CHECK_RESULT(viodma_pool_free(&above), VIODMA_OK);
+	return dma_rig_end(&rig);
+}
+
 static bool limits_of_small_pools_are_true(void)
 {
 	struct viodma_limits limits;
@@ -506,6 +589,8 @@ HOLDS(a_pool_out_of_reach_makes_memory_unreachable)
 BEHAVIOUR(with_bit_33_clear_a_restricted_platform_is_refused, "DRV-4")
 HOLDS(unless_its_pool_is_at_physical_addresses)
 HOLDS(a_pool_that_does_not_fit_the_platform_is_refused)
+HOLDS(what_is_wrong_with_a_configuration_is_said)
+HOLDS(a_pool_out_of_reach_is_passed_over_where_rings_have_theirs)
 HOLDS(limits_of_small_pools_are_true)
 
 int main(void)
@@ -530,6 +615,8 @@ int main(void)
 		WITH_MUTANT(with_bit_33_clear_a_restricted_platform_is_refused),
 		TEST(unless_its_pool_is_at_physical_addresses),
 		TEST(a_pool_that_does_not_fit_the_platform_is_refused),
+		TEST(what_is_wrong_with_a_configuration_is_said),
+		TEST(a_pool_out_of_reach_is_passed_over_where_rings_have_theirs),
 		TEST(limits_of_small_pools_are_true),
 	};
 

@@ -185,13 +185,15 @@ static bool four_off(void *context, viodma_phys phys, viodma_bus *bus, uint64_t 
 	return true;
 }
 
-static bool a_pool_where_the_device_cannot_begin_is_of_no_use(void)
+static bool a_pool_where_the_device_cannot_begin_is_refused(void)
 {
 	static const struct viodma_buffer odd = {{RIG_HERE + 1}, 64}, good = {{RIG_HERE + 60}, 64};
 
 	CHECK(dma_rig_start(&rig, "kind=offset granule=4K align=64"));
 	CHECK_RESULT(dma_rig_add_pool(&rig, 512, 4096, 0), VIODMA_OK);
 	rig.bus_of.bus_of = four_off;
+	CHECK_RESULT(dma_rig_add_domain(&rig, VIODMA_ADDRESSING_PLATFORM), VIODMA_E_INVALID);
+	rig.has_pool = false;
 	CHECK_RESULT(dma_rig_add_domain(&rig, VIODMA_ADDRESSING_PLATFORM), VIODMA_OK);
 	CHECK_RESULT(map(&odd, 1, VIODMA_TO_DEVICE, 4), VIODMA_E_UNREACHABLE);
 	CHECK_RESULT(map(&good, 1, VIODMA_TO_DEVICE, 4), VIODMA_OK);
@@ -232,7 +234,7 @@ HOLDS(what_lies_in_no_window_is_unreachable)
 BEHAVIOUR(a_window_ends_where_the_device_cannot_drive_addresses, "DRV-2")
 HOLDS(the_platforms_own_function_makes_addresses)
 HOLDS(a_function_that_answers_no_bytes_ends_nothing_in_a_loop)
-HOLDS(a_pool_where_the_device_cannot_begin_is_of_no_use)
+HOLDS(a_pool_where_the_device_cannot_begin_is_refused)
 HOLDS(with_bit_33_clear_the_translation_is_passed_by)
 
 int main(void)
@@ -246,7 +248,7 @@ int main(void)
 		WITH_MUTANT(a_window_ends_where_the_device_cannot_drive_addresses),
 		TEST(the_platforms_own_function_makes_addresses),
 		TEST(a_function_that_answers_no_bytes_ends_nothing_in_a_loop),
-		TEST(a_pool_where_the_device_cannot_begin_is_of_no_use),
+		TEST(a_pool_where_the_device_cannot_begin_is_refused),
 		TEST(with_bit_33_clear_the_translation_is_passed_by),
 	};
 

@@ -15,6 +15,15 @@ struct rig {
 	uint32_t *storage;
 };
 
+static enum viodma_result init(struct viodma_domain *domain)
+{
+	enum viodma_result result = viodma_iova_choose(domain);
+
+	if (result == VIODMA_OK)
+		viodma_iova_start(domain);
+	return result;
+}
+
 static enum viodma_result set_up(struct rig *rig, uint32_t granules, const struct viodma_window *windows, uint32_t count,
 				 unsigned address_bits)
 {
@@ -35,7 +44,7 @@ static enum viodma_result set_up(struct rig *rig, uint32_t granules, const struc
 	rig->domain.iommu.storage = rig->storage;
 	rig->domain.iommu.storage_bytes = VIODMA_IOMMU_STORAGE_BYTES(granules);
 	rig->domain.iommu.granules = granules;
-	return viodma_iova_init(&rig->domain);
+	return init(&rig->domain);
 }
 
 static void tear_down(struct rig *rig)
@@ -135,15 +144,15 @@ static bool limits(struct rig *rig)
 	viodma_iova_give(&rig->domain, bus, 9 * GRANULE);
 	CHECK(is_whole(rig));
 	rig->domain.iommu.granules = 8;
-	CHECK_RESULT(viodma_iova_init(&rig->domain), VIODMA_E_INVALID);
+	CHECK_RESULT(init(&rig->domain), VIODMA_E_INVALID);
 	rig->domain.iommu.granules = 48;
-	CHECK_RESULT(viodma_iova_init(&rig->domain), VIODMA_E_INVALID);
+	CHECK_RESULT(init(&rig->domain), VIODMA_E_INVALID);
 	rig->domain.iommu.granules = 1u << 25;
 	rig->domain.iommu.storage_bytes = SIZE_MAX;
-	CHECK_RESULT(viodma_iova_init(&rig->domain), VIODMA_E_INVALID);
+	CHECK_RESULT(init(&rig->domain), VIODMA_E_INVALID);
 	rig->domain.iommu.granules = 16;
 	rig->domain.iommu.storage_bytes = VIODMA_IOMMU_STORAGE_BYTES(16) - 1;
-	CHECK_RESULT(viodma_iova_init(&rig->domain), VIODMA_E_INVALID);
+	CHECK_RESULT(init(&rig->domain), VIODMA_E_INVALID);
 	return true;
 }
 
