@@ -225,6 +225,8 @@ enum viodma_result viodma_blk_process(struct viodma_blk *blk, struct viodma_queu
 {
 	uint32_t budget;
 
+	if (!queue->running)
+		return VIODMA_FAULT_STOPPED; /* a size is not there before the first start */
 	for (budget = queue->setup.size; budget; budget--) { /* = DEV-17 */
 		struct viodma_request *request;
 		enum viodma_result result = viodma_queue_pop(queue, &request);
@@ -236,15 +238,44 @@ enum viodma_result viodma_blk_process(struct viodma_blk *blk, struct viodma_queu
 	return VIODMA_OK;
 }
 
+/* Of the operation's own data, and nothing around it? */
+static bool inside(const struct viodma_blk_io *io, uint32_t offset, uint32_t len_bytes)
+{
+	return offset <= io->len_bytes && len_bytes <= io->len_bytes - offset;
+}
+
 enum viodma_result viodma_blk_io_pieces(const struct viodma_blk_io *io, uint32_t offset, uint32_t len_bytes,
 					struct viodma_piece *pieces, uint32_t capacity, uint32_t *count)
 {
-	if (offset > io->len_bytes || len_bytes > io->len_bytes - offset)
+	if (!inside(io, offset, len_bytes))
 		return VIODMA_E_INVALID;
 	if (io->operation == VIODMA_BLK_READ)
 		return viodma_request_pieces(io->request, VIODMA_WRITE, offset, len_bytes, pieces, capacity, count);
 	return viodma_request_pieces(io->request, VIODMA_READ, HEADER_BYTES + offset, len_bytes, pieces, capacity,
 				     count);
+}
+
+enum viodma_result viodma_blk_io_copy_in(const struct viodma_blk_io *io, uint32_t offset, void *destination,
+					 uint32_t len_bytes)
+{
+	if (io->operation != VIODMA_BLK_WRITE || !inside(io, offset, len_bytes))
+		return VIODMA_E_INVALID;
+	return viodma_request_read(io->request, HEADER_BYTES + offset, destination, len_bytes);
+}
+
+enum viodma_result viodma_blk_io_copy_out(const struct viodma_blk_io *io, uint32_t offset, const void *source,
+					  uint32_t len_bytes)
+{
+	enum viodma_result result;
+
+	if (io->operation != VIODMA_BLK_READ || !inside(io, offset, len_bytes))
+		return VIODMA_E_INVALID;
+	result = viodma_request_write(io->request, offset, source, len_bytes);
+	if (result != VIODMA_E_LIMIT)
+		return result;
+	/* COPY mode, in more places than are remembered: all of it, then, as an end that is ok states anyway. */
+	result = viodma_request_written(io->request, 0, io->len_bytes);
+	return result != VIODMA_OK ? result : viodma_request_write(io->request, offset, source, len_bytes);
 }
 
 void viodma_blk_complete(struct viodma_blk *blk, struct viodma_blk_io *io, bool ok)

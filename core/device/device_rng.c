@@ -88,6 +88,8 @@ enum viodma_result viodma_rng_process(struct viodma_rng *rng, struct viodma_queu
 {
 	uint32_t budget;
 
+	if (!queue->running)
+		return VIODMA_FAULT_STOPPED; /* a size is not there before the first start */
 	for (budget = queue->setup.size; budget; budget--) { /* = DEV-17 */
 		struct viodma_request *request = rng->waiting;
 		enum viodma_result result = VIODMA_OK;

@@ -6,13 +6,18 @@
  * flushes with the memory to use; the caller answers each with viodma_blk_complete, in any order.
  *
  * One viodma_blk serves one queue. Its segments_max must be at least seg_max + 2 (header, status; more if a driver may
- * split its header), its pieces_max at least seg_max * (size_max / 4096 + 2). Feature bits other than 0 to 23 are the
- * caller's to offer and negotiate (viodma/feature.h).
+ * split its header), its pieces_max at least seg_max * (size_max / 4096 + 2) + 3: every page may lie elsewhere. A
+ * request that needs more is answered with IOERR. Feature bits other than 0 to 23 are the caller's to offer and
+ * negotiate (viodma/feature.h).
+ *
+ * A queue keeps that room for each of its descriptors: 128 of them take 5 MB with seg_max 126 and size_max 65536, but
+ * 72 KiB with seg_max 4 and size_max 4096, with which a driver just sends more requests. Where translations are larger
+ * than pages (bit 33 clear: whole regions), a segment is one piece for each region that it touches, and pieces_max can
+ * be less: segments_max, if there is one region.
  *
  *	viodma_blk_process, as the process step of the loop in viodma/queue.h
- *	ops.submit -> the disk moves the bytes: into or from viodma_blk_io_pieces, by memcpy or an iovec; or with
- *	              viodma_request_write(io->request, 0, ...) for a read, viodma_request_read(io->request, 16, ...) for
- *	              a write
+ *	ops.submit -> the disk moves the bytes: viodma_blk_io_copy_out for a read, viodma_blk_io_copy_in for a write;
+ *	              or in place, into or from viodma_blk_io_pieces, by an iovec
  *	viodma_blk_complete -> the request is pushed; then viodma_queue_call_needed
  *
  * Single owner, with its space and queue. Memory is the caller's. Units: bytes unless named sectors (512 bytes).
@@ -37,7 +42,11 @@ struct viodma_blk_io {
 	bool durable;          /* write: answer when it is durable (the driver did not accept FLUSH) */
 	uint64_t offset_bytes; /* into the disk; a multiple of 512, and offset + len lies within the capacity */
 	uint32_t len_bytes;    /* a multiple of 512, not 0; 0 for flush */
-	struct viodma_request *request; /* memory: viodma_blk_io_pieces */
+	/*
+	 * What it came as. Its memory is more than the operation's (a header comes first, a status last): use
+	 * viodma_blk_io_pieces, _copy_in or _copy_out.
+	 */
+	struct viodma_request *request;
 	void *user;            /* the disk's */
 };
 
@@ -96,7 +105,7 @@ void viodma_blk_read_config(const struct viodma_blk *blk, uint32_t offset, void 
 
 /*
  * Work on a queue: at most one queue-full of requests (DEV-17). VIODMA_OK: there may be more; call again soon. Else
- * what viodma_queue_pop answered.
+ * what viodma_queue_pop answered: VIODMA_FAULT_STOPPED, for one, if it is not running.
  */
 VIODMA_MUST_USE enum viodma_result viodma_blk_process(struct viodma_blk *blk, struct viodma_queue *queue);
 
@@ -104,6 +113,15 @@ VIODMA_MUST_USE enum viodma_result viodma_blk_process(struct viodma_blk *blk, st
 VIODMA_MUST_USE enum viodma_result viodma_blk_io_pieces(const struct viodma_blk_io *io, uint32_t offset,
 							uint32_t len_bytes, struct viodma_piece *pieces,
 							uint32_t capacity, uint32_t *count);
+
+/*
+ * Copy an operation's data, from byte `offset` of it on: in, what a write brings; out, what a read is answered with.
+ * VIODMA_E_INVALID: beyond its end, or not of that operation.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_blk_io_copy_in(const struct viodma_blk_io *io, uint32_t offset,
+							 void *destination, uint32_t len_bytes);
+VIODMA_MUST_USE enum viodma_result viodma_blk_io_copy_out(const struct viodma_blk_io *io, uint32_t offset,
+							  const void *source, uint32_t len_bytes);
 
 /*
  * An operation ended. ok: all of it happened (and is durable, for flush and durable writes); nothing else has to be

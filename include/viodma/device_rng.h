@@ -53,8 +53,8 @@ VIODMA_MUST_USE enum viodma_result viodma_rng_init(struct viodma_rng *rng, const
 						   uint32_t limit_bytes);
 
 /*
- * Work on the queue: as viodma_blk_process. VIODMA_WAIT: a request waits for bytes, or the ring for the platform.
- * VIODMA_EMPTY: nothing to do, or no bytes (ops.ready).
+ * Work on the queue: as viodma_blk_process, VIODMA_FAULT_STOPPED included. VIODMA_WAIT: a request waits for bytes, or
+ * the ring for the platform. VIODMA_EMPTY: nothing to do, or no bytes (ops.ready).
  */
 VIODMA_MUST_USE enum viodma_result viodma_rng_process(struct viodma_rng *rng, struct viodma_queue *queue);
 

@@ -103,7 +103,7 @@ struct viodma_queue_config {
 	unsigned index;       /* the queue's number, in reports */
 	uint32_t size_max;    /* most descriptors a driver may ask for: a power of two, 1..32768 */
 	uint32_t segments_max; /* most segments per request, 1..32768; longer chains fail with VIODMA_E_LIMIT */
-	uint32_t pieces_max;  /* most translated pieces per request, at least segments_max */
+	uint32_t pieces_max;  /* most translated pieces per request, at least segments_max; more fail likewise */
 	enum viodma_access_mode access;
 	/*
 	 * COPY mode only: private memory for one request, freed when it is pushed. NULL back means "later": tried again

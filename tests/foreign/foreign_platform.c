@@ -99,9 +99,9 @@ static void answer_one(struct foreign *foreign)
 
 	foreign->pending[which] = foreign->pending[--foreign->pending_count];
 	if (io->operation == VIODMA_BLK_READ)
-		result = viodma_request_write(io->request, 0, disk, io->len_bytes);
+		result = viodma_blk_io_copy_out(io, 0, disk, io->len_bytes);
 	else if (io->operation == VIODMA_BLK_WRITE)
-		result = viodma_request_read(io->request, 16, disk, io->len_bytes);
+		result = viodma_blk_io_copy_in(io, 0, disk, io->len_bytes);
 	viodma_blk_complete(&foreign->blk, io, result == VIODMA_OK);
 }
 

@@ -159,8 +159,7 @@ static enum viodma_result start(bool with_disk)
 	if (result)
 		return result;
 	domain.addressing = m.driver.decision.addressing;
-	queue.indirect_desc = (m.driver.decision.accepted & VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT)) != 0;
-	queue.event_idx = (m.driver.decision.accepted & VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT)) != 0;
+	viodma_driver_queue_features(&queue, &m.driver);
 	viodma_debug_init(&m.debug, m.entries, ENTRIES, NULL, NULL);
 	if ((result = viodma_domain_init(&m.domain, &domain)) != VIODMA_OK ||
 	    (result = viodma_driver_queue_init(&m.queue, &queue)) != VIODMA_OK ||

@@ -448,6 +448,94 @@ static bool pieces_beyond_an_operations_data_are_refused(void)
 }
 HOLDS(pieces_beyond_an_operations_data_are_refused)
 
+/* A disk that moves bytes bit by bit, in any order: neither where they lie nor how often matters. */
+static bool data_is_copied_in_and_out_by_its_own_offsets(void)
+{
+	size_t s;
+
+	for (s = 0; s < SETUPS; s++) {
+		struct blk_rig *rig = fresh(&setups[s], NULL);
+		unsigned char *written = rig->driver->memory + RIG_DATA(0), *read = rig->driver->memory + RIG_DATA(1);
+		unsigned char bytes[4096] = {0};
+		uint32_t at;
+
+		rig->defer = true;
+		test_fill(rig->driver, RIG_DATA(0), 4096, 8);
+		blk_rig_request(rig, 0, VIRTIO_BLK_T_OUT, 3, 4096, false);
+		CHECK_RESULT(blk_rig_run(rig), VIODMA_EMPTY);
+		CHECK_RESULT(viodma_blk_io_copy_in(rig->pending[0], 0, bytes, 4096), VIODMA_OK);
+		CHECK(memcmp(bytes, written, 4096) == 0);
+		CHECK_RESULT(viodma_blk_io_copy_in(rig->pending[0], 100, bytes, 50), VIODMA_OK);
+		CHECK(memcmp(bytes, written + 100, 50) == 0);
+		CHECK(memcmp(bytes + 50, written + 50, 4046) == 0);
+		CHECK_RESULT(viodma_blk_io_copy_in(rig->pending[0], 4096, bytes, 0), VIODMA_OK);
+		CHECK_RESULT(viodma_blk_io_copy_in(rig->pending[0], 0, bytes, 4097), VIODMA_E_INVALID);
+		CHECK_RESULT(viodma_blk_io_copy_in(rig->pending[0], UINT32_MAX, bytes, 2), VIODMA_E_INVALID);
+		CHECK_RESULT(viodma_blk_io_copy_out(rig->pending[0], 0, bytes, 1), VIODMA_E_INVALID);
+		viodma_blk_complete(&rig->blk, rig->pending[0], true);
+		rig->pending_count = 0;
+
+		blk_rig_request(rig, 1, VIRTIO_BLK_T_IN, 3, 4096, true);
+		CHECK_RESULT(blk_rig_run(rig), VIODMA_EMPTY);
+		memcpy(bytes, written, 4096);
+		for (at = 0; at < 4096; at += 256) /* every other one, from the front; the rest, from the back */
+			CHECK_RESULT(viodma_blk_io_copy_out(rig->pending[0], at, bytes + at, 128), VIODMA_OK);
+		for (at = 4096 - 128; at < 4096; at -= 256)
+			CHECK_RESULT(viodma_blk_io_copy_out(rig->pending[0], at, bytes + at, 128), VIODMA_OK);
+		/* Behind the data stands the status: not the disk's. */
+		CHECK_RESULT(viodma_blk_io_copy_out(rig->pending[0], 0, bytes, 4097), VIODMA_E_INVALID);
+		CHECK_RESULT(viodma_blk_io_copy_out(rig->pending[0], 4096, bytes, 1), VIODMA_E_INVALID);
+		CHECK_RESULT(viodma_blk_io_copy_out(rig->pending[0], UINT32_MAX, bytes, 2), VIODMA_E_INVALID);
+		CHECK_RESULT(viodma_blk_io_copy_in(rig->pending[0], 0, bytes, 1), VIODMA_E_INVALID);
+		viodma_blk_complete(&rig->blk, rig->pending[0], true);
+		rig->pending_count = 0;
+		CHECK_EQUAL(blk_rig_status(rig, 1), VIRTIO_BLK_S_OK);
+		CHECK(memcmp(read, bytes, 4096) == 0);
+	}
+	return true;
+}
+HOLDS(data_is_copied_in_and_out_by_its_own_offsets)
+
+static bool a_flush_has_no_data_to_copy(void)
+{
+	struct blk_rig *rig = fresh(&setups[0], NULL);
+	unsigned char byte = 0;
+
+	rig->defer = true;
+	blk_rig_request(rig, 0, VIRTIO_BLK_T_FLUSH, 0, 0, false);
+	CHECK_RESULT(blk_rig_run(rig), VIODMA_EMPTY);
+	CHECK_RESULT(viodma_blk_io_copy_in(rig->pending[0], 0, &byte, 0), VIODMA_E_INVALID);
+	CHECK_RESULT(viodma_blk_io_copy_out(rig->pending[0], 0, &byte, 0), VIODMA_E_INVALID);
+	return true;
+}
+HOLDS(a_flush_has_no_data_to_copy)
+
+static bool a_queue_that_does_not_run_is_not_worked_on(void)
+{
+	static max_align_t memory[VIODMA_QUEUE_MEMORY_BYTES(4, 4, 4) / sizeof(max_align_t) + 1];
+	struct blk_rig *rig = fresh(&setups[0], NULL);
+	const struct viodma_queue_config config = {.space = &rig->driver->space,
+						   .memory = memory,
+						   .memory_bytes = sizeof(memory),
+						   .size_max = 4,
+						   .segments_max = 4,
+						   .pieces_max = 4};
+	struct viodma_queue never;
+	uint16_t base;
+
+	CHECK_RESULT(viodma_queue_init(&never, &config), VIODMA_OK);
+	CHECK_RESULT(viodma_blk_process(&rig->blk, &never), VIODMA_FAULT_STOPPED);
+	CHECK(!viodma_queue_call_needed(&never));
+	CHECK(!viodma_queue_has_work(&never));
+
+	blk_rig_request(rig, 0, VIRTIO_BLK_T_FLUSH, 0, 0, false);
+	CHECK_RESULT(viodma_queue_stop(&rig->driver->queue, &base), VIODMA_OK);
+	CHECK_RESULT(viodma_blk_process(&rig->blk, &rig->driver->queue), VIODMA_FAULT_STOPPED);
+	CHECK_EQUAL(rig->submitted, 0);
+	return true;
+}
+HOLDS(a_queue_that_does_not_run_is_not_worked_on)
+
 static int no_rig(void **state)
 {
 	(void)state;
@@ -477,6 +565,9 @@ int main(void)
 		TEST(nothing_to_read_or_write_is_answered_at_once),
 		TEST(a_head_the_device_has_no_room_for_is_failed),
 		TEST(pieces_beyond_an_operations_data_are_refused),
+		TEST(data_is_copied_in_and_out_by_its_own_offsets),
+		TEST(a_flush_has_no_data_to_copy),
+		TEST(a_queue_that_does_not_run_is_not_worked_on),
 	};
 
 	return cmocka_run_group_tests_name("blk", tests, NULL, no_rig);

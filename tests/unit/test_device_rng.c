@@ -294,6 +294,22 @@ static bool one_call_serves_at_most_a_queue_full(void)
 }
 HOLDS(one_call_serves_at_most_a_queue_full)
 
+static bool a_queue_that_does_not_run_is_not_served(void)
+{
+	struct viodma_queue never;
+	uint16_t base;
+
+	fresh(&setups[0], 0);
+	memset(&never, 0, sizeof(never)); /* as viodma_queue_init leaves it, as far as it matters */
+	CHECK_RESULT(viodma_rng_process(&rng, &never), VIODMA_FAULT_STOPPED);
+	ask(3, BUFFER, 700);
+	CHECK_RESULT(viodma_queue_stop(&driver->queue, &base), VIODMA_OK);
+	CHECK_RESULT(viodma_rng_process(&rng, &driver->queue), VIODMA_FAULT_STOPPED);
+	CHECK_EQUAL(rng.statistics.requests, 0);
+	return true;
+}
+HOLDS(a_queue_that_does_not_run_is_not_served)
+
 static bool without_a_source_there_is_no_device(void)
 {
 	const struct viodma_rng_ops none = {.fill = NULL};
@@ -316,6 +332,7 @@ int main(void)
 		TEST(a_request_whose_memory_is_refused_gets_nothing),
 		TEST(a_source_that_claims_more_than_it_was_asked_for_is_not_believed),
 		TEST(one_call_serves_at_most_a_queue_full),
+		TEST(a_queue_that_does_not_run_is_not_served),
 		TEST(without_a_source_there_is_no_device),
 	};
 
