@@ -130,8 +130,11 @@ enum viodma_result viodma_domain_alloc(struct viodma_domain *domain, struct viod
 	memory->direction = direction;
 	result = make(domain, pool, align_bytes, align_bytes, memory);
 	place_bytes = own_size(len_bytes);
-	if (result == VIODMA_E_UNREACHABLE && place_bytes > align_bytes)
+	if (result == VIODMA_E_UNREACHABLE && place_bytes > align_bytes) {
 		result = make(domain, pool, place_bytes, align_bytes, memory);
+		if (result == VIODMA_E_EXHAUSTED) /* no such place is free; but there is room */
+			result = VIODMA_E_UNREACHABLE;
+	}
 	if (result != VIODMA_OK) {
 		memset(memory, 0, sizeof(*memory));
 		return result;

@@ -5,7 +5,8 @@
  * Ring memory comes from the domain, cleared and coherent, each part on granules of its own: descriptors and available
  * ring, which the device may only read; the used ring; and blocks of indirect tables, which it may only read. A block
  * holds a power of two of tables; how many is tried out, from all in one block downwards, for what a run of the pool
- * holds is the pool's business.
+ * holds is the pool's business, and how far bus addresses go on the platform's. Descriptors and available ring come
+ * apart for the same reasons.
  *
  *   init -> enable -> (driver_split.c: add, publish, get) -> the device is reset -> take_back -> free
  *
@@ -48,6 +49,8 @@ static enum viodma_result release(struct viodma_driver_queue *queue)
 			result = VIODMA_E_QUARANTINED;
 	if (queue->used && viodma_domain_release(&queue->device_area) != VIODMA_OK)
 		result = VIODMA_E_QUARANTINED;
+	if (queue->avail_area.len_bytes && viodma_domain_release(&queue->avail_area) != VIODMA_OK)
+		result = VIODMA_E_QUARANTINED;
 	if (queue->desc && viodma_domain_release(&queue->driver_area) != VIODMA_OK)
 		result = VIODMA_E_QUARANTINED;
 	queue->desc = queue->avail = queue->used = NULL;
@@ -68,17 +71,44 @@ static uint32_t round_up(uint32_t number, uint32_t power)
 	return (number + power - 1) & ~(power - 1);
 }
 
-static enum viodma_result allocate_rings(struct viodma_driver_queue *queue)
+/* Not in one piece; perhaps in smaller ones. */
+static bool too_large(enum viodma_result result)
 {
-	const uint32_t n = queue->config.size, align = alignment(queue), avail = round_up(VIRTQ_DESC_BYTES(n), align);
+	return result == VIODMA_E_LIMIT || result == VIODMA_E_UNREACHABLE;
+}
+
+/* Descriptors and available ring: in one piece where that can be had. */
+static enum viodma_result allocate_driver_area(struct viodma_driver_queue *queue, uint32_t align)
+{
+	const uint32_t n = queue->config.size, avail = round_up(VIRTQ_DESC_BYTES(n), align);
+	struct viodma_domain *domain = queue->config.domain;
 	enum viodma_result result;
 
-	result = viodma_domain_alloc(queue->config.domain, &queue->driver_area, avail + VIRTQ_AVAIL_BYTES(n), align,
+	result = viodma_domain_alloc(domain, &queue->driver_area, avail + VIRTQ_AVAIL_BYTES(n), align,
 				     VIODMA_TO_DEVICE);
+	if (result == VIODMA_OK) {
+		queue->desc = queue->driver_area.memory;
+		queue->avail = viodma_shared_at(queue->desc, avail);
+	}
+	if (!too_large(result))
+		return result;
+	result = viodma_domain_alloc(domain, &queue->driver_area, VIRTQ_DESC_BYTES(n), align, VIODMA_TO_DEVICE);
 	if (result != VIODMA_OK)
 		return result;
 	queue->desc = queue->driver_area.memory;
-	queue->avail = viodma_shared_at(queue->desc, avail);
+	result = viodma_domain_alloc(domain, &queue->avail_area, VIRTQ_AVAIL_BYTES(n), align, VIODMA_TO_DEVICE);
+	if (result == VIODMA_OK)
+		queue->avail = queue->avail_area.memory;
+	return result;
+}
+
+static enum viodma_result allocate_rings(struct viodma_driver_queue *queue)
+{
+	const uint32_t n = queue->config.size, align = alignment(queue);
+	enum viodma_result result = allocate_driver_area(queue, align);
+
+	if (result != VIODMA_OK)
+		return result;
 	result = viodma_domain_alloc(queue->config.domain, &queue->device_area, VIRTQ_USED_BYTES(n), align,
 				     VIODMA_FROM_DEVICE);
 	if (result != VIODMA_OK)
@@ -87,7 +117,7 @@ static enum viodma_result allocate_rings(struct viodma_driver_queue *queue)
 	return VIODMA_OK;
 }
 
-/* Tables in blocks of 2^shift. VIODMA_E_LIMIT: a block that large, or that many, cannot be had. */
+/* Tables in blocks of 2^shift. VIODMA_E_LIMIT, _UNREACHABLE: a block that large, or that many, cannot be had. */
 static enum viodma_result allocate_blocks(struct viodma_driver_queue *queue, uint32_t shift)
 {
 	uint32_t left = queue->config.tables, most = 1u << shift;
@@ -120,7 +150,7 @@ static enum viodma_result allocate_tables(struct viodma_driver_queue *queue)
 		shift++;
 	for (;; shift--) {
 		result = allocate_blocks(queue, shift);
-		if (result != VIODMA_E_LIMIT || !shift)
+		if (!too_large(result) || !shift)
 			return result;
 		while (queue->table_block_count)
 			(void)viodma_domain_release(&queue->table_blocks[--queue->table_block_count]);
@@ -201,8 +231,10 @@ enum viodma_result viodma_driver_queue_enable(struct viodma_driver_queue *queue,
 	if (!VIODMA_REQUIRE(DRV_17, queue->config.size <= size_max))
 		return VIODMA_E_LIMIT;
 	where.desc = queue->driver_area.bus; /* = DRV-2 */
-	where.avail = viodma_dma_memory_bus(&queue->driver_area,
-					    (uint64_t)((uintptr_t)queue->avail - (uintptr_t)queue->desc));
+	where.avail = queue->avail_area.len_bytes ?
+			      queue->avail_area.bus :
+			      viodma_dma_memory_bus(&queue->driver_area,
+						    (uint64_t)((uintptr_t)queue->avail - (uintptr_t)queue->desc));
 	where.used = queue->device_area.bus;
 	return transport->ops->queue_enable(transport->context, queue->config.index, &where);
 }

@@ -324,7 +324,9 @@ struct viodma_dma_memory {
  * Memory from the pool, cleared, contiguous in bus addresses, whole granules that no other mapping shares, starting at a
  * multiple of align_bytes (a power of two, at most a page of 4096 or the slot, whichever is larger), both physical and
  * bus address. TO_DEVICE: the device may only read it, where the platform can tell (descriptors, available ring).
- * VIODMA_E_EXHAUSTED, VIODMA_E_LIMIT (larger than a run, or alignment), VIODMA_E_UNREACHABLE, VIODMA_E_IO,
+ * VIODMA_E_EXHAUSTED, VIODMA_E_LIMIT (larger than a run, or alignment), VIODMA_E_UNREACHABLE (there is room, but none
+ * was found in which bus addresses go on; it is looked for where the first free run lies, and where one begins at a
+ * multiple of its own size), VIODMA_E_IO,
  * VIODMA_E_UNSUPPORTED (no pool; or the platform is not coherent, and neither is the pool's memory).
  */
 VIODMA_MUST_USE enum viodma_result viodma_domain_alloc(struct viodma_domain *domain, struct viodma_dma_memory *memory,

@@ -84,6 +84,7 @@ struct viodma_driver_queue {
 	struct viodma_driver_queue_statistics statistics;
 	struct viodma_driver_queue_config config;
 	struct viodma_dma_memory driver_area, device_area; /* descriptors and available ring; used ring */
+	struct viodma_dma_memory avail_area; /* the available ring, where it is not in driver_area */
 	uint32_t table_block_count;
 	struct viodma_dma_memory table_blocks[VIODMA_DRIVER_QUEUE_TABLE_BLOCKS];
 };
@@ -105,8 +106,13 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_queue_size_max(const struct vio
 void viodma_driver_queue_features(struct viodma_driver_queue_config *config, const struct viodma_driver *driver);
 
 /*
+ * What has to be contiguous in bus addresses, each by itself: descriptors (16 bytes * size), available ring
+ * (6 + 2 * size), used ring (6 + 8 * size), each indirect table (16 bytes * table_descriptors). What can be had in
+ * larger pieces is. So where bus addresses go on within pages of 4096 bytes only, a queue has 256 descriptors at most.
+ *
  * VIODMA_E_INVALID: a number out of range or storage too small. Results of viodma_domain_alloc: VIODMA_E_LIMIT, for
- * one, if the ring is larger than a run of the pool, or tables need more than VIODMA_DRIVER_QUEUE_TABLE_BLOCKS of them.
+ * one, if a part is larger than a run of the pool, or tables need more than VIODMA_DRIVER_QUEUE_TABLE_BLOCKS of them;
+ * VIODMA_E_UNREACHABLE: there is no room for a part where bus addresses go on for so long.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_init(struct viodma_driver_queue *queue,
 							    const struct viodma_driver_queue_config *config);

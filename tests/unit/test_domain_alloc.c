@@ -145,6 +145,26 @@ static bool bus_addresses_without_a_break_are_found(void)
 	return dma_rig_end(&rig);
 }
 
+static bool room_without_contiguous_addresses_is_not_exhaustion(void)
+{
+	struct viodma_dma_memory slots[8], other;
+	unsigned i;
+
+	/* Two pages, whose first and last slots are taken: six adjoining ones are free, and none of the pages is. */
+	CHECK(start("kind=offset granule=4K", 1024, 8192));
+	for (i = 0; i < 8; i++)
+		CHECK_RESULT(viodma_domain_alloc(&rig.domain, &slots[i], 1024, 64, VIODMA_BIDIRECTIONAL), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_alloc(&rig.domain, &other, 1024, 64, VIODMA_BIDIRECTIONAL), VIODMA_E_EXHAUSTED);
+	for (i = 1; i < 7; i++)
+		CHECK_RESULT(viodma_domain_release(&slots[i]), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_alloc(&rig.domain, &other, 4096, 64, VIODMA_BIDIRECTIONAL), VIODMA_E_UNREACHABLE);
+	CHECK_RESULT(viodma_domain_release(&slots[7]), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_alloc(&rig.domain, &other, 4096, 64, VIODMA_BIDIRECTIONAL), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_release(&other), VIODMA_OK);
+	CHECK_RESULT(viodma_domain_release(&slots[0]), VIODMA_OK);
+	return dma_rig_end(&rig);
+}
+
 static bool what_lies_out_of_reach_is_not_handed_out(void)
 {
 	struct viodma_dma_memory memory;
@@ -216,6 +236,7 @@ HOLDS(both_addresses_are_aligned)
 HOLDS(what_cannot_be_had_is_refused)
 HOLDS(a_plain_domain_has_it_too)
 HOLDS(bus_addresses_without_a_break_are_found)
+HOLDS(room_without_contiguous_addresses_is_not_exhaustion)
 HOLDS(what_lies_out_of_reach_is_not_handed_out)
 HOLDS(a_ring_pool_serves_it_where_there_is_one)
 BEHAVIOUR(a_ring_is_not_made_in_memory_that_is_not_coherent, "DRV-20")
@@ -229,6 +250,7 @@ int main(void)
 		TEST(what_cannot_be_had_is_refused),
 		TEST(a_plain_domain_has_it_too),
 		TEST(bus_addresses_without_a_break_are_found),
+		TEST(room_without_contiguous_addresses_is_not_exhaustion),
 		TEST(what_lies_out_of_reach_is_not_handed_out),
 		TEST(a_ring_pool_serves_it_where_there_is_one),
 		WITH_MUTANT(a_ring_is_not_made_in_memory_that_is_not_coherent),

@@ -6,6 +6,7 @@
  * How it works: see tests/support/test_device.h; most behaviours run over every kind of domain.
  */
 #include "tests/support/check.h"
+#include "tests/support/dma_rig.h"
 #include "tests/support/test_device.h"
 
 #define MEBI (1u << 20)
@@ -190,6 +191,72 @@ static bool tables_lie_in_as_many_blocks_as_the_pool_asks_for(void)
 	return true;
 }
 HOLDS(tables_lie_in_as_many_blocks_as_the_pool_asks_for)
+
+static struct viodma_transport_queue told;
+
+static enum viodma_result any_size(void *context, unsigned queue, uint32_t *size)
+{
+	(void)context;
+	(void)queue;
+	*size = 32768;
+	return VIODMA_OK;
+}
+
+static enum viodma_result note_where(void *context, unsigned queue, const struct viodma_transport_queue *where)
+{
+	(void)context;
+	(void)queue;
+	told = *where;
+	return VIODMA_OK;
+}
+
+/* So many bytes from there on are, for the device, the memory of this pointer. */
+static bool is_in_one_piece(struct dma_rig *rig, viodma_bus bus, const struct viodma_shared *memory, uint64_t len_bytes)
+{
+	uint64_t at, phys;
+
+	for (at = 0; at < len_bytes; at++) {
+		CHECK(dma_rig_device_finds(rig, bus.v + at, &phys));
+		CHECK(dma_rig_at(rig, phys) == (const unsigned char *)(const void *)memory + at);
+	}
+	return true;
+}
+
+static bool a_bus_that_goes_on_within_pages_only_has_rings_and_tables(void)
+{
+	static const struct viodma_transport_ops ops = {.queue_size_max = any_size, .queue_enable = note_where};
+	static const struct viodma_transport transport = {.ops = &ops};
+	static max_align_t storage[VIODMA_DRIVER_QUEUE_STORAGE_BYTES(512) / sizeof(max_align_t) + 1];
+	static struct dma_rig rig;
+	static struct viodma_driver_queue queue;
+	struct viodma_driver_queue_config config = {.domain = &rig.domain, .storage = storage,
+						    .storage_bytes = sizeof(storage), .size = 256,
+						    .indirect_desc = true, .tables = 16, .table_descriptors = 130};
+	uint32_t i;
+
+	CHECK(dma_rig_start(&rig, "kind=offset granule=4K"));
+	CHECK_RESULT(dma_rig_add_pool(&rig, 1024, 0, 0), VIODMA_OK);
+	CHECK_RESULT(dma_rig_add_domain(&rig, VIODMA_ADDRESSING_PLATFORM), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_queue_init(&queue, &config), VIODMA_OK);
+	CHECK_EQUAL(queue.table_block_count, 16); /* a page holds one, and not two */
+	CHECK_RESULT(viodma_driver_queue_enable(&queue, &transport), VIODMA_OK);
+	CHECK(is_in_one_piece(&rig, told.desc, queue.desc, 256 * 16));
+	CHECK(is_in_one_piece(&rig, told.avail, queue.avail, 6 + 2 * 256));
+	CHECK(is_in_one_piece(&rig, told.used, queue.used, 6 + 8 * 256));
+	for (i = 0; i < 16; i++)
+		CHECK(is_in_one_piece(&rig, queue.table_blocks[i].bus, queue.table_blocks[i].memory, 130 * 16));
+	CHECK_RESULT(viodma_driver_queue_free(&queue), VIODMA_OK);
+	CHECK_EQUAL(rig.pool.statistics.used_bytes, 0);
+	config.table_descriptors = 64; /* four to a page */
+	CHECK_RESULT(viodma_driver_queue_init(&queue, &config), VIODMA_OK);
+	CHECK_EQUAL(queue.table_block_count, 4);
+	CHECK_RESULT(viodma_driver_queue_free(&queue), VIODMA_OK);
+	config.size = 512; /* descriptors of two pages */
+	CHECK_RESULT(viodma_driver_queue_init(&queue, &config), VIODMA_E_UNREACHABLE);
+	CHECK_EQUAL(rig.pool.statistics.used_bytes, 0);
+	return dma_rig_end(&rig);
+}
+HOLDS(a_bus_that_goes_on_within_pages_only_has_rings_and_tables)
 
 static bool ring_parts_are_aligned_and_share_no_granule(void)
 {
@@ -440,6 +507,7 @@ int main(void)
 		TEST(mappings_become_one_chain_in_their_order),
 		TEST(map_and_add_leaves_nothing_behind_when_it_fails),
 		TEST(what_cannot_be_unmapped_again_is_said),
+		TEST(a_bus_that_goes_on_within_pages_only_has_rings_and_tables),
 		TEST(ring_parts_are_aligned_and_share_no_granule),
 		WITH_MUTANT(a_queue_larger_than_the_devices_is_not_enabled),
 		TEST(the_largest_size_of_a_queue_is_a_power_of_two_that_the_device_takes),
