@@ -107,26 +107,31 @@ static uint32_t extents_of_range(const struct viodma_domain *domain)
 	return extents;
 }
 
-/* "and `weight` more for every so many bytes" */
+/*
+ * "and `weight` more for every so many bytes", added up as rates, in 2^-31 of a segment per byte and rounded up: a sum of
+ * rounded quotients is at most the quotient of the sum. One alone stays exact.
+ */
+#define RATE_ONE ((uint32_t)1 << 31)
+
 struct grain {
-	uint64_t least_bytes;
-	uint32_t weight;
+	uint64_t bytes, rate;
+	uint32_t count;
 };
 
 static void each(struct grain *grain, uint64_t bytes, uint32_t weight)
 {
-	grain->least_bytes = least(grain->least_bytes, bytes);
-	grain->weight += weight;
+	uint32_t here = (uint32_t)least(bytes, RATE_ONE);
+
+	grain->rate += (uint64_t)weight * (RATE_ONE / here + 1);
+	grain->bytes = bytes;
+	grain->count += weight;
 }
 
 static uint64_t together(const struct grain *grain)
 {
-	uint32_t bytes;
-
-	if (grain->weight <= 1)
-		return grain->least_bytes;
-	bytes = (uint32_t)least(grain->least_bytes, UINT32_MAX) / grain->weight;
-	return bytes ? bytes : 1; /* no segment is empty */
+	if (grain->count <= 1)
+		return grain->bytes;
+	return grain->rate < RATE_ONE ? RATE_ONE / (uint32_t)grain->rate : 1; /* no segment is empty */
 }
 
 static void limit_segments(const struct viodma_domain *domain, struct viodma_limits *limits)
@@ -134,7 +139,7 @@ static void limit_segments(const struct viodma_domain *domain, struct viodma_lim
 	const struct viodma_platform *platform = &domain->platform;
 	uint32_t cuts = platform->boundary_bytes ? 2 : 1, extents = extents_of_range(domain), ranges = 1;
 	bool by_function = domain->bus_of.bus_of && extents == 2 && !platform->window_count;
-	struct grain grain = {.least_bytes = UINT64_MAX, .weight = 0};
+	struct grain grain = {.bytes = UINT64_MAX};
 
 	if (domain->bounces && domain->kind != VIODMA_DOMAIN_IOMMU) {
 		uint32_t run_bytes = viodma_pool_largest_run(domain->config.pool), kept = kept_bytes(domain);

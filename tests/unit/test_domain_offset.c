@@ -158,6 +158,27 @@ static bool the_platforms_own_function_makes_addresses(void)
 	return dma_rig_end(&rig);
 }
 
+static bool a_platform_that_is_not_coherent_is_not_counted_by_the_line(void)
+{
+	static const uint32_t runs[] = {0, 16384, 4096};
+	unsigned i;
+
+	for (i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+		struct viodma_limits limits;
+
+		CHECK(dma_rig_start(&rig, "kind=offset granule=4K non-coherent line=64"));
+		CHECK_RESULT(dma_rig_add_pool(&rig, 512, runs[i], 0), VIODMA_OK);
+		CHECK_RESULT(dma_rig_add_domain(&rig, VIODMA_ADDRESSING_PLATFORM), VIODMA_OK);
+		viodma_domain_limits(&rig.domain, &limits);
+		/* A page each, and two more for every run; 126 segments are more than 128 KiB. */
+		CHECK(limits.segment_grain_bytes >= (runs[i] == 4096 ? 1365 - 1 : runs[i] == 16384 ? 2730 - 1 : 3970));
+		CHECK(limits.segment_grain_bytes <= 4096);
+		CHECK((126 - limits.segments_per_buffer) * limits.segment_grain_bytes >= 128 * 1024);
+		CHECK(dma_rig_end(&rig));
+	}
+	return true;
+}
+
 static bool no_bytes(void *context, viodma_phys phys, viodma_bus *bus, uint64_t *len_bytes)
 {
 	(void)context;
@@ -233,6 +254,7 @@ HOLDS(nothing_is_merged_around_the_end_of_the_address_space)
 HOLDS(what_lies_in_no_window_is_unreachable)
 BEHAVIOUR(a_window_ends_where_the_device_cannot_drive_addresses, "DRV-2")
 HOLDS(the_platforms_own_function_makes_addresses)
+HOLDS(a_platform_that_is_not_coherent_is_not_counted_by_the_line)
 HOLDS(a_function_that_answers_no_bytes_ends_nothing_in_a_loop)
 HOLDS(a_pool_where_the_device_cannot_begin_is_refused)
 HOLDS(with_bit_33_clear_the_translation_is_passed_by)
@@ -247,6 +269,7 @@ int main(void)
 		TEST(what_lies_in_no_window_is_unreachable),
 		WITH_MUTANT(a_window_ends_where_the_device_cannot_drive_addresses),
 		TEST(the_platforms_own_function_makes_addresses),
+		TEST(a_platform_that_is_not_coherent_is_not_counted_by_the_line),
 		TEST(a_function_that_answers_no_bytes_ends_nothing_in_a_loop),
 		TEST(a_pool_where_the_device_cannot_begin_is_refused),
 		TEST(with_bit_33_clear_the_translation_is_passed_by),
