@@ -173,6 +173,7 @@ static enum viodma_result make_domain(struct drive_device *device)
 		.cache = &cache,
 		.debug = device->options->debug ? &device->debug : NULL,
 	};
+	const char *why = NULL;
 	enum viodma_result result;
 
 	if (!make_iommu(device, &iommu))
@@ -184,7 +185,11 @@ static enum viodma_result make_domain(struct drive_device *device)
 			return drive_check(device, "making the domain", VIODMA_E_NO_MEMORY);
 		viodma_debug_init(&device->debug, device->debug_entries, DEBUG_ENTRIES, on_debug, device);
 	}
-	result = viodma_domain_init(&device->domain, &config);
+	result = viodma_domain_check(&config, &why);
+	if (why)
+		log_event(device->name, "making the domain: %s", why);
+	if (result == VIODMA_OK)
+		result = viodma_domain_init(&device->domain, &config);
 	device->domain_made = result == VIODMA_OK;
 	return drive_check(device, "making the domain", result);
 }
