@@ -51,7 +51,7 @@ struct run {
 	unsigned char *compare; /* VERIFY */
 	uint64_t begun, retired; /* bytes */
 	uint64_t first, count;   /* slots in use: the oldest one's number, how many */
-	uint64_t out;
+	uint64_t out, submitted; /* with the device now; ever */
 	bool holding;            /* begin nothing: waiting for what is out */
 	uint64_t progress_ns;
 	struct drive_canary canary;
@@ -186,7 +186,26 @@ static enum viodma_result submit(struct run *run, struct slot *slot)
 		return piece_failed(slot, "asking for", result);
 	slot->state = OUT;
 	run->out++;
+	run->submitted++;
 	return VIODMA_OK;
+}
+
+/* Of the whole transfer, without those that are made again. */
+static uint64_t requests_of(const struct run *run)
+{
+	const uint64_t length = run->transfer->length, each = run->device->options->request_bytes;
+
+	return (length / each + (length % each != 0)) * (run->transfer->command == DRIVE_COPY ? 2 : 1);
+}
+
+/*
+ * The last request waits for the restriction: many may end at once, and there has to be something left to do after it.
+ */
+static bool is_held_for_restriction(const struct run *run)
+{
+	const uint64_t after = run->transfer->restrict_after, all = requests_of(run);
+
+	return after && after < all && !run->device->late && run->submitted + 1 >= all;
 }
 
 static enum viodma_result begin_piece(struct run *run)
@@ -250,7 +269,7 @@ static enum viodma_result fill(struct run *run)
 	for (uint64_t i = 0; i < run->count && result == VIODMA_OK && !run->holding; i++) {
 		struct slot *slot = &run->slots[(run->first + i) % depth];
 
-		if (slot->state == READY)
+		if (slot->state == READY && !is_held_for_restriction(run))
 			result = submit(run, slot);
 	}
 	return result;
@@ -338,6 +357,9 @@ enum viodma_result drive_transfer_run(struct drive_device *device, struct drive_
 		result = drive_canary_end(&run.canary);
 	if (transfer->progress)
 		show_progress(&run, true);
+	if (result == VIODMA_OK && transfer->restrict_after && !device->late)
+		log_event(device->name, "never restricted: there were %" PRIu64 " requests, and --restrict-after says %" PRIu64,
+			  transfer->requests, transfer->restrict_after);
 	transfer->moved = run.retired;
 	transfer->elapsed_ns = viodma_loop_now_ns() - began;
 	if (result != VIODMA_OK)
