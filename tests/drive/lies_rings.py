@@ -265,14 +265,13 @@ class ScribblesOverDescriptors(BackEnd):
 
 @lie((), "", status=0, seen=False)
 class ScribblesOverTheRest(BackEnd):
-    """Every byte of the available ring that it has read already, and its own flags."""
+    """The half of the available ring that it read last: the driver, ahead by less than the other half, comes there later."""
 
     def serve_all(self, queue):
         super().serve_all(queue)
         area, offset, _ = queue.access.locate(queue.addresses[2] + 4, 1)
-        for i in range(queue.size):
-            if i != queue.base % queue.size and not queue.out:
-                area.words[(offset + 2 * i) // 2] = 0xdead
+        for back in range(1, queue.size // 2 + 1):
+            area.words[(offset + 2 * ((queue.base - back) % queue.size)) // 2] = 0xdead
 
 
 # ---- the end, at any moment ---------------------------------------------------------------------------------
