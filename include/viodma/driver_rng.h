@@ -29,7 +29,7 @@ struct viodma_driver_rng {
 	struct viodma_buffer buffer; /* of which this is mapped */
 	struct viodma_mapping mapping;
 	struct viodma_segment segments[VIODMA_DRIVER_RNG_SEGMENTS];
-	uint64_t deadline_ns;
+	uint64_t deadline_ns; /* in the clock of viodma_driver_rng_poll, which is the caller's */
 	bool waiting; /* for room in the pool or the address space: tried again at each poll */
 	bool out;
 };

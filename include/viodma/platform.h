@@ -84,7 +84,7 @@ VIODMA_MUST_USE enum viodma_result viodma_platform_check(const struct viodma_pla
  *	max-mapping=LEN  max-segment=LEN  boundary=LEN  align=LEN  coherent|non-coherent  line=LEN
  *	order=smp|platform  restricted  pool=PHYS+LEN[/SLOT]  pool-at-physical  pass-through|no-pass-through
  * VIODMA_E_INVALID: *where (may be NULL) is the offset of the first word that is not understood, or that contradicts an
- * earlier one; *what (may be NULL) says why.
+ * earlier one; *what (may be NULL) says why, and is NULL where nothing is wrong.
  */
 VIODMA_MUST_USE enum viodma_result viodma_platform_parse(const char *text, struct viodma_platform *platform,
 							 uint32_t *where, const char **what);

@@ -7,12 +7,19 @@
  * viodma_front_share. So a program whose memory is private, and which shares only its pool, is a secure VM as far as the
  * device can tell. Within what it was handed, bit 33 makes the device keep to the IOTLB entries that this front end grants.
  *
- *	viodma_front_connect; viodma_front_share what the device may have at all
- *	viodma_driver_negotiate over viodma_front_transport; then by its decision:
- *	  bit 33 set: grant what is fixed with viodma_front_grant (direct, offset, a restricted pool), or make the domain with
- *	              viodma_front_iommu_ops, and each mapping is granted while it lives
- *	viodma_front_wait: for calls, misses (answered inside), or a time
- *	viodma_front_free
+ *	viodma_front_connect
+ *	viodma_front_memory_new; viodma_pool_init, viodma_pool_add (it clears the memory, so before the next step)
+ *	viodma_front_share        what the device may have at all: the pool, and other memory where the platform has it so
+ *	viodma_driver_negotiate   over viodma_front_transport; then by its decision:
+ *	  addressing physical     nothing is granted: the device reaches all that is shared
+ *	  platform, fixed         viodma_front_grant each range: its bus address as the platform's windows say (direct: the
+ *	                          physical one). Restricted: the pool, and no more
+ *	  platform, IOMMU         nothing by hand: give viodma_front_iommu_ops to the domain; mappings are granted while they live
+ *	viodma_domain_init, viodma_driver_queue_init and _enable, the driver's init, viodma_driver_ready
+ *	...                       the driver's poll; when it answers VIODMA_EMPTY, viodma_front_wait until a call or the next
+ *	                          deadline: VIODMA_OK and VIODMA_E_TIMEOUT mean poll again, anything else ends the device
+ *	viodma_driver_reset; the driver's stop and free, viodma_driver_queue_free, viodma_domain_free, viodma_pool_free
+ *	viodma_front_free, viodma_front_memory_free
  *
  * The back end is untrusted: messages, sizes and descriptors are checked; what it does wrong ends the connection with a
  * log line and VIODMA_PEER_MESSAGE, or VIODMA_PEER_GONE. Nothing blocks longer than timeout_ms. While a reply is waited for,
@@ -45,7 +52,10 @@ struct viodma_front_options {
 	uint64_t protocol_features_masked;
 	/* The protocol has no way to ask how large a queue may be. A power of two, at most 32768; default 1024. */
 	uint32_t queue_size_max;
-	/* One line per event, whole, without newline. Default: none. */
+	/*
+	 * One line per event, whole ("viodma: NAME: ..."), without newline. Default: none; what a failed connection was about is
+	 * then in errno only.
+	 */
 	void (*log)(void *context, const char *line);
 	void *context;
 };
