@@ -305,6 +305,8 @@ void viodma_blk_complete(struct viodma_blk *blk, struct viodma_blk_io *io, bool 
 	case VIODMA_BLK_FLUSH:
 		blk->statistics.flush++;
 		break;
+	default:
+		break;
 	}
 	answer(request, VIRTIO_BLK_S_OK);
 }

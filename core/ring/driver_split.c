@@ -291,6 +291,11 @@ bool viodma_driver_queue_kick_needed(struct viodma_driver_queue *queue)
 	return needed;
 }
 
+uint32_t viodma_driver_queue_notification_data(const struct viodma_driver_queue *queue)
+{
+	return (queue->config.index & 0xffffu) | (uint32_t)queue->published_idx << 16;
+}
+
 bool viodma_driver_queue_want_call(struct viodma_driver_queue *queue)
 {
 	if (queue->broken != VIODMA_OK)

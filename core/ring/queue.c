@@ -207,14 +207,14 @@ enum viodma_result viodma_queue_start(struct viodma_queue *queue, const struct v
 	} else {
 		gone = drop_held(queue);
 		/* Nothing is in flight, so the used index stands where the available one does; the ring is not asked. */
-		queue->next_used = setup->base;
+		queue->next_used = (uint16_t)setup->base;
 		queue->pushed_any = false;
 	}
 	if (dropped)
 		*dropped = gone;
 	queue->setup = *setup;
 	queue->started_kind = queue->config.space->kind;
-	queue->next_avail = queue->seen_avail = setup->base;
+	queue->next_avail = queue->seen_avail = (uint16_t)setup->base;
 	queue->signalled_used = queue->next_used;
 	queue->signalled_valid = queue->armed_valid = queue->no_notify = false;
 	queue->stopped_valid = queue->ring_waits = queue->ring_faulted = false;
@@ -239,7 +239,7 @@ static struct viodma_request *parked_before(const struct viodma_queue *queue, ui
 
 static void flush_done(struct viodma_queue *queue);
 
-enum viodma_result viodma_queue_stop(struct viodma_queue *queue, uint16_t *base)
+enum viodma_result viodma_queue_stop(struct viodma_queue *queue, uint32_t *base)
 {
 	struct viodma_request *request;
 

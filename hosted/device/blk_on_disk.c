@@ -95,6 +95,8 @@ static void submit(void *context, struct viodma_blk_io *request)
 	case VIODMA_BLK_FLUSH:
 		slot->io.operation = VIODMA_DISK_FLUSH;
 		break;
+	default:
+		break;
 	}
 	if (request->operation != VIODMA_BLK_FLUSH && !fill_iovecs(device, slot, request)) {
 		slot->request = NULL;

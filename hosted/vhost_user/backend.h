@@ -94,7 +94,7 @@ struct viodma_vring {
 	bool status_was_reset; /* SET_STATUS 0 since it last started */
 	uint32_t size;
 	uint64_t desc, avail, used; /* as sent: bus or user addresses */
-	uint16_t base;
+	uint32_t base;
 	int kick_fd, call_fd, err_fd;
 	struct viodma_loop_watch *kick_watch;
 	bool polled; /* no kick descriptor: looked at now and then */

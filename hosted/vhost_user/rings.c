@@ -265,7 +265,7 @@ void viodma_vring_stop(struct viodma_vring *ring)
 	struct viodma_vhost_user *backend = ring->backend;
 	const struct viodma_queue_setup setup = ring->queue.setup;
 	const uint64_t pushed = ring->queue.statistics.pushed;
-	uint16_t base = ring->base;
+	uint32_t base = ring->base;
 
 	viodma_vring_drop_kick(ring);
 	if (!ring->queue.running || viodma_queue_stop(&ring->queue, &base) != VIODMA_OK)

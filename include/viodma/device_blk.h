@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * viodma/device_blk.h - virtio-blk, device half (virtio 1.2, section 5.2): in, out, flush, get-id, read-only.
+ * viodma/device_blk.h - virtio-blk, device half (virtio 1.2, section 5.2): in, out, flush, get-id, discard, write-zeroes,
+ * secure erase, lifetime; read-only, topology, the writeback switch, several queues. Not zoned: the feature is not offered.
  *
  * The disk behind it is the caller's: viodma_blk parses and checks requests and hands on plain reads, writes and
  * flushes with the memory to use; the caller answers each with viodma_blk_complete, in any order.
@@ -34,14 +35,23 @@ extern "C" {
 #define VIODMA_BLK_SERIAL_BYTES 20
 #define VIODMA_BLK_CONFIG_BYTES 72
 
-enum viodma_blk_operation { VIODMA_BLK_READ, VIODMA_BLK_WRITE, VIODMA_BLK_FLUSH };
+enum viodma_blk_operation {
+	VIODMA_BLK_READ,
+	VIODMA_BLK_WRITE,
+	VIODMA_BLK_FLUSH,
+	/* Of one range each: a request with several ranges is as many operations, all in flight at once. */
+	VIODMA_BLK_DISCARD,
+	VIODMA_BLK_WRITE_ZEROES,
+	VIODMA_BLK_SECURE_ERASE
+};
 
-/* One read, write or flush the disk has to do. */
+/* One operation the disk has to do. */
 struct viodma_blk_io {
 	enum viodma_blk_operation operation;
-	bool durable;          /* write: answer when it is durable (the driver did not accept FLUSH) */
+	bool durable;          /* write, write-zeroes: answer when it is durable (write-through, or FLUSH was not accepted) */
+	bool unmap;            /* write-zeroes: the disk may give the room back, if it reads as zeroes then */
 	uint64_t offset_bytes; /* into the disk; a multiple of 512, and offset + len lies within the capacity */
-	uint32_t len_bytes;    /* a multiple of 512, not 0; 0 for flush */
+	uint64_t len_bytes;    /* a multiple of 512, not 0; 0 for flush. More than 2^32 - 1 only for those without data */
 	/*
 	 * What it came as. Its memory is more than the operation's (a header comes first, a status last): use
 	 * viodma_blk_io_pieces, _copy_in or _copy_out.
@@ -68,10 +78,27 @@ struct viodma_blk_config {
 	uint32_t size_max;       /* bytes per segment, at least 4096 */
 	bool read_only;
 	char serial[VIODMA_BLK_SERIAL_BYTES]; /* padded with NUL, not terminated if full */
+	uint16_t queue_count;     /* 0 or 1: one, and MQ is not offered */
+	/* FLUSH and CONFIG_WCE are offered: writeback is the mode it starts in, and is reset to; or else write-through. */
+	bool starts_write_through;
+	/* TOPOLOGY: all 0: not offered. */
+	uint8_t physical_block_exp; /* 2^n logical blocks are a physical one */
+	uint8_t alignment_offset;   /* of the first aligned logical block */
+	uint16_t min_io_blocks, opt_io_blocks; /* logical blocks; 0: not said */
+	/* Each of these: max_sectors 0: not offered. Ranges of one request: max_ranges, 1 to VIODMA_BLK_RANGES_MAX. */
+	struct viodma_blk_range_limits {
+		uint32_t max_sectors; /* of one range */
+		uint32_t max_ranges;
+		uint32_t alignment_sectors; /* a hint; not for write-zeroes */
+	} discard, write_zeroes, secure_erase;
+	bool write_zeroes_may_unmap;
+	bool lifetime;            /* offered: ops.lifetime answers */
 };
+#define VIODMA_BLK_RANGES_MAX 64u
 
 struct viodma_blk_statistics {
 	uint64_t in, out, flush, get_id; /* requests the device has done; COPY mode may still fail to deliver */
+	uint64_t discard, write_zeroes, secure_erase, lifetime;
 	uint64_t unsupported, failed;    /* requests answered with UNSUPP, and with IOERR */
 	uint64_t in_bytes, out_bytes;    /* of those done */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * viodma/driver_blk.h - virtio-blk, driver half (virtio 1.2, section 5.2): read, write, flush, get-id; asynchronous.
+ * viodma/driver_blk.h - virtio-blk, driver half (virtio 1.2, section 5.2): read, write, flush, get-id, discard,
+ * write-zeroes, secure erase, lifetime, the writeback switch; asynchronous, over several queues.
  *
  * A request of any length is split by what the device states (seg_max, size_max), by what one mapping holds
  * (viodma_domain_limits), and by the ring; the parts are in flight at once, over all queues. When the pool or the ring
@@ -51,15 +52,27 @@ enum viodma_driver_blk_operation {
 	VIODMA_DRIVER_BLK_WRITE,
 	VIODMA_DRIVER_BLK_FLUSH,
 	/* One buffer of VIODMA_DRIVER_BLK_ID_BYTES; what the device leaves out keeps its bytes. */
-	VIODMA_DRIVER_BLK_GET_ID
+	VIODMA_DRIVER_BLK_GET_ID,
+	/*
+	 * `sectors` from `sector` on, any number: split into ranges by what the device states. No buffers. Where the device
+	 * has no such feature: VIODMA_E_UNSUPPORTED from submit.
+	 */
+	VIODMA_DRIVER_BLK_DISCARD,
+	VIODMA_DRIVER_BLK_WRITE_ZEROES, /* with `unmap`: the device may give the room back */
+	VIODMA_DRIVER_BLK_SECURE_ERASE,
+	/* One buffer of VIODMA_DRIVER_BLK_LIFETIME_BYTES: struct virtio_blk_lifetime (viodma/wire/blk.h). */
+	VIODMA_DRIVER_BLK_GET_LIFETIME
 };
+#define VIODMA_DRIVER_BLK_LIFETIME_BYTES 6
 
 /* One request: the caller's memory, and its buffers' too, from submit to done. Set the members above the line. */
 struct viodma_driver_blk_request {
 	enum viodma_driver_blk_operation operation;
 	uint64_t sector;
-	const struct viodma_buffer *buffers; /* together a multiple of 512 bytes, not 0; none for FLUSH */
+	const struct viodma_buffer *buffers; /* together a multiple of 512 bytes, not 0; none for FLUSH and those by range */
 	uint32_t buffer_count;
+	uint64_t sectors; /* those by range */
+	bool unmap;
 	uint64_t deadline_ns; /* UINT64_MAX: none */
 	/*
 	 * It ended: VIODMA_OK; VIODMA_E_IO: the device answered IOERR; VIODMA_E_UNSUPPORTED: UNSUPP;

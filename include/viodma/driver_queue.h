@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * viodma/driver_queue.h - a split virtqueue, driver half, with INDIRECT_DESC and EVENT_IDX (virtio 1.2, section 2.7).
+ * viodma/driver_queue.h - a virtqueue, driver half: split and packed rings (virtio 1.2, sections 2.7 and 2.8), with
+ * INDIRECT_DESC, EVENT_IDX, IN_ORDER, RING_RESET, ORDER_PLATFORM and NOTIFICATION_DATA. A driver cannot tell them apart.
  *
  * What the driver needs to know of a request later is in private memory; the ring is never read back for it (DRV-21).
  * The device is untrusted: an id out of range, a chain used twice, an index that jumps ends in a VIODMA_PEER_* result,
@@ -13,6 +14,7 @@
  *	when called  viodma_driver_queue_get until VIODMA_EMPTY, unmap what came back;
  *	             then viodma_driver_queue_want_call, and once more if it answers true
  *	after reset  viodma_driver_queue_take_back until VIODMA_EMPTY; viodma_driver_queue_free
+ *	of this queue alone: viodma_driver_queue_reset; take_back; viodma_driver_queue_restart, viodma_driver_queue_enable
  *
  * Single owner: its domain's. Memory is the caller's; ring memory comes from the domain. Units: bytes, descriptors.
  */
@@ -31,10 +33,13 @@ struct viodma_driver_queue_config {
 	void *storage;          /* at least VIODMA_DRIVER_QUEUE_STORAGE_BYTES(size), aligned as for max_align_t */
 	size_t storage_bytes;
 	unsigned index;         /* the queue's number */
-	uint32_t size;          /* descriptors: a power of two, 1 to what viodma_driver_queue_size_max says */
-	bool indirect_desc;     /* these three: what was agreed on; viodma_driver_queue_features fills them in */
+	uint32_t size;          /* descriptors: 1 to what viodma_driver_queue_size_max says; split: a power of two */
+	bool indirect_desc;     /* these six: what was agreed on; viodma_driver_queue_features fills them in */
 	bool event_idx;
 	bool order_platform;
+	bool packed;
+	bool in_order;          /* an element out of order breaks the queue (DEV-23) */
+	bool notification_data;
 	/*
 	 * indirect_desc: tables allocated in ring memory in advance, of table_descriptors each (at most size); a
 	 * request of 2 segments or more uses one while there are any. 0 tables: none are used.
@@ -102,7 +107,7 @@ struct viodma_driver_completion {
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_size_max(const struct viodma_transport *transport,
 								unsigned index, uint32_t *size);
 
-/* What was agreed on with the device, as far as it matters to a queue: indirect_desc, event_idx, order_platform. */
+/* What was agreed on with the device, as far as it matters to a queue: the six members above. */
 void viodma_driver_queue_features(struct viodma_driver_queue_config *config, const struct viodma_driver *driver);
 
 /*
@@ -165,10 +170,17 @@ void viodma_driver_queue_publish(struct viodma_driver_queue *queue);
 /* Does the device want to hear of what was published since the last time this was asked? Then notify it. */
 bool viodma_driver_queue_kick_needed(struct viodma_driver_queue *queue);
 
+/* What goes with a notification if NOTIFICATION_DATA was accepted (section 2.9). */
+uint32_t viodma_driver_queue_notification_data(const struct viodma_driver_queue *queue);
+
 /* Ask that, and notify the device if so. */
 static inline void viodma_driver_queue_kick(struct viodma_driver_queue *queue, const struct viodma_transport *transport)
 {
-	if (viodma_driver_queue_kick_needed(queue))
+	if (!viodma_driver_queue_kick_needed(queue))
+		return;
+	if (queue->config.notification_data)
+		transport->ops->notify_data(transport->context, viodma_driver_queue_notification_data(queue));
+	else
 		transport->ops->notify(transport->context, queue->config.index);
 }
 
@@ -196,6 +208,20 @@ void viodma_driver_queue_want_no_call(struct viodma_driver_queue *queue);
  * no requests from here on (VIODMA_E_RESET).
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_take_back(struct viodma_driver_queue *queue, void **token);
+
+/*
+ * RING_RESET: reset this queue alone, whatever the device does with the others. VIODMA_OK: the device touches nothing of it
+ * any more; take everything back. VIODMA_WAIT: not yet, call again; when to give up is the caller's to decide: then it is
+ * VIODMA_PEER_QUEUE_RESET, and the device has to be reset. VIODMA_E_UNSUPPORTED: not agreed on. Results of the transport.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_queue_reset(struct viodma_driver_queue *queue,
+							     const struct viodma_driver *driver);
+
+/*
+ * After it, and after take_back: the queue is as new, in the same ring memory; enable it again. VIODMA_E_BUSY: chains are
+ * out. VIODMA_PEER_LATE_WRITE: the device wrote after the reset; it stays reset.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_queue_restart(struct viodma_driver_queue *queue);
 
 /*
  * Release ring memory. Pre: nothing with the device. VIODMA_PEER_LATE_WRITE: the device wrote after its reset (seen in

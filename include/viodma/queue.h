@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * viodma/queue.h - a virtqueue, device half: split ring with INDIRECT_DESC and EVENT_IDX (virtio 1.2, section 2.7).
+ * viodma/queue.h - a virtqueue, device half: split and packed rings (virtio 1.2, sections 2.7 and 2.8), with INDIRECT_DESC,
+ * EVENT_IDX, IN_ORDER, RING_RESET, ORDER_PLATFORM and NOTIFICATION_DATA. A device cannot tell them apart.
  *
  * Every request goes the same way:
  *   FETCHED    its descriptors were read from the ring, once, into private memory, and checked
@@ -22,7 +23,8 @@
  *	after pushes:                   if (viodma_queue_call_needed) interrupt the driver
  * viodma_queue_pop also finishes what waits as DONE. To stop: let the device finish, viodma_queue_stop.
  *
- * Driver permissions: the descriptor table and available ring are read only, the used ring is written only.
+ * Permissions. Split: the descriptor table and available ring are only read, the used ring is only written. Packed: the
+ * descriptor ring is read and written, driver event suppression only read, device event suppression only written.
  *
  * Single owner: one thread, the space's. Memory is the caller's. Units: lengths are bytes, sizes are descriptors.
  */
@@ -36,6 +38,7 @@ extern "C" {
 #endif
 
 struct viodma_queue;
+struct virtq_packed_desc;
 
 enum viodma_request_state {
 	VIODMA_REQUEST_FREE,
@@ -63,7 +66,7 @@ struct viodma_request {
 	struct viodma_queue *queue;
 	uint32_t readable_bytes; /* device-readable, in total */
 	uint32_t writable_bytes; /* device-writable, in total */
-	uint16_t head;           /* unique among the queue's requests; below the queue size */
+	uint16_t head;           /* unique among the queue's requests; below the queue size. Packed: the buffer id */
 	enum viodma_result result; /* VIODMA_OK; else why the memory cannot be used as a whole: see viodma_queue_pop */
 	void *user;              /* the device's; NULL when popped */
 	/* ---- the library's ---- */
@@ -113,15 +116,58 @@ struct viodma_queue_config {
 	void (*copy_free)(void *context, void *memory, size_t bytes);
 	void *copy_context;
 	size_t copy_bytes_max; /* what copy_alloc can ever give for one request: more fails with VIODMA_E_LIMIT; 0: any */
+	const struct viodma_queue_record_ops *record; /* kept as a pointer; NULL: none */
+	void *record_context;
 };
+
+/* A fresh packed ring's base: both positions 0, both wrap counters 1. A fresh split ring's is 0. */
+#define VIODMA_QUEUE_PACKED_BASE 0x80008000u
 
 /* What the driver set up. */
 struct viodma_queue_setup {
-	uint32_t size;      /* descriptors */
-	viodma_bus desc, avail, used;
-	uint16_t base;      /* first available index to fetch */
-	bool indirect_desc; /* accepted features */
+	uint32_t size;      /* descriptors; split: a power of two */
+	viodma_bus desc, avail, used; /* packed: descriptor ring, driver and device event suppression */
+	/*
+	 * Where it goes on. Split: the first available index to fetch, 16 bits. Packed: the first available position in
+	 * bits 0 to 14 and its wrap counter in bit 15, the same of the next used one in bits 16 to 31.
+	 */
+	uint32_t base;
+	bool indirect_desc; /* accepted features, these */
 	bool event_idx;
+	bool packed;
+	/*
+	 * Completions reach the driver in the order in which requests came (DEV-23): one that is done early waits as DONE.
+	 */
+	bool in_order;
+	bool order_platform; /* its barriers are needed, too (DRV-23) */
+};
+
+/*
+ * A record of what is in flight that outlives this process: so that another one can go on where it was killed, and
+ * nothing is lost or done twice that had been given back. vhost-user's in-flight region is one (hosted/vhost_user).
+ */
+struct viodma_queue_chain {
+	uint16_t id;    /* split: the head; packed: the buffer id */
+	uint16_t count; /* packed: descriptors of the ring */
+	const struct virtq_packed_desc *descriptors; /* packed: as they stood in the ring; read once. Split: NULL */
+};
+
+struct viodma_queue_record_ops {
+	/*
+	 * From viodma_queue_pop after each start, before anything else, until it answers VIODMA_OK: settle the record
+	 * against the ring (viodma_queue_peek_index, _peek_used, whose VIODMA_WAIT and faults are its answers, too); list what
+	 * is in flight, oldest first, at most setup.size; say where the ring goes on behind that (*base, which holds
+	 * setup.base). VIODMA_PEER_RECORD breaks the queue. Chains are popped before any new one.
+	 */
+	enum viodma_result (*resume)(void *context, struct viodma_queue *queue, struct viodma_queue_chain *chains,
+				     uint32_t *count, uint32_t *base);
+	/* A chain was fetched, and is now in flight. Chains that resume listed are, already. */
+	void (*taken)(void *context, const struct viodma_queue_chain *chain);
+	/* Its used element is about to be written; then: the driver can see it. used: the next used index or position. */
+	void (*returning)(void *context, uint16_t id);
+	void (*returned)(void *context, uint16_t id, uint32_t base);
+	/* viodma_queue_stop has wound back over it: the driver's again, as if it had not been fetched. */
+	void (*given_back)(void *context, uint16_t id);
 };
 
 struct viodma_queue_statistics {
@@ -253,13 +299,27 @@ bool viodma_queue_has_work(const struct viodma_queue *queue);
 void viodma_queue_kicked(struct viodma_queue *queue);
 
 /*
+ * The same with VIRTIO_F_NOTIFICATION_DATA: the 32 bits that came with it. False: they name another queue, or a position
+ * this ring does not have; it is a kick all the same, for what they say is a hint.
+ */
+bool viodma_queue_kicked_at(struct viodma_queue *queue, uint32_t data);
+
+/*
+ * For viodma_queue_record_ops.resume. Split: the index in the used ring. Packed: is the descriptor at that position used,
+ * by a device whose wrap counter is this? VIODMA_WAIT, VIODMA_FAULT_*: the ring is not reachable (yet).
+ */
+VIODMA_MUST_USE enum viodma_result viodma_queue_peek_index(struct viodma_queue *queue, uint16_t *index);
+VIODMA_MUST_USE enum viodma_result viodma_queue_peek_used(struct viodma_queue *queue, uint16_t position, bool wrap,
+							  bool *used);
+
+/*
  * Stop it (DEV-14, DEV-18); one that is stopped answers the same base again. VIODMA_E_BUSY while requests are
  * submitted. Otherwise the requests fetched last that are parked are given back by winding *base back; parked ones
  * before a completed one, and completions the used ring could not take, are held for viodma_queue_start. After
  * VIODMA_OK the ring is not touched any more. To fail rather than hold them: pop them with viodma_queue_pop_held and
  * reject them before stopping.
  */
-VIODMA_MUST_USE enum viodma_result viodma_queue_stop(struct viodma_queue *queue, uint16_t *base);
+VIODMA_MUST_USE enum viodma_result viodma_queue_stop(struct viodma_queue *queue, uint32_t *base);
 
 /*
  * Before a stop: the next parked request that cannot be given back because a later one has completed; its result says

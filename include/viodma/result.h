@@ -56,6 +56,8 @@ extern "C" {
 	X(VIODMA_PEER_RING_LAYOUT, -75, "DRV-17", "ring part misaligned, or queue size not a power of two in range")  \
 	X(VIODMA_PEER_REQUEST, -76, "DRV-18", "request lacks a part its device type demands")                         \
 	X(VIODMA_PEER_UNREACHABLE, -77, "DRV-8", "the part of a request where its answer goes is not mapped")         \
+	X(VIODMA_PEER_DESCRIPTOR, -78, "DRV-24", "packed ring: a chain's descriptors are not all available, or run past the ring") \
+	X(VIODMA_PEER_RECORD, -79, "PLT-12", "the record of what is in flight contradicts itself or the ring")        \
 	X(VIODMA_PEER_USED_INDEX, -80, "DEV-19", "used index ahead of what was made available")                       \
 	X(VIODMA_PEER_USED_ID, -81, "DEV-19", "used element names no chain of this queue")                            \
 	X(VIODMA_PEER_USED_TWICE, -82, "DEV-19", "used element names a chain that is not with the device")            \
@@ -66,6 +68,8 @@ extern "C" {
 	X(VIODMA_PEER_RESET, -87, "DEV-21", "the device does not come out of reset")                                  \
 	X(VIODMA_PEER_ANSWER, -88, "DEV-22", "status or configuration value outside what the device type states")     \
 	X(VIODMA_PEER_GONE, -89, "DEV-20", "the device has gone")                                                     \
+	X(VIODMA_PEER_USED_ORDER, -90, "DEV-23", "IN_ORDER: used elements out of the order in which chains came")     \
+	X(VIODMA_PEER_QUEUE_RESET, -91, "DEV-24", "the queue does not come out of its reset")                         \
 	X(VIODMA_PEER_NOT_OFFERED, -96, "DEV-5", "feature accepted that was not offered")                             \
 	X(VIODMA_PEER_NO_VERSION_1, -97, "DEV-6", "bit 33 accepted without VERSION_1")                                \
 	X(VIODMA_PEER_BOTH_BITS, -98, "DEV-7", "bit 33 and PLATFORM_DMA both accepted")                               \

@@ -35,7 +35,7 @@ struct viodma_transport_ops {
 	 */
 	enum viodma_result (*set_status)(void *context, uint8_t status);
 	/*
-	 * Configuration space, section 2.5. write_config may be NULL: no driver in core/ writes any. config_generation
+	 * Configuration space, section 2.5. write_config may be NULL: nothing can be written then. config_generation
 	 * may be NULL: configuration does not change while it is read.
 	 */
 	enum viodma_result (*read_config)(void *context, uint32_t offset, void *destination, uint32_t len_bytes);
@@ -53,6 +53,17 @@ struct viodma_transport_ops {
 	enum viodma_result (*set_addressing)(void *context, bool platform);
 	/* Kick the device. */
 	void (*notify)(void *context, unsigned queue);
+	/*
+	 * The same with VIRTIO_F_NOTIFICATION_DATA accepted: data is as in section 2.9, the queue's number included. NULL: the
+	 * transport cannot carry it, and viodma_driver_negotiate does not accept the feature.
+	 */
+	void (*notify_data)(void *context, uint32_t data);
+	/*
+	 * With VIRTIO_F_RING_RESET accepted (section 2.6.1): reset one queue. VIODMA_OK: the device touches nothing of it any
+	 * more (DEV-14), and queue_enable may be called again. VIODMA_WAIT: not yet; call again. NULL: the transport cannot,
+	 * and viodma_driver_negotiate does not accept the feature.
+	 */
+	enum viodma_result (*queue_reset)(void *context, unsigned queue);
 };
 
 struct viodma_transport {

@@ -43,6 +43,8 @@ struct viodma_vhost_user_ops {
 	 */
 	enum viodma_result (*read_config)(void *device, uint32_t offset, void *destination, uint32_t len_bytes);
 	enum viodma_result (*write_config)(void *device, uint32_t offset, const void *source, uint32_t len_bytes);
+	/* The driver reset the device (SET_STATUS 0, RESET_DEVICE): forget what it had switched. NULL: nothing to forget. */
+	void (*reset)(void *device);
 	/*
 	 * There may be requests: pop, and push or reject (viodma/queue.h), until viodma_queue_pop answers something else
 	 * than VIODMA_OK, and answer that. A queue never holds more requests than its size, but a driver that adds while
@@ -83,6 +85,17 @@ struct viodma_vhost_user_options {
 	 */
 	unsigned platform_dma_bit;
 	unsigned queue_count;    /* 1 to 256; default 1 */
+	/*
+	 * Feature bits of rings (viodma/feature.h) to offer besides VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED and
+	 * RING_RESET, which are: IN_ORDER and ORDER_PLATFORM; and of all those, which not to offer.
+	 */
+	uint64_t ring_features_also, ring_features_masked;
+	uint64_t protocol_features_masked; /* VHOST_USER_PROTOCOL_F_* not to offer, a bit each: for tests */
+	/*
+	 * Poll: after a ring had work, look at it again and again for so long before sleeping until the next kick; kicks are
+	 * not wanted meanwhile. 0: sleep at once.
+	 */
+	uint32_t poll_us;
 	uint32_t queue_size_max; /* descriptors; a power of two, 1 to 32768; default 1024 */
 	uint32_t segments_max;   /* per request, 1 to 32768; default queue_size_max */
 	uint32_t pieces_max;     /* per request, at least segments_max; default 4 * segments_max */
@@ -155,6 +168,12 @@ void viodma_vhost_user_completed(struct viodma_vhost_user *backend);
  * ring, but from any other callback of the loop.
  */
 VIODMA_MUST_USE enum viodma_result viodma_vhost_user_free(struct viodma_vhost_user *backend);
+
+/*
+ * The configuration space has changed (a disk was resized, say): the front end is told, if it can be (CONFIG and
+ * BACKEND_REQ negotiated). False: it cannot be now.
+ */
+bool viodma_vhost_user_config_changed(struct viodma_vhost_user *backend);
 
 /* Is a front end connected? (--fd: when it has gone, there will be no other.) */
 bool viodma_vhost_user_connected(const struct viodma_vhost_user *backend);

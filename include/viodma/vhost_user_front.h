@@ -50,8 +50,10 @@ struct viodma_front_options {
 	 * BACKEND_REQ a device is not told that it may ask (misses), so everything is granted in advance.
 	 */
 	uint64_t protocol_features_masked;
-	/* The protocol has no way to ask how large a queue may be. A power of two, at most 32768; default 1024. */
+	/* The protocol has no way to ask how large a queue may be. At most 32768; default 1024. */
 	uint32_t queue_size_max;
+	/* Kicks and calls are messages, not descriptors, where the back end can (INBAND_NOTIFICATIONS). For tests. */
+	bool inband_notifications;
 	/*
 	 * One line per event, whole ("viodma: NAME: ..."), without newline. Default: none; what a failed connection was about is
 	 * then in errno only.
@@ -137,6 +139,18 @@ VIODMA_MUST_USE enum viodma_result viodma_front_withdraw_all(struct viodma_front
  * nothing is granted of any more; invalidate tells the device, and is no message where it was not handed anything.
  */
 const struct viodma_iommu_ops *viodma_front_iommu_ops(void);
+
+/*
+ * The back end has gone (VIODMA_PEER_GONE) or was replaced: connect to its successor, at the same socket path, and put it
+ * where the last one was: the same features, memory, grants, rings, and the record of what was in flight
+ * (INFLIGHT_SHMFD). The driver half does not notice: what it had made available is done, once each as far as it was given
+ * back. VIODMA_E_UNSUPPORTED: the record was not negotiated, or socket_fd was used; VIODMA_PEER_FEATURES: the successor does not
+ * offer what was agreed on; VIODMA_E_TIMEOUT: nobody listens there before deadline_ns. May be called again.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_front_reconnect(struct viodma_front *front, uint64_t deadline_ns);
+
+/* Has the device said that its configuration changed since this was asked last? */
+bool viodma_front_config_changed(struct viodma_front *front);
 
 /*
  * Wait until a queue was called, or the configuration has changed; the deadline has passed (VIODMA_E_TIMEOUT); or the back

@@ -15,8 +15,8 @@ import pytest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 SPEC = TOP / "spec" / "platform-dma.md"
-FAMILIES = {"PLT": 11, "DRV": 23, "DEV": 22}
-WORDS_PER_PAGE, PAGES = 520, 5
+FAMILIES = {"PLT": 12, "DRV": 25, "DEV": 24}
+WORDS_PER_PAGE, PAGES = 520, 6
 CODE_ROOMS = ("core/", "include/", "hosted/", "tools/")
 
 KEYWORD = re.compile(r"\b(?:MUST|SHOULD|MAY|SHALL|REQUIRED|RECOMMENDED|OPTIONAL)\b")
@@ -160,7 +160,7 @@ def test_no_product_is_named_in_the_core():
         assert product_names(path.read_text()) == [], path.name
 
 
-def test_the_core_fits_five_pages(spec):
+def test_the_core_fits_six_pages(spec):
     assert word_count(spec) <= PAGES * WORDS_PER_PAGE
 
 

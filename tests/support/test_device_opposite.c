@@ -66,7 +66,7 @@ static enum viodma_result get_status(void *context, uint8_t *status)
 
 static void stop_queue(struct test_device *device, struct test_device_queue *queue)
 {
-	uint16_t base;
+	uint32_t base;
 
 	if (!queue->enabled)
 		return;

@@ -521,7 +521,7 @@ static bool a_queue_that_does_not_run_is_not_worked_on(void)
 						   .segments_max = 4,
 						   .pieces_max = 4};
 	struct viodma_queue never;
-	uint16_t base;
+	uint32_t base;
 
 	CHECK_RESULT(viodma_queue_init(&never, &config), VIODMA_OK);
 	CHECK_RESULT(viodma_blk_process(&rig->blk, &never), VIODMA_FAULT_STOPPED);

@@ -246,7 +246,7 @@ static bool held_requests_are_failed_when_their_queue_stops(void)
 {
 	struct blk_rig *rig = fresh(&setups[1], NULL);
 	struct test_driver *d = rig->driver;
-	uint16_t base;
+	uint32_t base;
 
 	test_grant_rings(d);
 	test_grant(d, RIG_HEADER(0), 512, VIODMA_READ_WRITE);

@@ -191,7 +191,7 @@ HOLDS(nothing_is_taken_while_the_source_says_that_it_has_none)
 
 static bool a_request_that_waits_is_rejected_before_a_stop(void)
 {
-	uint16_t base;
+	uint32_t base;
 
 	fresh(&setups[0], 0);
 	viodma_rng_cancel(&rng); /* nothing waits */
@@ -297,7 +297,7 @@ HOLDS(one_call_serves_at_most_a_queue_full)
 static bool a_queue_that_does_not_run_is_not_served(void)
 {
 	struct viodma_queue never;
-	uint16_t base;
+	uint32_t base;
 
 	fresh(&setups[0], 0);
 	memset(&never, 0, sizeof(never)); /* as viodma_queue_init leaves it, as far as it matters */

@@ -507,7 +507,7 @@ static bool a_ring_may_start_anywhere(void)
 {
 	struct test_driver *d = fresh(&setups[1]);
 	struct viodma_queue_setup setup = d->setup;
-	uint16_t base;
+	uint32_t base;
 	unsigned i;
 
 	CHECK_RESULT(viodma_queue_stop(&d->queue, &base), VIODMA_OK);

@@ -36,7 +36,7 @@ static bool breaks(struct test_driver *d, enum viodma_result wanted)
 {
 	struct viodma_request *request = NULL;
 	struct viodma_queue_setup setup = d->setup;
-	uint16_t base;
+	uint32_t base;
 
 	CHECK_RESULT(viodma_queue_pop(&d->queue, &request), wanted);
 	CHECK(request == NULL || request->state != VIODMA_REQUEST_SUBMITTED);
@@ -367,7 +367,7 @@ static enum viodma_result start_with(uint32_t size, uint64_t desc, uint64_t avai
 {
 	struct test_driver *d = fresh(&platform);
 	struct viodma_queue_setup setup = d->setup;
-	uint16_t base;
+	uint32_t base;
 
 	if (viodma_queue_stop(&d->queue, &base) != VIODMA_OK)
 		return VIODMA_E_BUSY;

@@ -212,7 +212,7 @@ HOLDS(a_ring_out_of_reach_asks_for_the_very_next_kick)
 static uint16_t held(struct test_driver *d)
 {
 	struct viodma_request *request;
-	uint16_t base = 0;
+	uint32_t base = 0;
 
 	test_grant(d, BUFFER(1), TEST_PAGE, VIODMA_READ_WRITE);
 	test_request(d, 0, 0, 0, BUFFER(0), 16);

@@ -53,7 +53,7 @@ static bool a_queue_with_requests_at_the_device_does_not_stop(void)
 {
 	struct test_driver *d = with_rings(&asked);
 	struct viodma_request *request;
-	uint16_t base;
+	uint32_t base;
 
 	offer(d, 0);
 	CHECK_RESULT(test_pop(d, &request), VIODMA_OK);
@@ -73,7 +73,7 @@ static bool a_stopped_ring_is_not_touched(void)
 	struct test_driver *d = with_rings(&asked);
 	static unsigned char before[TEST_BYTES];
 	struct viodma_request *request;
-	uint16_t base;
+	uint32_t base;
 
 	offer(d, 0);
 	CHECK_RESULT(test_pop(d, &request), VIODMA_OK);
@@ -100,7 +100,7 @@ static bool requests_that_wait_are_given_back(void)
 	struct viodma_queue_setup setup = d->setup;
 	struct viodma_request *request;
 	uint32_t dropped = 99;
-	uint16_t base;
+	uint32_t base;
 
 	offer(d, 0);
 	CHECK_RESULT(test_pop(d, &request), VIODMA_OK);
@@ -126,7 +126,7 @@ static bool requests_that_wait_are_given_back(void)
 HOLDS(requests_that_wait_are_given_back)
 
 /* Request 1 waits although 2, fetched later, was done: it cannot be given back by an index. */
-static bool hold_one(struct test_driver *d, uint16_t *base)
+static bool hold_one(struct test_driver *d, uint32_t *base)
 {
 	struct viodma_request *request;
 
@@ -185,7 +185,7 @@ static bool what_cannot_be_given_back_can_be_failed_before_the_stop(void)
 {
 	struct test_driver *d = with_rings(&asked);
 	struct viodma_request *request;
-	uint16_t base;
+	uint32_t base;
 
 	test_grant(d, BUFFER(2), TEST_PAGE, VIODMA_WRITE);
 	test_request(d, 4, BUFFER(0), 16, BUFFER(2) + 8, 1); /* its header misses, its status does not */

@@ -30,6 +30,10 @@
 #define VIRTIO_BLK_T_OUT 1u
 #define VIRTIO_BLK_T_FLUSH 4u
 #define VIRTIO_BLK_T_GET_ID 8u
+#define VIRTIO_BLK_T_GET_LIFETIME 10u
+#define VIRTIO_BLK_T_DISCARD 11u
+#define VIRTIO_BLK_T_WRITE_ZEROES 13u
+#define VIRTIO_BLK_T_SECURE_ERASE 14u
 
 #define VIRTIO_BLK_S_OK 0u
 #define VIRTIO_BLK_S_IOERR 1u
@@ -43,6 +47,24 @@ struct virtio_blk_request_header {
 	viodma_le32 reserved;
 	viodma_le64 sector;
 };
+
+/* One segment of a discard, write-zeroes or secure-erase request's data. */
+#define VIRTIO_BLK_RANGE_F_UNMAP 1u /* write-zeroes only; the other bits are reserved, 0 */
+struct virtio_blk_range {
+	viodma_le64 sector;
+	viodma_le32 num_sectors;
+	viodma_le32 flags;
+};
+
+/* What GET_LIFETIME is answered with. */
+struct virtio_blk_lifetime {
+	viodma_le16 pre_eol_info;            /* 0 undefined, 1 normal, 2 warning (80 % used), 3 urgent (90 %) */
+	viodma_le16 device_lifetime_est_a;   /* 0 undefined, 1 to 10: up to so many tenths used, 11: exceeded */
+	viodma_le16 device_lifetime_est_b;
+};
+
+/* The bytes of a driver's view that it may write: writeback, with CONFIG_WCE. */
+#define VIRTIO_BLK_CONFIG_WRITEBACK 32u /* offset */
 
 /* Configuration space, section 5.2.4, without the zoned part: 72 bytes. */
 struct virtio_blk_config_layout {

@@ -175,4 +175,51 @@ struct vhost_user_inflight {
 	uint8_t unused[4];
 };
 
+/* The in-flight region: one of these for each queue, aligned to 64 bytes; then the array. In the machine's byte order. */
+#define VHOST_USER_INFLIGHT_ALIGN 64u
+#define VHOST_USER_INFLIGHT_VERSION 1u
+
+struct vhost_user_inflight_split_state {
+	uint8_t inflight;
+	uint8_t padding[5];
+	uint16_t next;
+	uint64_t counter;
+};
+
+struct vhost_user_inflight_split {
+	uint64_t features;
+	uint16_t version;
+	uint16_t desc_num;
+	uint16_t last_batch_head;
+	uint16_t used_idx;
+	/* desc_num of struct vhost_user_inflight_split_state */
+};
+
+struct vhost_user_inflight_packed_state {
+	uint8_t inflight;
+	uint8_t padding;
+	uint16_t next;
+	uint16_t last;
+	uint16_t num;
+	uint64_t counter;
+	uint16_t id;
+	uint16_t flags;
+	uint32_t len;
+	uint64_t addr;
+};
+
+struct vhost_user_inflight_packed {
+	uint64_t features;
+	uint16_t version;
+	uint16_t desc_num;
+	uint16_t free_head;
+	uint16_t old_free_head;
+	uint16_t used_idx;
+	uint16_t old_used_idx;
+	uint8_t used_wrap_counter;
+	uint8_t old_used_wrap_counter;
+	uint8_t padding[7];
+	/* desc_num of struct vhost_user_inflight_packed_state */
+};
+
 #endif
