@@ -149,10 +149,13 @@ enum viodma_result viodma_feature_negotiate_device(const struct viodma_negotiati
 	return VIODMA_OK;
 }
 
-uint64_t viodma_feature_offer_device(enum viodma_platform_dma policy, unsigned platform_dma_bit)
+uint64_t viodma_feature_offer_device(enum viodma_platform_dma policy, unsigned platform_dma_bit, uint64_t ring_also)
 {
+	const uint64_t optional = VIODMA_FEATURE(VIRTIO_F_IN_ORDER_BIT) | VIODMA_FEATURE(VIRTIO_F_ORDER_PLATFORM_BIT) |
+				  VIODMA_FEATURE(VIRTIO_F_NOTIFICATION_DATA_BIT);
 	uint64_t offer = VIODMA_FEATURE(VIRTIO_F_VERSION_1_BIT) | VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT) |
-			 VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT);
+			 VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT) | VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT) |
+			 VIODMA_FEATURE(VIRTIO_F_RING_RESET_BIT) | (ring_also & optional);
 
 	if (policy == VIODMA_PLATFORM_DMA_OFF)
 		return offer;

@@ -485,7 +485,11 @@ enum viodma_result viodma_vhost_user_new(struct viodma_loop *loop, const struct 
 		viodma_backend_log(backend, "cannot be made: %s", viodma_result_text(result));
 		return fail_new(backend, result);
 	}
-	backend->offered = viodma_feature_offer_device(options->platform_dma, options->platform_dma_bit) |
+	backend->offered = (viodma_feature_offer_device(options->platform_dma, options->platform_dma_bit,
+							options->ring_features_also &
+								~VIODMA_FEATURE(VIRTIO_F_NOTIFICATION_DATA_BIT)) &
+			    ~(options->ring_features_masked | VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT) |
+			      VIODMA_FEATURE(VIRTIO_F_RING_RESET_BIT))) |
 			   VIODMA_FEATURE(VHOST_USER_F_PROTOCOL_FEATURES_BIT) |
 			   (ops->features ? ops->features(device) : 0);
 	backend->offered_protocol = VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_REPLY_ACK_BIT) |

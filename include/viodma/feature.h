@@ -72,10 +72,12 @@ VIODMA_MUST_USE enum viodma_result viodma_feature_negotiate_device(const struct 
 								   enum viodma_addressing *addressing);
 
 /*
- * The device-independent part of an offer (DEV-1): VERSION_1, INDIRECT_DESC, EVENT_IDX, and, unless the policy is off,
- * bit 33, or PLATFORM_DMA in its place where one is configured. Never both.
+ * The device-independent part of an offer (DEV-1): VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED, RING_RESET, and,
+ * unless the policy is off, bit 33, or PLATFORM_DMA in its place where one is configured. Never both. ring_also: of
+ * IN_ORDER, ORDER_PLATFORM and NOTIFICATION_DATA those to offer, too; its other bits are not looked at. A caller whose
+ * queues or transport cannot do one of all these takes it out of the answer.
  */
-uint64_t viodma_feature_offer_device(enum viodma_platform_dma policy, unsigned platform_dma_bit);
+uint64_t viodma_feature_offer_device(enum viodma_platform_dma policy, unsigned platform_dma_bit, uint64_t ring_also);
 
 /* What the driver half wants of one device. Zeroed: the default, which is right on every platform. */
 struct viodma_driver_policy {

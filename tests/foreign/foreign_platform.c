@@ -135,7 +135,8 @@ static enum viodma_result get_features(void *context, uint64_t *offered) /* = DE
 {
 	struct foreign *foreign = context;
 
-	*offered = viodma_feature_offer_device(VIODMA_PLATFORM_DMA_REQUIRE, 0) | viodma_blk_features(&foreign->blk);
+	*offered = viodma_feature_offer_device(VIODMA_PLATFORM_DMA_REQUIRE, 0, 0) | viodma_blk_features(&foreign->blk);
+	*offered &= ~VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT); /* this transport sets up split rings */
 	return VIODMA_OK;
 }
 

@@ -308,9 +308,9 @@ struct test_device *test_device_new(const struct test_device_options *options)
 	for (i = 0; i < TEST_DISK_BYTES; i++)
 		device->disk[i] = test_disk_byte(i);
 	device->offered =
-		viodma_feature_offer_device(own->physical ? VIODMA_PLATFORM_DMA_OFF : VIODMA_PLATFORM_DMA_OFFER, 0);
-	if (own->order_platform)
-		device->offered |= VIODMA_FEATURE(VIRTIO_F_ORDER_PLATFORM_BIT);
+		viodma_feature_offer_device(own->physical ? VIODMA_PLATFORM_DMA_OFF : VIODMA_PLATFORM_DMA_OFFER, 0,
+					    own->order_platform ? VIODMA_FEATURE(VIRTIO_F_ORDER_PLATFORM_BIT) : 0);
+	device->offered &= ~VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT); /* its queues are split ones */
 	if (own->legacy)
 		device->offered &= ~VIODMA_FEATURE(VIRTIO_F_VERSION_1_BIT);
 	if (!own->event_idx)

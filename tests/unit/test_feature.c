@@ -154,14 +154,30 @@ static bool a_device_that_needs_bit_33_refuses_a_driver_that_declines_it(void)
 }
 BEHAVIOUR(a_device_that_needs_bit_33_refuses_a_driver_that_declines_it, "DEV-8")
 
+#define ALWAYS                                                                                                        \
+	(V1 | VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT) | VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT) |                   \
+	 VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT) | VIODMA_FEATURE(VIRTIO_F_RING_RESET_BIT))
+
+static bool what_a_ring_may_do_besides_is_offered_where_it_is_asked_for(void)
+{
+	const uint64_t optional = VIODMA_FEATURE(VIRTIO_F_IN_ORDER_BIT) | VIODMA_FEATURE(VIRTIO_F_ORDER_PLATFORM_BIT) |
+				  VIODMA_FEATURE(VIRTIO_F_NOTIFICATION_DATA_BIT);
+
+	CHECK(viodma_feature_offer_device(VIODMA_PLATFORM_DMA_OFF, 0, optional) == (ALWAYS | optional));
+	CHECK(viodma_feature_offer_device(VIODMA_PLATFORM_DMA_OFF, 0, UINT64_MAX) == (ALWAYS | optional));
+	CHECK(viodma_feature_offer_device(VIODMA_PLATFORM_DMA_OFF, 0, ~optional) == ALWAYS);
+	return true;
+}
+HOLDS(what_a_ring_may_do_besides_is_offered_where_it_is_asked_for)
+
 static bool bit_33_is_offered_as_the_policy_says(void)
 {
-	const uint64_t always = V1 | VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT) | VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT);
+	const uint64_t always = ALWAYS;
 
-	CHECK(viodma_feature_offer_device(VIODMA_PLATFORM_DMA_OFF, 0) == always);
-	CHECK(viodma_feature_offer_device(VIODMA_PLATFORM_DMA_OFFER, 0) == (always | BIT33)); /* = DEV-1 */
-	CHECK(viodma_feature_offer_device(VIODMA_PLATFORM_DMA_REQUIRE, 0) == (always | BIT33));
-	CHECK(viodma_feature_offer_device(VIODMA_PLATFORM_DMA_OFF, DISTINCT_BIT) == always);
+	CHECK(viodma_feature_offer_device(VIODMA_PLATFORM_DMA_OFF, 0, 0) == always);
+	CHECK(viodma_feature_offer_device(VIODMA_PLATFORM_DMA_OFFER, 0, 0) == (always | BIT33)); /* = DEV-1 */
+	CHECK(viodma_feature_offer_device(VIODMA_PLATFORM_DMA_REQUIRE, 0, 0) == (always | BIT33));
+	CHECK(viodma_feature_offer_device(VIODMA_PLATFORM_DMA_OFF, DISTINCT_BIT, 0) == always);
 	return true;
 }
 HOLDS(bit_33_is_offered_as_the_policy_says)
@@ -171,7 +187,7 @@ static bool an_offer_never_holds_both_bits_because_a_driver_must_refuse_that(voi
 	size_t p;
 
 	for (p = 0; p < 3; p++) {
-		uint64_t offer = viodma_feature_offer_device(policies[p], DISTINCT_BIT);
+		uint64_t offer = viodma_feature_offer_device(policies[p], DISTINCT_BIT, 0);
 
 		CHECK((offer & (BIT33 | DISTINCT)) != (BIT33 | DISTINCT)); /* = DRV-7 */
 		if (policies[p] != VIODMA_PLATFORM_DMA_OFF)
@@ -186,7 +202,7 @@ static bool what_is_offered_can_be_accepted_whole(void)
 	size_t p;
 
 	for (p = 0; p < 3; p++) {
-		uint64_t offer = viodma_feature_offer_device(policies[p], 0);
+		uint64_t offer = viodma_feature_offer_device(policies[p], 0, UINT64_MAX);
 		enum viodma_addressing addressing;
 
 		CHECK_RESULT(negotiate(offer, offer, policies[p], 0, &addressing), VIODMA_OK);
@@ -238,6 +254,7 @@ int main(void)
 		TEST(without_a_configured_bit_there_is_no_exclusion_rule),
 		WITH_MUTANT(a_device_that_needs_bit_33_refuses_a_driver_that_declines_it),
 		TEST(bit_33_is_offered_as_the_policy_says),
+		TEST(what_a_ring_may_do_besides_is_offered_where_it_is_asked_for),
 		TEST(an_offer_never_holds_both_bits_because_a_driver_must_refuse_that),
 		TEST(what_is_offered_can_be_accepted_whole),
 		TEST(device_independent_bits_have_the_names_of_the_standard),

@@ -406,7 +406,7 @@ static bool both_halves_of_the_rule_agree_on_what_addresses_mean(void)
 		for (declines = 0; declines < 2; declines++)
 			for (distinct = 0; distinct < 2; distinct++) {
 				unsigned bit = distinct ? DISTINCT_BIT : 0;
-				uint64_t offer = viodma_feature_offer_device(offers[p], bit);
+				uint64_t offer = viodma_feature_offer_device(offers[p], bit, 0);
 				struct viodma_driver_policy policy = {.decline_platform_dma = declines,
 								      .platform_dma_bit = bit};
 				struct viodma_negotiation device = {.offered = offer, .policy = offers[p],
