@@ -305,8 +305,10 @@ void viodma_queue_kicked(struct viodma_queue *queue);
 bool viodma_queue_kicked_at(struct viodma_queue *queue, uint32_t data);
 
 /*
- * For viodma_queue_record_ops.resume. Split: the index in the used ring. Packed: is the descriptor at that position used,
- * by a device whose wrap counter is this? VIODMA_WAIT, VIODMA_FAULT_*: the ring is not reachable (yet).
+ * For viodma_queue_record_ops.resume. Split: the index in the used ring. Packed: has the device used the descriptor at
+ * that position, in the lap of this wrap counter? Yes unless it is available still, in that lap (AVAIL equals wrap, USED
+ * does not): a driver that saw it used may have made it available again for the lap after. VIODMA_WAIT, VIODMA_FAULT_*: the
+ * ring is not reachable (yet).
  */
 VIODMA_MUST_USE enum viodma_result viodma_queue_peek_index(struct viodma_queue *queue, uint16_t *index);
 VIODMA_MUST_USE enum viodma_result viodma_queue_peek_used(struct viodma_queue *queue, uint16_t position, bool wrap,
