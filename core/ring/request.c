@@ -75,9 +75,9 @@ static enum viodma_result map_segments(struct viodma_request *request, uint32_t 
 			base += count;
 			count = 0; /* readable and writable memory never share a piece */
 		}
-		result = viodma_space_map(queue->config.space, &queue->buffer_cache, queue->config.index,
-					  &request->segments[i], request->pieces + base,
-					  queue->config.pieces_max - base, &count, &missed);
+		result = viodma_space_bind(queue->config.space, &queue->buffer_cache, queue->config.index,
+					   &request->segments[i], request->pieces + base,
+					   queue->config.pieces_max - base, &count, &missed);
 		if (result == VIODMA_MISS) {
 			request->wait_bus = missed;
 			request->wait_permission = request->segments[i].permission;

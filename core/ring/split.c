@@ -182,8 +182,8 @@ enum viodma_result viodma_split_put_used(struct viodma_queue *queue, uint16_t he
 	struct viodma_shared *index;
 	enum viodma_result result;
 
-	result = viodma_space_write(queue->config.space, &queue->used_cache, queue->config.index, where, &element,
-				    sizeof(element), &missed);
+	result = viodma_space_put(queue->config.space, &queue->used_cache, queue->config.index, where, &element,
+				  sizeof(element), &missed);
 	if (result != VIODMA_OK)
 		return viodma_split_park_ring(queue, result, missed, VIODMA_WRITE);
 	result = word(queue, &queue->used_cache, at(queue->setup.used, VIRTQ_USED_IDX), VIODMA_WRITE, &index);

@@ -16,6 +16,7 @@
 #include <viodma/wire/ring.h>
 
 #include "../base/require.h"
+#include "../space/access.h"
 
 struct descriptor {
 	uint64_t address;
@@ -30,8 +31,8 @@ static enum viodma_result fetch(struct viodma_request *request, struct descripto
 	struct viodma_space_cache *cache = request->indirect ? &queue->buffer_cache : &queue->desc_cache;
 	viodma_bus bus = {table.v + (uint64_t)request->walk_next * sizeof(struct virtq_desc)}, missed = bus;
 	struct virtq_desc wire;
-	enum viodma_result result = viodma_space_read(queue->config.space, cache, queue->config.index, bus, &wire,
-						      sizeof(wire), &missed);
+	enum viodma_result result = viodma_space_fetch(queue->config.space, cache, queue->config.index, bus, &wire,
+						       sizeof(wire), &missed);
 
 	if (result != VIODMA_OK) {
 		if (!request->indirect)

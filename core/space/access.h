@@ -7,6 +7,104 @@
 
 #include <viodma/space.h>
 
+#include "../base/shared.h"
+
+/*
+ * The hit path, inline: what a last hit covers as a whole costs a comparison of generations, two of addresses, and one of
+ * permissions. Anything else, a miss or a fault, an access that spans extents, an owner who wants to be told of what is
+ * touched, goes the long way, which is the functions of viodma/space.h.
+ */
+
+/*
+ * The memory of a whole access, or NULL: nothing is known, go the long way. len_bytes is at least 1; what it answers does
+ * not wrap, since an extent does not. Not counted (viodma_space_count).
+ */
+static inline struct viodma_shared *viodma_space_hit(const struct viodma_space *space,
+						     const struct viodma_space_cache *cache, viodma_bus bus,
+						     uint64_t len_bytes, enum viodma_permission wanted)
+{
+	const uint64_t offset = bus.v - cache->first;
+
+	if (cache->generation != space->generation || offset > cache->span || len_bytes - 1 > cache->span - offset ||
+	    ((unsigned)cache->permission & (unsigned)wanted) != (unsigned)wanted)
+		return NULL;
+	return viodma_shared_at(cache->memory, offset);
+}
+
+/* So many extents of buffers were handed out from this last hit. */
+static inline void viodma_space_count(struct viodma_space *space, const struct viodma_space_cache *cache, uint32_t extents)
+{
+	space->statistics.translations += extents;
+	if (cache->identity)
+		space->statistics.identity_translations += extents;
+}
+
+/* viodma_space_read. */
+static inline enum viodma_result viodma_space_fetch(struct viodma_space *space, struct viodma_space_cache *cache,
+						    unsigned queue, viodma_bus bus, void *destination, size_t len_bytes,
+						    viodma_bus *missed)
+{
+	const struct viodma_shared *memory = viodma_space_hit(space, cache, bus, len_bytes, VIODMA_READ);
+
+	if (!memory || space->events.touch)
+		return viodma_space_read(space, cache, queue, bus, destination, len_bytes, missed);
+	viodma_shared_copy_in(destination, memory, len_bytes);
+	return VIODMA_OK;
+}
+
+/* viodma_space_write. */
+static inline enum viodma_result viodma_space_put(struct viodma_space *space, struct viodma_space_cache *cache,
+						  unsigned queue, viodma_bus bus, const void *source, size_t len_bytes,
+						  viodma_bus *missed)
+{
+	struct viodma_shared *memory = viodma_space_hit(space, cache, bus, len_bytes, VIODMA_WRITE);
+
+	if (!memory || space->events.touch)
+		return viodma_space_write(space, cache, queue, bus, source, len_bytes, missed);
+	viodma_shared_copy_out(memory, source, len_bytes);
+	return VIODMA_OK;
+}
+
+/* Append memory to pieces; what adjoins the last of them makes it longer. False: there is no room. */
+static inline bool viodma_space_gather(struct viodma_piece *pieces, uint32_t capacity, uint32_t *count,
+				       struct viodma_shared *memory, size_t len_bytes)
+{
+	if (*count) {
+		struct viodma_piece *last = &pieces[*count - 1];
+
+		if (viodma_shared_at(last->memory, last->len_bytes) == memory) {
+			last->len_bytes += len_bytes;
+			return true;
+		}
+	}
+	if (*count == capacity)
+		return false;
+	pieces[*count].memory = memory;
+	pieces[*count].len_bytes = len_bytes;
+	++*count;
+	return true;
+}
+
+/* viodma_space_map. */
+static inline enum viodma_result viodma_space_bind(struct viodma_space *space, struct viodma_space_cache *cache,
+						   unsigned queue, const struct viodma_segment *segment,
+						   struct viodma_piece *pieces, uint32_t capacity, uint32_t *count,
+						   viodma_bus *missed)
+{
+	struct viodma_shared *memory =
+		segment->len_bytes ? viodma_space_hit(space, cache, segment->bus, segment->len_bytes, segment->permission)
+				   : NULL;
+
+	if (!memory)
+		return viodma_space_map(space, cache, queue, segment, pieces, capacity, count, missed);
+	if (!viodma_space_gather(pieces, capacity, count, memory, segment->len_bytes))
+		return VIODMA_E_LIMIT;
+	viodma_space_count(space, cache, 1);
+	return VIODMA_OK;
+}
+
+/* ---- the long way ---- */
+
 typedef enum viodma_result (*viodma_space_visit)(void *context, struct viodma_shared *memory, uint64_t len_bytes);
 
 /* Visit the translated stretches of a buffer in order. Results as viodma_space_map, or the first other one of visit. */
@@ -18,12 +116,23 @@ enum viodma_result viodma_space_each(struct viodma_space *space, struct viodma_s
 void viodma_space_touch(struct viodma_space *space, struct viodma_space_cache *cache, viodma_bus start,
 			uint64_t len_bytes, enum viodma_permission permission);
 
+/* viodma_space_word, when the last hit does not know. */
+enum viodma_result viodma_space_find_word(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
+					  viodma_bus bus, enum viodma_permission permission,
+					  struct viodma_shared **word, viodma_bus *missed);
+
 /*
  * The memory of one aligned ring word of 2 bytes. VIODMA_PEER_RING_LAYOUT: the platform mapped it to an odd address, so
  * that it cannot be read or written in one go.
  */
-enum viodma_result viodma_space_word(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
-				     viodma_bus bus, enum viodma_permission permission, struct viodma_shared **word,
-				     viodma_bus *missed);
+static inline enum viodma_result viodma_space_word(struct viodma_space *space, struct viodma_space_cache *cache,
+						   unsigned queue, viodma_bus bus, enum viodma_permission permission,
+						   struct viodma_shared **word, viodma_bus *missed)
+{
+	*word = viodma_space_hit(space, cache, bus, sizeof(uint16_t), permission);
+	if (*word && viodma_shared_aligned(*word, sizeof(uint16_t)))
+		return VIODMA_OK;
+	return viodma_space_find_word(space, cache, queue, bus, permission, word, missed);
+}
 
 #endif

@@ -121,33 +121,51 @@ static enum viodma_result look_up(struct viodma_space *space, viodma_bus bus, en
 	}
 }
 
+static struct viodma_extent extent_of(const struct viodma_space_cache *cache)
+{
+	const struct viodma_extent extent = {{cache->first}, {cache->first + cache->span}, {cache->phys}, cache->memory,
+					     (enum viodma_permission)cache->permission};
+
+	return extent;
+}
+
+static void remember(struct viodma_space_cache *cache, const struct viodma_space *space,
+		     const struct viodma_extent *extent)
+{
+	cache->generation = space->generation;
+	cache->first = extent->first.v;
+	cache->span = extent->last.v - extent->first.v;
+	cache->memory = extent->memory;
+	cache->phys = extent->phys.v;
+	cache->permission = (uint8_t)extent->permission;
+	cache->identity = extent->first.v == extent->phys.v;
+}
+
 enum viodma_result viodma_space_translate(struct viodma_space *space, struct viodma_space_cache *cache, viodma_bus bus,
 					  enum viodma_permission wanted, struct viodma_extent *extent)
 {
 	enum viodma_result result;
 
-	if (cache && cache->generation == space->generation && covers(&cache->extent, bus.v) &&
-	    permits(&cache->extent, wanted)) {
-		*extent = cache->extent;
-		space->statistics.cache_hits++;
-	} else {
-		result = look_up(space, bus, wanted, extent);
-		if (result != VIODMA_OK) {
-			if (!viodma_result_is_fault(result))
-				return result;
-			/* Nothing falls back: what no live mapping covers is refused. */
-			if (!VIODMA_REQUIRE(DEV_10, false) || translate_physical(space, bus.v, extent) != VIODMA_OK)
-				return result;
-		}
-		if (!covers(extent, bus.v))
-			return VIODMA_FAULT_UNMAPPED; /* a translator's mistake does not become an access */
-		if (!VIODMA_REQUIRE(DEV_9, permits(extent, wanted)))
-			return VIODMA_FAULT_PERMISSION;
-		if (cache) {
-			cache->extent = *extent;
-			cache->generation = space->generation;
-		}
+	if (cache && viodma_space_hit(space, cache, bus, 1, wanted)) {
+		*extent = extent_of(cache);
+		viodma_space_count(space, cache, 1);
+		return VIODMA_OK;
 	}
+	result = look_up(space, bus, wanted, extent);
+	if (result != VIODMA_OK) {
+		if (!viodma_result_is_fault(result))
+			return result;
+		/* Nothing falls back: what no live mapping covers is refused. */
+		if (!VIODMA_REQUIRE(DEV_10, false) || translate_physical(space, bus.v, extent) != VIODMA_OK)
+			return result;
+	}
+	if (!covers(extent, bus.v))
+		return VIODMA_FAULT_UNMAPPED; /* a translator's mistake does not become an access */
+	if (!VIODMA_REQUIRE(DEV_9, permits(extent, wanted)))
+		return VIODMA_FAULT_PERMISSION;
+	if (cache)
+		remember(cache, space, extent);
+	space->statistics.look_ups++;
 	space->statistics.translations++;
 	if (extent->first.v == extent->phys.v)
 		space->statistics.identity_translations++;
@@ -264,18 +282,10 @@ struct gathering {
 static enum viodma_result gather(void *context, struct viodma_shared *memory, uint64_t len)
 {
 	struct gathering *gathering = context;
-	struct viodma_piece *last = gathering->count ? &gathering->pieces[gathering->count - 1] : NULL;
 
-	if (last && viodma_shared_at(last->memory, last->len_bytes) == memory) {
-		last->len_bytes += (size_t)len;
-		return VIODMA_OK;
-	}
-	if (gathering->count == gathering->capacity)
-		return VIODMA_E_LIMIT;
-	gathering->pieces[gathering->count].memory = memory;
-	gathering->pieces[gathering->count].len_bytes = (size_t)len;
-	gathering->count++;
-	return VIODMA_OK;
+	return viodma_space_gather(gathering->pieces, gathering->capacity, &gathering->count, memory, (size_t)len)
+		       ? VIODMA_OK
+		       : VIODMA_E_LIMIT;
 }
 
 enum viodma_result viodma_space_map(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
@@ -319,17 +329,21 @@ static enum viodma_result copy_out(void *context, struct viodma_shared *memory, 
 	return VIODMA_OK;
 }
 
-/* All of it is translated before the first byte is copied. */
+/* All of it is translated before the first byte is copied; where one extent holds it all, once will do. */
 static enum viodma_result copy(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
 			       viodma_bus bus, size_t len_bytes, enum viodma_permission permission,
 			       viodma_space_visit visit, void *context, viodma_bus *missed)
 {
 	enum viodma_result result = viodma_space_each(space, cache, queue, bus, len_bytes, permission, just_look, NULL,
 						      missed);
+	struct viodma_shared *memory;
 
-	if (result != VIODMA_OK)
+	if (result != VIODMA_OK || !len_bytes)
 		return result;
 	viodma_space_touch(space, cache, bus, len_bytes, permission);
+	memory = cache ? viodma_space_hit(space, cache, bus, len_bytes, permission) : NULL;
+	if (memory)
+		return visit(context, memory, len_bytes);
 	return viodma_space_each(space, cache, queue, bus, len_bytes, permission, visit, context, missed);
 }
 
@@ -364,9 +378,9 @@ static enum viodma_result take_word(void *context, struct viodma_shared *memory,
 	return VIODMA_OK;
 }
 
-enum viodma_result viodma_space_word(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
-				     viodma_bus bus, enum viodma_permission permission, struct viodma_shared **word,
-				     viodma_bus *missed)
+enum viodma_result viodma_space_find_word(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
+					  viodma_bus bus, enum viodma_permission permission,
+					  struct viodma_shared **word, viodma_bus *missed)
 {
 	struct word found = {NULL, 0};
 	enum viodma_result result = viodma_space_each(space, cache, queue, bus, sizeof(uint16_t), permission, take_word,

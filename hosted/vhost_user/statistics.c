@@ -17,7 +17,7 @@ static struct viodma_space_statistics space_since(const struct viodma_space_stat
 	return (struct viodma_space_statistics){
 		.translations = now->translations - then->translations,
 		.identity_translations = now->identity_translations - then->identity_translations,
-		.cache_hits = now->cache_hits - then->cache_hits,
+		.look_ups = now->look_ups - then->look_ups,
 		.faults = now->faults - then->faults,
 	};
 }

@@ -69,10 +69,18 @@ struct viodma_translator {
 	void *context;
 };
 
-/* The last hit: one per user of a space (each ring part, each queue's buffers). Zero it to initialise. */
+/*
+ * The last hit: one per user of a space (each ring part, each queue's buffers). Zero it to initialise. Members are the
+ * library's. Valid while the space's generation stands where it stood, which is while nothing was withdrawn.
+ */
 struct viodma_space_cache {
-	struct viodma_extent extent;
 	uint64_t generation;
+	uint64_t first; /* bus address */
+	uint64_t span;  /* the last one less the first */
+	struct viodma_shared *memory;
+	uint64_t phys;
+	uint8_t permission;
+	bool identity; /* bus address = physical address */
 };
 
 /* One translated stretch of a buffer. */
@@ -125,9 +133,13 @@ enum viodma_space_kind { VIODMA_SPACE_CLOSED, VIODMA_SPACE_PHYSICAL, VIODMA_SPAC
 
 /* Counters since viodma_space_init. The caller may read them, and zero them. */
 struct viodma_space_statistics {
-	uint64_t translations;          /* extents handed out for accesses, last-hit cache included */
+	/*
+	 * Extents handed out for accesses: every one that was looked up, and for buffers those, too, that a last-hit
+	 * cache answered. What a ring's own last hits answer (its words, descriptors, used elements) is not counted.
+	 */
+	uint64_t translations;
 	uint64_t identity_translations; /* of those, with bus address = physical address */
-	uint64_t cache_hits;            /* of those, answered by a last-hit cache */
+	uint64_t look_ups;              /* of those, not answered by a last-hit cache */
 	uint64_t faults;
 };
 

@@ -145,7 +145,7 @@ static bool a_second_access_is_answered_by_the_last_hit(void)
 	CHECK_RESULT(viodma_space_translate(&s->space, &s->cache, (viodma_bus){TABLE_BUS + 9}, VIODMA_WRITE, &extent),
 		     VIODMA_OK);
 	CHECK_EQUAL(s->translate_calls, 1);
-	CHECK_EQUAL(s->space.statistics.cache_hits, 1);
+	CHECK_EQUAL(s->space.statistics.look_ups, 1);
 	CHECK_EQUAL(s->space.statistics.translations, 2);
 	return true;
 }
