@@ -7,6 +7,21 @@
 #include "hosted/device/blk_on_disk.h"
 #include "tools/log.h"
 
+/* A disk that is no file. */
+static bool open_null(struct serve_device *serve)
+{
+	const struct serve_device_options *device = serve->device_options;
+
+	if (device->blk.null_bytes % device->blk.blk_size) {
+		log_event(serve->name, "--null: %llu bytes, expected a multiple of the block size, %u",
+			  (unsigned long long)device->blk.null_bytes, (unsigned)device->blk.blk_size);
+		return false;
+	}
+	log_event(serve->name, "no file: %llu bytes of zeroes, %s", (unsigned long long)device->blk.null_bytes,
+		  device->blk.read_only ? "read-only" : "writes are forgotten");
+	return true;
+}
+
 static bool open_disk(struct serve_device *serve)
 {
 	const struct serve_device_options *device = serve->device_options;
@@ -21,6 +36,8 @@ static bool open_disk(struct serve_device *serve)
 	char text[512];
 	uint64_t size;
 
+	if (!device->blk.file)
+		return open_null(serve);
 	if (viodma_disk_open(&options, &disk, text, sizeof(text)) != VIODMA_OK) {
 		log_line(serve->name, text);
 		return false;
@@ -44,6 +61,10 @@ static bool make(struct serve_device *serve)
 	const struct viodma_blk_on_disk_options options = {
 		.loop = serve->loop,
 		.disk = serve->behind,
+		.null_bytes = device->blk.null_bytes,
+		.write_through = device->blk.write_through,
+		.queue_count = device->blk.queue_count,
+		.queue_size = device->blk.queue_size,
 		.blk_size = device->blk.blk_size,
 		.read_only = device->blk.read_only,
 		.serial = device->blk.serial,
@@ -59,7 +80,7 @@ static bool make(struct serve_device *serve)
 	}
 	serve->device = made;
 	serve->behind = NULL; /* the device's */
-	serve->report.file = device->blk.file;
+	serve->report.file = device->blk.file ? device->blk.file : "";
 	return true;
 }
 

@@ -82,11 +82,16 @@ static bool make_backend(struct serve_device *serve)
 		.access = serve->options->copy ? VIODMA_ACCESS_COPY : VIODMA_ACCESS_PIN,
 		.iotlb_entries = serve->options->iotlb_entries,
 		.revoke_timeout_ms = serve->options->revoke_timeout_ms,
+		.ring_features_also = serve->options->ring_features_also,
+		.ring_features_masked = serve->options->ring_features_masked,
+		.poll_us = serve->options->poll_us,
 		.log = log_of_backend,
 		.ring = on_ring,
 		.context = serve,
 	};
 
+	if (serve->type->options->queues)
+		serve->type->options->queues(device, &options);
 	serve->type->options->limits(&options);
 	if (serve->trace.trace) {
 		serve->events = trace_events(&serve->trace);

@@ -15,6 +15,7 @@
 
 #define REVOKE_TIMEOUT_MS_MAX 3600000u
 #define IOTLB_ENTRIES_MAX (1u << 24)
+#define POLL_US_MAX 1000000u
 #define PATH_PART 31 /* of --device, where a type's parts have 0 to 15 */
 
 static void print_help(const struct serve_type_options *type)
@@ -25,6 +26,10 @@ static void print_help(const struct serve_type_options *type)
 	      "  --platform-dma=POLICY     feature bit 33: require, offer (default), or off\n"
 	      "  --platform-dma-bit N      offer this bit, 41 to 63, in its place: a number nobody has assigned\n"
 	      "  --iotlb-entries N         mappings remembered (default 65536)\n"
+	      "  --poll-us N               after work, look for more so long before sleeping (default 0: sleep at once)\n"
+	      "  --in-order                offer VIRTIO_F_IN_ORDER: requests end in the order in which they came\n"
+	      "  --order-platform          offer VIRTIO_F_ORDER_PLATFORM: barriers of a device that is not a CPU\n"
+	      "  --no-packed               do not offer VIRTIO_F_RING_PACKED\n"
 	      "  --revoke-timeout-ms N     how long a revocation waits for I/O before it fails (default 10000)\n"
 	      "  --copy                    copy data, so that revocations never wait for the device\n"
 	      "  --stats-json FILE         write statistics there at SIGUSR1 and at exit\n"
@@ -186,6 +191,17 @@ static bool take(const struct options *reader, const struct serve_type_options *
 				      &options->revoke_timeout_ms);
 	case SERVE_IOTLB_ENTRIES:
 		return take_iotlb_entries(reader, type, value, &options->iotlb_entries);
+	case SERVE_POLL_US:
+		return options_number(reader, "--poll-us", value, 0, POLL_US_MAX, &options->poll_us);
+	case SERVE_IN_ORDER:
+		options->ring_features_also |= VIODMA_FEATURE(VIRTIO_F_IN_ORDER_BIT);
+		return true;
+	case SERVE_ORDER_PLATFORM:
+		options->ring_features_also |= VIODMA_FEATURE(VIRTIO_F_ORDER_PLATFORM_BIT);
+		return true;
+	case SERVE_NO_PACKED:
+		options->ring_features_masked |= VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT);
+		return true;
 	case SERVE_STATS_JSON:
 		return options_path(reader, "--stats-json", value, &options->stats_json);
 	case SERVE_TRACE_JSON:

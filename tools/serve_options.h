@@ -17,10 +17,11 @@ struct serve_device_options {
 	int socket_fd;
 	union {
 		struct {
-			const char *file;
-			bool read_only;
-			const char *serial; /* or NULL */
-			uint32_t blk_size;  /* 0: not said */
+			const char *file;    /* or NULL: null_bytes */
+			uint64_t null_bytes; /* of a disk without a file; 0: not said */
+			bool read_only, write_through;
+			const char *serial;  /* or NULL */
+			uint32_t blk_size, queue_count, queue_size; /* 0: not said */
 		} blk;
 		struct {
 			const char *source;
@@ -39,6 +40,8 @@ struct serve_options {
 	bool copy;
 	uint32_t revoke_timeout_ms; /* 0: the library's default */
 	uint32_t iotlb_entries;     /* 0: the library's default */
+	uint64_t ring_features_also, ring_features_masked; /* bits of viodma/feature.h */
+	uint32_t poll_us;           /* 0: none */
 	const char *stats_json, *trace_json, *test_socket; /* or NULL */
 	enum viodma_disk_engine_kind io; /* blk */
 };
@@ -53,6 +56,10 @@ enum {
 	SERVE_COPY,
 	SERVE_REVOKE_TIMEOUT_MS,
 	SERVE_IOTLB_ENTRIES,
+	SERVE_POLL_US,
+	SERVE_IN_ORDER,
+	SERVE_ORDER_PLATFORM,
+	SERVE_NO_PACKED,
 	SERVE_STATS_JSON,
 	SERVE_TRACE_JSON,
 	SERVE_TEST_SOCKET,
@@ -74,6 +81,10 @@ enum {
 		{ "copy", no_argument, NULL, SERVE_COPY },                                                            \
 		{ "revoke-timeout-ms", required_argument, NULL, SERVE_REVOKE_TIMEOUT_MS },                            \
 		{ "iotlb-entries", required_argument, NULL, SERVE_IOTLB_ENTRIES },                                    \
+		{ "poll-us", required_argument, NULL, SERVE_POLL_US },                                                \
+		{ "in-order", no_argument, NULL, SERVE_IN_ORDER },                                                    \
+		{ "order-platform", no_argument, NULL, SERVE_ORDER_PLATFORM },                                        \
+		{ "no-packed", no_argument, NULL, SERVE_NO_PACKED },                                                  \
 		{ "stats-json", required_argument, NULL, SERVE_STATS_JSON },                                          \
 		{ "trace-json", required_argument, NULL, SERVE_TRACE_JSON }, SERVE_TEST_ROW                           \
 		{ "help", no_argument, NULL, SERVE_HELP }, { NULL, 0, NULL, 0 }
@@ -88,7 +99,10 @@ struct serve_type_options {
 	const char *help;
 	const char *single_names; /* options --device takes the place of, besides the socket: ", --a and --b" */
 	const char *device_parts; /* parts of --device besides path= */
-	void (*limits)(struct viodma_vhost_user_options *options); /* of its queues and requests */
+	/* Of its queues and requests; what is there of number and size of queues stays, where the type lets it. */
+	void (*limits)(struct viodma_vhost_user_options *options);
+	/* How many queues, of how many descriptors, the device is to have: into the options. NULL: as the type has them. */
+	void (*queues)(const struct serve_device_options *device, struct viodma_vhost_user_options *options);
 	/* Take one of the type's options: of the program, or of the one device. */
 	bool (*take)(const struct options *reader, int option, const char *value, struct serve_options *options,
 		     struct serve_device_options *single);

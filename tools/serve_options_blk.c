@@ -8,20 +8,24 @@
 
 #include <string.h>
 
-enum { BLK_FILE = SERVE_OF_TYPE, READ_ONLY, SERIAL, BLK_SIZE, IO };
+enum { BLK_FILE = SERVE_OF_TYPE, NULL_DISK, READ_ONLY, SERIAL, BLK_SIZE, NUM_QUEUES, QUEUE_SIZE, WRITE_THROUGH, IO };
 
 static const struct option known[] = {
 	{ "blk-file", required_argument, NULL, BLK_FILE },
+	{ "null", required_argument, NULL, NULL_DISK },
 	{ "read-only", no_argument, NULL, READ_ONLY },
 	{ "serial", required_argument, NULL, SERIAL },
 	{ "blk-size", required_argument, NULL, BLK_SIZE },
+	{ "num-queues", required_argument, NULL, NUM_QUEUES },
+	{ "queue-size", required_argument, NULL, QUEUE_SIZE },
+	{ "write-through", no_argument, NULL, WRITE_THROUGH },
 	{ "io", required_argument, NULL, IO },
 	SERVE_COMMON_ROWS,
 };
 
 static const char help[] =
-	"usage: viodma serve blk --socket-path PATH | --fd N  --blk-file FILE [OPTION]...\n"
-	"       viodma serve blk --device blk,path=SOCKET,file=FILE[,ro=on][,serial=TEXT][,blk-size=N] ... [OPTION]...\n"
+	"usage: viodma serve blk --socket-path PATH | --fd N  --blk-file FILE | --null SIZE  [OPTION]...\n"
+	"       viodma serve blk --device blk,path=SOCKET,file=FILE|null=SIZE[,PART=VALUE]... ... [OPTION]...\n"
 	"       viodma serve blk --print-capabilities\n"
 	"\n"
 	"A vhost-user back end: serves raw files or block devices as virtio disks, in the foreground, until SIGTERM.\n"
@@ -30,10 +34,15 @@ static const char help[] =
 	"  --socket-path PATH        listen on this Unix socket; a stale one is replaced\n"
 	"  --fd N                    or serve on this inherited socket, listening or connected\n"
 	"  --blk-file FILE           the disk: a raw image or a block device\n"
+	"  --null SIZE               or none: reads are zeroes, writes are forgotten, everything ends at once\n"
 	"  --read-only               open it for reading only\n"
 	"  --serial TEXT             serial number, at most 20 bytes\n"
 	"  --blk-size 512|4096       logical block size told to the driver (default 512)\n"
-	"  --device blk,path=..,...  one of several disks, instead of the options above; a comma in a value is doubled\n"
+	"  --num-queues N            queues, 1 (default) to 64\n"
+	"  --queue-size N            most descriptors of a queue, a power of two up to 32768 (default 1024)\n"
+	"  --write-through           writes are durable when they end, until the driver switches that off\n"
+	"  --device blk,path=..,...  one of several disks, instead of the options above; a comma in a value is doubled.\n"
+	"                            Parts: file, null, ro, serial, blk-size, num-queues, queue-size, write-through\n"
 	"  --io=HOW                  uring, threads, or auto (default): io_uring where it works\n";
 
 static bool take_serial(const struct options *reader, const char *name, const char *text, const char **serial)
@@ -61,6 +70,21 @@ static bool take_on_off(const struct options *reader, const char *name, const ch
 	return true;
 }
 
+static bool take_null(const struct options *reader, const char *name, const char *text, uint64_t *bytes)
+{
+	if (!options_size(reader, name, text, VIODMA_DISK_SECTOR_BYTES, INT64_MAX, bytes))
+		return false;
+	return *bytes % VIODMA_DISK_SECTOR_BYTES == 0 ||
+	       options_wrong(reader, "%s: '%s', expected a multiple of %u", name, text, VIODMA_DISK_SECTOR_BYTES);
+}
+
+static bool take_queue_size(const struct options *reader, const char *name, const char *text, uint32_t *size)
+{
+	if (!options_number(reader, name, text, 1, 32768, size))
+		return false;
+	return !(*size & (*size - 1)) || options_wrong(reader, "%s: '%s', expected a power of two", name, text);
+}
+
 static bool take_io(const struct options *reader, const char *text, enum viodma_disk_engine_kind *io)
 {
 	if (!strcmp(text, "auto"))
@@ -80,6 +104,8 @@ static bool take(const struct options *reader, int option, const char *value, st
 	switch (option) {
 	case BLK_FILE:
 		return options_path(reader, "--blk-file", value, &single->blk.file);
+	case NULL_DISK:
+		return take_null(reader, "--null", value, &single->blk.null_bytes);
 	case READ_ONLY:
 		single->blk.read_only = true;
 		return true;
@@ -87,6 +113,14 @@ static bool take(const struct options *reader, int option, const char *value, st
 		return take_serial(reader, "--serial", value, &single->blk.serial);
 	case BLK_SIZE:
 		return take_blk_size(reader, "--blk-size", value, &single->blk.blk_size);
+	case NUM_QUEUES:
+		return options_number(reader, "--num-queues", value, 1, VIODMA_BLK_ON_DISK_QUEUES_MAX,
+				      &single->blk.queue_count);
+	case QUEUE_SIZE:
+		return take_queue_size(reader, "--queue-size", value, &single->blk.queue_size);
+	case WRITE_THROUGH:
+		single->blk.write_through = true;
+		return true;
 	case IO:
 		return take_io(reader, value, &options->io);
 	default:
@@ -97,7 +131,8 @@ static bool take(const struct options *reader, int option, const char *value, st
 static int take_part(const struct options *reader, struct serve_device_options *device, const char *key,
 		     const char *value)
 {
-	static const char *const keys[] = { "file", "ro", "serial", "blk-size" };
+	static const char *const keys[] = { "file",	  "ro",		"serial", "blk-size", "null", "num-queues",
+					    "queue-size", "write-through" };
 	bool taken = true;
 	int number = -1;
 
@@ -119,28 +154,56 @@ static int take_part(const struct options *reader, struct serve_device_options *
 	case 3:
 		taken = take_blk_size(reader, "--device: blk-size", value, &device->blk.blk_size);
 		break;
+	case 4:
+		taken = take_null(reader, "--device: null", value, &device->blk.null_bytes);
+		break;
+	case 5:
+		taken = options_number(reader, "--device: num-queues", value, 1, VIODMA_BLK_ON_DISK_QUEUES_MAX,
+				       &device->blk.queue_count);
+		break;
+	case 6:
+		taken = take_queue_size(reader, "--device: queue-size", value, &device->blk.queue_size);
+		break;
+	case 7:
+		taken = take_on_off(reader, "--device: write-through", value, &device->blk.write_through);
+		break;
 	}
 	return taken ? number : -2;
 }
 
 static bool single_given(const struct serve_device_options *single)
 {
-	return single->blk.file || single->blk.serial; /* --read-only and --blk-size hold for all */
+	return single->blk.file || single->blk.null_bytes || single->blk.serial; /* the others hold for all */
 }
 
 static bool check_device(const struct options *reader, struct serve_device_options *device, const char *text,
 			 const struct serve_device_options *single)
 {
-	if (!device->blk.file)
+	if (!device->blk.file && !device->blk.null_bytes)
 		return text ? options_wrong(reader, "--device %s: expected file=FILE", text)
 			    : options_wrong(reader, "--blk-file: missing, expected the path of a raw image or a block "
 						    "device");
+	if (device->blk.file && device->blk.null_bytes)
+		return text ? options_wrong(reader, "--device %s: file= and null=, expected only one of them", text)
+			    : options_wrong(reader, "--blk-file and --null: expected only one of them");
 	if (!single)
 		return true;
 	device->blk.read_only |= single->blk.read_only;
+	device->blk.write_through |= single->blk.write_through;
+	if (!device->blk.queue_count)
+		device->blk.queue_count = single->blk.queue_count ? single->blk.queue_count : 1;
+	if (!device->blk.queue_size)
+		device->blk.queue_size =
+			single->blk.queue_size ? single->blk.queue_size : VIODMA_BLK_ON_DISK_QUEUE_SIZE;
 	if (!device->blk.blk_size)
 		device->blk.blk_size = single->blk.blk_size ? single->blk.blk_size : 512;
 	return true;
+}
+
+static void queues(const struct serve_device_options *device, struct viodma_vhost_user_options *options)
+{
+	options->queue_count = device->blk.queue_count;
+	options->queue_size_max = device->blk.queue_size;
 }
 
 const struct serve_type_options serve_blk_options = {
@@ -149,9 +212,10 @@ const struct serve_type_options serve_blk_options = {
 	.capabilities = "{\"type\": \"block\", \"features\": [\"read-only\", \"blk-file\"]}",
 	.known = known,
 	.help = help,
-	.single_names = ", --blk-file and --serial",
-	.device_parts = "file=, ro=, serial= or blk-size=",
+	.single_names = ", --blk-file, --null and --serial",
+	.device_parts = "file=, null=, ro=, serial=, blk-size=, num-queues=, queue-size= or write-through=",
 	.limits = viodma_blk_on_disk_limits,
+	.queues = queues,
 	.take = take,
 	.take_part = take_part,
 	.single_given = single_given,

@@ -106,11 +106,14 @@ static void write_blk_requests(FILE *file, const struct viodma_blk_statistics *b
 {
 	fprintf(file,
 		"\"requests\": {\"in\": %" PRIu64 ", \"out\": %" PRIu64 ", \"flush\": %" PRIu64 ", \"get_id\": %" PRIu64
-		", \"unsupported\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"total\": %" PRIu64
+		", \"discard\": %" PRIu64 ", \"write_zeroes\": %" PRIu64 ", \"secure_erase\": %" PRIu64
+		", \"lifetime\": %" PRIu64 ", \"unsupported\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"total\": %" PRIu64
 		"},\n   \"bytes\": {\"in\": %" PRIu64 ", \"out\": %" PRIu64 "},\n   ",
-		blk->in, blk->out, blk->flush, blk->get_id, blk->unsupported, blk->failed,
-		blk->in + blk->out + blk->flush + blk->get_id + blk->unsupported + blk->failed, blk->in_bytes,
-		blk->out_bytes);
+		blk->in, blk->out, blk->flush, blk->get_id, blk->discard, blk->write_zeroes, blk->secure_erase,
+		blk->lifetime, blk->unsupported, blk->failed,
+		blk->in + blk->out + blk->flush + blk->get_id + blk->discard + blk->write_zeroes + blk->secure_erase +
+			blk->lifetime + blk->unsupported + blk->failed,
+		blk->in_bytes, blk->out_bytes);
 }
 
 static void write_rng_requests(FILE *file, const struct viodma_rng_statistics *rng)

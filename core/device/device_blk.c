@@ -9,89 +9,9 @@
  *
  * The used length of every answer is the whole writable part: the status is its last byte (= DEV-16).
  */
-#include <viodma/device_blk.h>
-#include <viodma/feature.h>
-#include <viodma/port.h>
-#include <viodma/wire/blk.h>
+#include "device_blk_parts.h"
 
-#include "../base/require.h"
-
-#define HEADER_BYTES ((uint32_t)sizeof(struct virtio_blk_request_header))
-
-enum viodma_result viodma_blk_init(struct viodma_blk *blk, const struct viodma_blk_config *config,
-				   const struct viodma_blk_ops *ops, struct viodma_blk_io *ios, uint32_t io_count)
-{
-	if (config->capacity_bytes % VIRTIO_BLK_SECTOR_BYTES || config->blk_size < 512 || config->blk_size > 65536 ||
-	    (config->blk_size & (config->blk_size - 1)) || !config->seg_max || config->size_max < 4096 ||
-	    !ops->submit || !ios || !io_count)
-		return VIODMA_E_INVALID;
-	memset(blk, 0, sizeof(*blk));
-	blk->config = *config;
-	blk->ops = *ops;
-	blk->ios = ios;
-	blk->io_count = io_count;
-	return VIODMA_OK;
-}
-
-uint64_t viodma_blk_features(const struct viodma_blk *blk)
-{
-	uint64_t features = VIODMA_FEATURE(VIRTIO_BLK_F_SIZE_MAX_BIT) | VIODMA_FEATURE(VIRTIO_BLK_F_SEG_MAX_BIT) |
-			    VIODMA_FEATURE(VIRTIO_BLK_F_BLK_SIZE_BIT) | VIODMA_FEATURE(VIRTIO_BLK_F_FLUSH_BIT);
-
-	if (blk->config.read_only)
-		features |= VIODMA_FEATURE(VIRTIO_BLK_F_RO_BIT);
-	return features;
-}
-
-const char *viodma_blk_feature_name(unsigned bit)
-{
-#define NAME(name)                                                                                                    \
-	case name##_BIT:                                                                                              \
-		return #name;
-	switch (bit) {
-		NAME(VIRTIO_BLK_F_SIZE_MAX)
-		NAME(VIRTIO_BLK_F_SEG_MAX)
-		NAME(VIRTIO_BLK_F_GEOMETRY)
-		NAME(VIRTIO_BLK_F_RO)
-		NAME(VIRTIO_BLK_F_BLK_SIZE)
-		NAME(VIRTIO_BLK_F_FLUSH)
-		NAME(VIRTIO_BLK_F_TOPOLOGY)
-		NAME(VIRTIO_BLK_F_CONFIG_WCE)
-		NAME(VIRTIO_BLK_F_MQ)
-		NAME(VIRTIO_BLK_F_DISCARD)
-		NAME(VIRTIO_BLK_F_WRITE_ZEROES)
-		NAME(VIRTIO_BLK_F_LIFETIME)
-		NAME(VIRTIO_BLK_F_SECURE_ERASE)
-		NAME(VIRTIO_BLK_F_ZONED)
-	default:
-		return NULL;
-	}
-#undef NAME
-}
-
-void viodma_blk_set_accepted(struct viodma_blk *blk, uint64_t accepted)
-{
-	blk->accepted = accepted;
-}
-
-void viodma_blk_read_config(const struct viodma_blk *blk, uint32_t offset, void *destination, uint32_t len_bytes)
-{
-	struct virtio_blk_config_layout layout;
-	uint32_t here = 0;
-
-	_Static_assert(sizeof(layout) == VIODMA_BLK_CONFIG_BYTES, "virtio 1.2, section 5.2.4");
-	memset(&layout, 0, sizeof(layout));
-	layout.capacity = viodma_le64_of(blk->config.capacity_bytes / VIRTIO_BLK_SECTOR_BYTES);
-	layout.size_max = viodma_le32_of(blk->config.size_max);
-	layout.seg_max = viodma_le32_of(blk->config.seg_max);
-	layout.blk_size = viodma_le32_of(blk->config.blk_size);
-	layout.num_queues = viodma_le16_of(1);
-	if (offset < sizeof(layout)) {
-		here = (uint32_t)sizeof(layout) - offset < len_bytes ? (uint32_t)sizeof(layout) - offset : len_bytes;
-		memcpy(destination, (const unsigned char *)&layout + offset, here);
-	}
-	memset((unsigned char *)destination + here, 0, len_bytes - here);
-}
+#define HEADER_BYTES VIODMA_BLK_HEADER_BYTES
 
 static void refused(struct viodma_blk *blk, const struct viodma_request *request, enum viodma_result reason,
 		    const char *what)
@@ -100,8 +20,8 @@ static void refused(struct viodma_blk *blk, const struct viodma_request *request
 		blk->ops.refused(blk->ops.context, request->head, reason, what);
 }
 
-/* The request cannot be served, or not even be read: the driver gets IOERR if there is a way to tell it. */
-static void fail(struct viodma_blk *blk, struct viodma_request *request, enum viodma_result reason, const char *what)
+void viodma_blk_fail(struct viodma_blk *blk, struct viodma_request *request, enum viodma_result reason,
+		     const char *what)
 {
 	const uint8_t status = VIRTIO_BLK_S_IOERR;
 
@@ -110,31 +30,71 @@ static void fail(struct viodma_blk *blk, struct viodma_request *request, enum vi
 		blk->statistics.failed++;
 }
 
-static void answer(struct viodma_request *request, uint8_t status)
+void viodma_blk_answer(struct viodma_request *request, uint8_t status)
 {
 	if (viodma_request_write(request, request->writable_bytes - 1, &status, 1) == VIODMA_OK)
 		viodma_queue_push(request->queue, request, request->writable_bytes);
 }
 
+void viodma_blk_count(struct viodma_blk *blk, enum viodma_blk_operation operation, uint64_t len_bytes)
+{
+	struct viodma_blk_statistics *statistics = &blk->statistics;
+
+	switch (operation) {
+	case VIODMA_BLK_READ:
+		statistics->in++;
+		statistics->in_bytes += len_bytes;
+		break;
+	case VIODMA_BLK_WRITE:
+		statistics->out++;
+		statistics->out_bytes += len_bytes;
+		break;
+	case VIODMA_BLK_FLUSH:
+		statistics->flush++;
+		break;
+	case VIODMA_BLK_DISCARD:
+		statistics->discard++;
+		break;
+	case VIODMA_BLK_WRITE_ZEROES:
+		statistics->write_zeroes++;
+		break;
+	case VIODMA_BLK_SECURE_ERASE:
+		statistics->secure_erase++;
+		break;
+	}
+}
+
+/* A queue of a device that has one may have any number. */
+static uint32_t queue_of(const struct viodma_blk *blk, const struct viodma_request *request)
+{
+	return blk->config.queue_count > 1 ? request->queue->config.index : 0;
+}
+
+struct viodma_blk_io *viodma_blk_first_io(const struct viodma_blk *blk, const struct viodma_request *request)
+{
+	return &blk->ios[((size_t)queue_of(blk, request) * blk->heads + request->head) * blk->ranges];
+}
+
 static void submit(struct viodma_blk *blk, struct viodma_request *request, enum viodma_blk_operation operation,
 		   uint64_t offset_bytes, uint32_t len_bytes)
 {
-	struct viodma_blk_io *io = &blk->ios[request->head];
+	struct viodma_blk_io *io = viodma_blk_first_io(blk, request);
 
 	io->operation = operation;
-	io->durable = operation == VIODMA_BLK_WRITE && !(blk->accepted & VIODMA_FEATURE(VIRTIO_BLK_F_FLUSH_BIT));
+	io->durable = operation == VIODMA_BLK_WRITE && !viodma_blk_writeback(blk);
+	io->unmap = false;
 	io->offset_bytes = offset_bytes;
 	io->len_bytes = len_bytes;
 	io->request = request;
 	io->user = NULL;
+	io->left = 1;
+	io->failed = false;
 	blk->ops.submit(blk->ops.context, io);
 }
 
-/* Does the disk hold all of it? Counted in sectors, so that nothing wraps. */
-static bool on_disk(const struct viodma_blk *blk, uint64_t sector, uint32_t len_bytes)
+bool viodma_blk_on_disk(const struct viodma_blk *blk, uint64_t sector, uint64_t count)
 {
 	uint64_t sectors = blk->config.capacity_bytes / VIRTIO_BLK_SECTOR_BYTES;
-	uint64_t count = len_bytes / VIRTIO_BLK_SECTOR_BYTES;
 
 	return sector <= sectors && count <= sectors - sector;
 }
@@ -147,19 +107,16 @@ static void transfer(struct viodma_blk *blk, struct viodma_request *request, enu
 	uint32_t other = in ? request->readable_bytes - HEADER_BYTES : request->writable_bytes - 1;
 
 	if (other) {
-		fail(blk, request, VIODMA_PEER_REQUEST, in ? "readable data in a read" : "writable data in a write");
+		viodma_blk_fail(blk, request, VIODMA_PEER_REQUEST, in ? "readable data in a read" : "writable data in a write");
 	} else if (len % VIRTIO_BLK_SECTOR_BYTES) {
-		fail(blk, request, VIODMA_PEER_REQUEST, "length not a multiple of 512");
-	} else if (!on_disk(blk, sector, len)) {
-		fail(blk, request, VIODMA_PEER_REQUEST, "sectors beyond the end of the disk");
+		viodma_blk_fail(blk, request, VIODMA_PEER_REQUEST, "length not a multiple of 512");
+	} else if (!viodma_blk_on_disk(blk, sector, len / VIRTIO_BLK_SECTOR_BYTES)) {
+		viodma_blk_fail(blk, request, VIODMA_PEER_REQUEST, "sectors beyond the end of the disk");
 	} else if (!in && blk->config.read_only) {
-		fail(blk, request, VIODMA_E_UNSUPPORTED, "write to a read-only disk");
+		viodma_blk_fail(blk, request, VIODMA_E_UNSUPPORTED, "write to a read-only disk");
 	} else if (!len) {
-		if (in)
-			blk->statistics.in++;
-		else
-			blk->statistics.out++;
-		answer(request, VIRTIO_BLK_S_OK);
+		viodma_blk_count(blk, operation, 0);
+		viodma_blk_answer(request, VIRTIO_BLK_S_OK);
 	} else {
 		submit(blk, request, operation, sector * VIRTIO_BLK_SECTOR_BYTES, len);
 	}
@@ -174,51 +131,81 @@ static void get_id(struct viodma_blk *blk, struct viodma_request *request)
 	if (viodma_request_write(request, 0, blk->config.serial, len) != VIODMA_OK)
 		return;
 	blk->statistics.get_id++;
-	answer(request, VIRTIO_BLK_S_OK);
+	viodma_blk_answer(request, VIRTIO_BLK_S_OK);
+}
+
+static void get_lifetime(struct viodma_blk *blk, struct viodma_request *request)
+{
+	struct viodma_blk_lifetime known = {0, 0, 0};
+	struct virtio_blk_lifetime lifetime;
+
+	if (!VIODMA_REQUIRE(DRV_18, request->writable_bytes - 1 >= sizeof(lifetime))) {
+		viodma_blk_fail(blk, request, VIODMA_PEER_REQUEST, "no room for the lifetime");
+		return;
+	}
+	if (!blk->ops.lifetime(blk->ops.context, &known)) {
+		viodma_blk_fail(blk, request, VIODMA_E_IO, "lifetime");
+		return;
+	}
+	/* Reserved values are not for the driver. */
+	lifetime.pre_eol_info = viodma_le16_of(known.pre_eol_info <= 3 ? known.pre_eol_info : 0);
+	lifetime.device_lifetime_est_a = viodma_le16_of(known.estimate_a <= 11 ? known.estimate_a : 0);
+	lifetime.device_lifetime_est_b = viodma_le16_of(known.estimate_b <= 11 ? known.estimate_b : 0);
+	if (viodma_request_write(request, 0, &lifetime, sizeof(lifetime)) != VIODMA_OK)
+		return;
+	blk->statistics.lifetime++;
+	viodma_blk_answer(request, VIRTIO_BLK_S_OK);
+}
+
+/* What the driver asks for. A type of a feature it did not accept is unknown, as are those of zoned disks. */
+static void dispatch(struct viodma_blk *blk, struct viodma_request *request, uint32_t type, uint64_t sector)
+{
+	if (type == VIRTIO_BLK_T_IN) {
+		transfer(blk, request, VIODMA_BLK_READ, sector);
+	} else if (type == VIRTIO_BLK_T_OUT) {
+		transfer(blk, request, VIODMA_BLK_WRITE, sector);
+	} else if (type == VIRTIO_BLK_T_FLUSH) {
+		submit(blk, request, VIODMA_BLK_FLUSH, 0, 0);
+	} else if (type == VIRTIO_BLK_T_GET_ID) {
+		get_id(blk, request);
+	} else if (type == VIRTIO_BLK_T_GET_LIFETIME && viodma_blk_accepted(blk, VIRTIO_BLK_F_LIFETIME_BIT)) {
+		get_lifetime(blk, request);
+	} else if (type == VIRTIO_BLK_T_DISCARD && viodma_blk_accepted(blk, VIRTIO_BLK_F_DISCARD_BIT)) {
+		viodma_blk_ranges(blk, request, VIODMA_BLK_DISCARD);
+	} else if (type == VIRTIO_BLK_T_WRITE_ZEROES && viodma_blk_accepted(blk, VIRTIO_BLK_F_WRITE_ZEROES_BIT)) {
+		viodma_blk_ranges(blk, request, VIODMA_BLK_WRITE_ZEROES);
+	} else if (type == VIRTIO_BLK_T_SECURE_ERASE && viodma_blk_accepted(blk, VIRTIO_BLK_F_SECURE_ERASE_BIT)) {
+		viodma_blk_ranges(blk, request, VIODMA_BLK_SECURE_ERASE);
+	} else {
+		blk->statistics.unsupported++;
+		viodma_blk_answer(request, VIRTIO_BLK_S_UNSUPP);
+	}
 }
 
 static void serve(struct viodma_blk *blk, struct viodma_request *request)
 {
 	const uint8_t failure = VIRTIO_BLK_S_IOERR;
 	struct virtio_blk_request_header header;
-	uint32_t type;
 
 	if (request->result != VIODMA_OK) {
-		fail(blk, request, request->result, "request memory");
+		viodma_blk_fail(blk, request, request->result, "request memory");
 		return;
 	}
-	if (request->head >= blk->io_count) {
-		fail(blk, request, VIODMA_E_LIMIT, "queue larger than the device");
+	if (request->head >= blk->heads || queue_of(blk, request) >= blk->config.queue_count) {
+		viodma_blk_fail(blk, request, VIODMA_E_LIMIT, "queue larger than the device, or one too many");
 		return;
 	}
 	if (!VIODMA_REQUIRE(DRV_18, request->readable_bytes >= HEADER_BYTES && request->writable_bytes >= 1)) {
-		fail(blk, request, VIODMA_PEER_REQUEST,
-		     request->writable_bytes ? "header shorter than 16 bytes" : "no writable status byte");
+		viodma_blk_fail(blk, request, VIODMA_PEER_REQUEST,
+				request->writable_bytes ? "header shorter than 16 bytes" : "no writable status byte");
 		return;
 	}
 	if (viodma_request_read(request, 0, &header, HEADER_BYTES) != VIODMA_OK) {
-		fail(blk, request, VIODMA_PEER_REQUEST, "header");
+		viodma_blk_fail(blk, request, VIODMA_PEER_REQUEST, "header");
 		return;
 	}
 	viodma_request_set_failure(request, &failure, 1);
-	type = viodma_le32_get(header.type);
-	switch (type) {
-	case VIRTIO_BLK_T_IN:
-		transfer(blk, request, VIODMA_BLK_READ, viodma_le64_get(header.sector));
-		break;
-	case VIRTIO_BLK_T_OUT:
-		transfer(blk, request, VIODMA_BLK_WRITE, viodma_le64_get(header.sector));
-		break;
-	case VIRTIO_BLK_T_FLUSH:
-		submit(blk, request, VIODMA_BLK_FLUSH, 0, 0);
-		break;
-	case VIRTIO_BLK_T_GET_ID:
-		get_id(blk, request);
-		break;
-	default:
-		blk->statistics.unsupported++;
-		answer(request, VIRTIO_BLK_S_UNSUPP);
-	}
+	dispatch(blk, request, viodma_le32_get(header.type), viodma_le64_get(header.sector));
 }
 
 enum viodma_result viodma_blk_process(struct viodma_blk *blk, struct viodma_queue *queue)
@@ -238,10 +225,10 @@ enum viodma_result viodma_blk_process(struct viodma_blk *blk, struct viodma_queu
 	return VIODMA_OK;
 }
 
-/* Of the operation's own data, and nothing around it? */
+/* Of the operation's own data, and nothing around it? Those by range have none. */
 static bool inside(const struct viodma_blk_io *io, uint32_t offset, uint32_t len_bytes)
 {
-	return offset <= io->len_bytes && len_bytes <= io->len_bytes - offset;
+	return io->operation <= VIODMA_BLK_FLUSH && offset <= io->len_bytes && len_bytes <= io->len_bytes - offset;
 }
 
 enum viodma_result viodma_blk_io_pieces(const struct viodma_blk_io *io, uint32_t offset, uint32_t len_bytes,
@@ -274,41 +261,33 @@ enum viodma_result viodma_blk_io_copy_out(const struct viodma_blk_io *io, uint32
 	if (result != VIODMA_E_LIMIT)
 		return result;
 	/* COPY mode, in more places than are remembered: all of it, then, as an end that is ok states anyway. */
-	result = viodma_request_written(io->request, 0, io->len_bytes);
+	result = viodma_request_written(io->request, 0, (uint32_t)io->len_bytes);
 	return result != VIODMA_OK ? result : viodma_request_write(io->request, offset, source, len_bytes);
 }
 
 void viodma_blk_complete(struct viodma_blk *blk, struct viodma_blk_io *io, bool ok)
 {
 	struct viodma_request *request = io->request;
+	struct viodma_blk_io *first;
 
 	if (!request)
 		return; /* completed already */
 	/* A single extent starting at 0 is always recorded. */
 	if (ok && io->operation == VIODMA_BLK_READ)
-		ok = viodma_request_written(request, 0, io->len_bytes) == VIODMA_OK;
+		ok = viodma_request_written(request, 0, (uint32_t)io->len_bytes) == VIODMA_OK;
 	io->request = NULL;
-	if (!ok) {
+	first = viodma_blk_first_io(blk, request);
+	if (!ok)
+		first->failed = true;
+	if (--first->left)
+		return;
+	if (first->failed) {
 		blk->statistics.failed++;
-		answer(request, VIRTIO_BLK_S_IOERR);
+		viodma_blk_answer(request, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	switch (io->operation) {
-	case VIODMA_BLK_READ:
-		blk->statistics.in++;
-		blk->statistics.in_bytes += io->len_bytes;
-		break;
-	case VIODMA_BLK_WRITE:
-		blk->statistics.out++;
-		blk->statistics.out_bytes += io->len_bytes;
-		break;
-	case VIODMA_BLK_FLUSH:
-		blk->statistics.flush++;
-		break;
-	default:
-		break;
-	}
-	answer(request, VIRTIO_BLK_S_OK);
+	viodma_blk_count(blk, io->operation, io->len_bytes);
+	viodma_blk_answer(request, VIRTIO_BLK_S_OK);
 }
 
 void viodma_blk_fail_held(struct viodma_blk *blk, struct viodma_queue *queue)
@@ -316,5 +295,5 @@ void viodma_blk_fail_held(struct viodma_blk *blk, struct viodma_queue *queue)
 	struct viodma_request *request;
 
 	while (viodma_queue_pop_held(queue, &request) == VIODMA_OK)
-		fail(blk, request, request->result, "request memory, when the queue stopped");
+		viodma_blk_fail(blk, request, request->result, "request memory, when the queue stopped");
 }

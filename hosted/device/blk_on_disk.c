@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * blk_on_disk.c - how it works: each descriptor of the largest queue has a slot, used by the request whose head it is:
- * one disk operation, and an array of iovecs that grows to the largest request seen in that slot and stays.
+ * blk_on_disk.c - how it works: each descriptor of each queue at its largest has a slot, used by the request whose head
+ * it is: one disk operation, and an array of iovecs that grows to the largest request seen in that slot and stays.
  *
  * A kick makes the back end call process: viodma_blk parses requests, submit turns each into a disk operation, and the
  * disk is kicked once for all of them. When the disk's event descriptor is readable, what ended is given back, the disk
  * is kicked for what was submitted meanwhile, and the back end is told once.
+ *
+ * A null disk has neither file nor descriptor: submit zeroes what is read, and ends the request where it began.
  */
 #include "hosted/device/blk_on_disk.h"
 
@@ -26,10 +28,11 @@ struct slot {
 
 struct viodma_blk_on_disk {
 	struct viodma_blk blk;
-	struct viodma_blk_io *blk_ios; /* by head, for blk */
-	struct slot *slots;            /* by head */
+	struct viodma_blk_io *blk_ios; /* for blk, as it counts them */
+	struct slot *slots;            /* likewise */
+	uint32_t slot_count;
 	struct viodma_piece *pieces;   /* scratch of submit */
-	struct viodma_disk *disk;
+	struct viodma_disk *disk;      /* NULL: a null disk */
 	struct viodma_loop_watch *watch;
 	struct viodma_vhost_user *backend;
 	struct viodma_rate_limit refused_limit;
@@ -52,7 +55,7 @@ static bool fill_iovecs(struct viodma_blk_on_disk *device, struct slot *slot, co
 {
 	uint32_t count = 0;
 
-	if (viodma_blk_io_pieces(request, 0, request->len_bytes, device->pieces, VIODMA_BLK_ON_DISK_PIECES_MAX,
+	if (viodma_blk_io_pieces(request, 0, (uint32_t)request->len_bytes, device->pieces, VIODMA_BLK_ON_DISK_PIECES_MAX,
 				 &count) != VIODMA_OK)
 		return false;
 	if (count > slot->iovec_capacity) {
@@ -72,11 +75,27 @@ static bool fill_iovecs(struct viodma_blk_on_disk *device, struct slot *slot, co
 	return true;
 }
 
+/* The null disk's submit. */
+static void submit_null(void *context, struct viodma_blk_io *request)
+{
+	struct viodma_blk_on_disk *device = context;
+	uint32_t count = 0;
+	bool ok = true;
+
+	if (request->operation == VIODMA_BLK_READ)
+		ok = viodma_blk_io_pieces(request, 0, (uint32_t)request->len_bytes, device->pieces,
+					  VIODMA_BLK_ON_DISK_PIECES_MAX, &count) == VIODMA_OK;
+	for (uint32_t i = 0; i < count; i++)
+		memset(device->pieces[i].memory, 0, device->pieces[i].len_bytes);
+	viodma_blk_complete(&device->blk, request, ok);
+}
+
 static void submit(void *context, struct viodma_blk_io *request)
 {
 	struct viodma_blk_on_disk *device = context;
-	struct slot *slot = &device->slots[request->request->head];
+	struct slot *slot = &device->slots[request - device->blk_ios];
 
+	slot->device = device;
 	slot->request = request;
 	slot->io = (struct viodma_disk_io){
 		.durable = request->durable,
@@ -157,12 +176,27 @@ static enum viodma_result read_config(void *context, uint32_t offset, void *dest
 	return VIODMA_OK;
 }
 
+static enum viodma_result write_config(void *context, uint32_t offset, const void *source, uint32_t len_bytes)
+{
+	struct viodma_blk_on_disk *device = context;
+
+	return viodma_blk_write_config(&device->blk, offset, source, len_bytes);
+}
+
+static void reset(void *context)
+{
+	struct viodma_blk_on_disk *device = context;
+
+	viodma_blk_reset(&device->blk);
+}
+
 static enum viodma_result process(void *context, struct viodma_queue *queue)
 {
 	struct viodma_blk_on_disk *device = context;
 	enum viodma_result result = viodma_blk_process(&device->blk, queue);
 
-	viodma_disk_kick(device->disk);
+	if (device->disk)
+		viodma_disk_kick(device->disk);
 	return result;
 }
 
@@ -184,6 +218,8 @@ const struct viodma_vhost_user_ops viodma_blk_on_disk_ops = {
 	.feature_name = feature_name,
 	.accepted = accepted,
 	.read_config = read_config,
+	.write_config = write_config,
+	.reset = reset,
 	.process = process,
 	.fail_held = fail_held,
 };
@@ -193,7 +229,7 @@ const struct viodma_vhost_user_ops viodma_blk_on_disk_ops = {
 static void free_memory(struct viodma_blk_on_disk *device)
 {
 	if (device->slots)
-		for (uint32_t i = 0; i < VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX; i++)
+		for (uint32_t i = 0; i < device->slot_count; i++)
 			free(device->slots[i].iovecs);
 	free(device->slots);
 	free(device->blk_ios);
@@ -201,23 +237,58 @@ static void free_memory(struct viodma_blk_on_disk *device)
 	free(device);
 }
 
-static enum viodma_result init_blk(struct viodma_blk_on_disk *device, const struct viodma_blk_on_disk_options *options)
+/* VIODMA_E_INVALID: out of range. */
+static enum viodma_result configure(const struct viodma_blk_on_disk_options *options, struct viodma_blk_config *config)
 {
-	const struct viodma_blk_ops ops = { .submit = submit, .refused = refused, .context = device };
-	struct viodma_blk_config config = {
-		.capacity_bytes = viodma_disk_size_bytes(options->disk),
+	size_t serial_bytes = options->serial ? strlen(options->serial) : 0;
+
+	*config = (struct viodma_blk_config){
+		.capacity_bytes = options->disk ? viodma_disk_size_bytes(options->disk) : options->null_bytes,
 		.blk_size = options->blk_size,
 		.seg_max = VIODMA_BLK_ON_DISK_SEG_MAX,
 		.size_max = VIODMA_BLK_ON_DISK_SIZE_MAX,
 		.read_only = options->read_only,
+		.starts_write_through = options->write_through,
+		.queue_count = (uint16_t)(options->queue_count ? options->queue_count : 1),
 	};
-	size_t serial_bytes = options->serial ? strlen(options->serial) : 0;
-
-	if (serial_bytes > sizeof(config.serial))
+	if (serial_bytes > sizeof(config->serial) || options->queue_count > VIODMA_BLK_ON_DISK_QUEUES_MAX ||
+	    options->queue_size > 32768)
 		return VIODMA_E_INVALID;
 	if (serial_bytes)
-		memcpy(config.serial, options->serial, serial_bytes);
-	return viodma_blk_init(&device->blk, &config, &ops, device->blk_ios, VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX);
+		memcpy(config->serial, options->serial, serial_bytes);
+	return VIODMA_OK;
+}
+
+static enum viodma_result allocate(struct viodma_blk_on_disk *device, const struct viodma_blk_config *config,
+				   uint32_t queue_size)
+{
+	const uint32_t count = config->queue_count * queue_size * viodma_blk_ios_per_head(config);
+
+	/* Of a large queue only what is used takes memory: pages that were never touched do not. */
+	device->slot_count = count;
+	device->slots = calloc(count, sizeof(*device->slots));
+	device->blk_ios = calloc(count, sizeof(*device->blk_ios));
+	device->pieces = calloc(VIODMA_BLK_ON_DISK_PIECES_MAX, sizeof(*device->pieces));
+	return device->slots && device->blk_ios && device->pieces ? VIODMA_OK : VIODMA_E_NO_MEMORY;
+}
+
+static enum viodma_result set_up(struct viodma_blk_on_disk *device, const struct viodma_blk_on_disk_options *options)
+{
+	const struct viodma_blk_ops ops = {
+		.submit = options->disk ? submit : submit_null, .refused = refused, .context = device
+	};
+	struct viodma_blk_config config;
+	enum viodma_result result = configure(options, &config);
+
+	if (result == VIODMA_OK)
+		result = allocate(device, &config,
+				  options->queue_size ? options->queue_size : VIODMA_BLK_ON_DISK_QUEUE_SIZE);
+	if (result == VIODMA_OK)
+		result = viodma_blk_init(&device->blk, &config, &ops, device->blk_ios, device->slot_count);
+	if (result == VIODMA_OK && options->disk)
+		result = viodma_loop_watch(options->loop, viodma_disk_event_fd(options->disk), VIODMA_LOOP_IN,
+					   disk_ready, device, &device->watch);
+	return result;
 }
 
 enum viodma_result viodma_blk_on_disk_new(const struct viodma_blk_on_disk_options *options,
@@ -230,19 +301,7 @@ enum viodma_result viodma_blk_on_disk_new(const struct viodma_blk_on_disk_option
 		return VIODMA_E_NO_MEMORY;
 	device->log = options->log;
 	device->context = options->context;
-	device->slots = calloc(VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX, sizeof(*device->slots));
-	device->blk_ios = calloc(VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX, sizeof(*device->blk_ios));
-	device->pieces = calloc(VIODMA_BLK_ON_DISK_PIECES_MAX, sizeof(*device->pieces));
-	if (!device->slots || !device->blk_ios || !device->pieces) {
-		free_memory(device);
-		return VIODMA_E_NO_MEMORY;
-	}
-	for (uint32_t i = 0; i < VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX; i++)
-		device->slots[i].device = device;
-	result = init_blk(device, options);
-	if (result == VIODMA_OK)
-		result = viodma_loop_watch(options->loop, viodma_disk_event_fd(options->disk), VIODMA_LOOP_IN,
-					   disk_ready, device, &device->watch);
+	result = set_up(device, options);
 	if (result != VIODMA_OK) {
 		free_memory(device);
 		return result;
@@ -256,19 +315,23 @@ enum viodma_result viodma_blk_on_disk_free(struct viodma_blk_on_disk *device)
 {
 	if (!device)
 		return VIODMA_OK;
-	if (viodma_disk_in_flight(device->disk))
+	if (viodma_blk_on_disk_in_flight(device))
 		return VIODMA_E_BUSY;
-	viodma_loop_unwatch(device->watch);
-	if (viodma_disk_close(device->disk) != VIODMA_OK)
-		return VIODMA_E_BUSY;
+	if (device->disk) {
+		viodma_loop_unwatch(device->watch);
+		if (viodma_disk_close(device->disk) != VIODMA_OK)
+			return VIODMA_E_BUSY;
+	}
 	free_memory(device);
 	return VIODMA_OK;
 }
 
 void viodma_blk_on_disk_limits(struct viodma_vhost_user_options *options)
 {
-	options->queue_count = 1;
-	options->queue_size_max = VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX;
+	if (!options->queue_count)
+		options->queue_count = 1;
+	if (!options->queue_size_max)
+		options->queue_size_max = VIODMA_BLK_ON_DISK_QUEUE_SIZE;
 	options->segments_max = VIODMA_BLK_ON_DISK_SEGMENTS_MAX;
 	options->pieces_max = VIODMA_BLK_ON_DISK_PIECES_MAX;
 	options->request_bytes_max = VIODMA_BLK_ON_DISK_REQUEST_BYTES_MAX;
@@ -286,5 +349,5 @@ const struct viodma_blk_statistics *viodma_blk_on_disk_statistics(const struct v
 
 unsigned viodma_blk_on_disk_in_flight(const struct viodma_blk_on_disk *device)
 {
-	return viodma_disk_in_flight(device->disk);
+	return device->disk ? viodma_disk_in_flight(device->disk) : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * blk_on_disk.h - a virtio-blk device half whose disk is a file: viodma/device_blk.h on one side, hosted/disk on the
- * other, shaped as the operations viodma/vhost_user.h takes.
+ * blk_on_disk.h - a virtio-blk device half whose disk is a file, or nothing: viodma/device_blk.h on one side, hosted/disk
+ * on the other, shaped as the operations viodma/vhost_user.h takes.
  *
  *	viodma_blk_on_disk_new(&options, &device);
  *	viodma_blk_on_disk_limits(&vhost_user_options);
@@ -22,7 +22,8 @@
  * What the driver is told, and what follows from it. A request of the largest size has SEG_MAX data segments of
  * SIZE_MAX bytes; its header and status may be split into single bytes by a driver that likes to.
  */
-#define VIODMA_BLK_ON_DISK_QUEUE_SIZE_MAX 1024u
+#define VIODMA_BLK_ON_DISK_QUEUE_SIZE 1024u /* unless something else is said */
+#define VIODMA_BLK_ON_DISK_QUEUES_MAX 64u
 #define VIODMA_BLK_ON_DISK_SEG_MAX 126u /* with header and status: a queue of 128 */
 #define VIODMA_BLK_ON_DISK_SIZE_MAX 65536u
 #define VIODMA_BLK_ON_DISK_SEGMENTS_MAX (VIODMA_BLK_ON_DISK_SEG_MAX + 16u + 1u)
@@ -34,23 +35,28 @@ struct viodma_blk_on_disk;
 
 struct viodma_blk_on_disk_options {
 	struct viodma_loop *loop;
-	struct viodma_disk *disk; /* owned by the device once it was made */
+	/* Owned by the device once it was made. NULL: a null disk: reads are zeroes, all else ends at once, forgotten. */
+	struct viodma_disk *disk;
+	uint64_t null_bytes; /* the size of a null disk */
 	uint32_t blk_size;
 	bool read_only;
+	bool write_through;   /* the cache mode the device starts in */
+	uint32_t queue_count; /* 0: 1 */
+	uint32_t queue_size;  /* descriptors, the most a driver may ask for; 0: VIODMA_BLK_ON_DISK_QUEUE_SIZE */
 	const char *serial; /* at most VIODMA_BLK_SERIAL_BYTES; NULL: empty */
 	/* One line per event, without newline. May be NULL. */
 	void (*log)(void *context, const char *line);
 	void *context;
 };
 
-/* VIODMA_E_INVALID: serial too long, or blk_size not one viodma_blk_init takes; VIODMA_E_NO_MEMORY; VIODMA_E_IO. */
+/* VIODMA_E_INVALID: serial too long, too many queues, or blk_size not one viodma_blk_init takes; VIODMA_E_NO_MEMORY; VIODMA_E_IO. */
 VIODMA_MUST_USE enum viodma_result viodma_blk_on_disk_new(const struct viodma_blk_on_disk_options *options,
 							  struct viodma_blk_on_disk **device);
 
 /* Close the disk and free everything. VIODMA_E_BUSY: operations are in flight. NULL is allowed. */
 VIODMA_MUST_USE enum viodma_result viodma_blk_on_disk_free(struct viodma_blk_on_disk *device);
 
-/* Fill in the members of the options that are about queues and requests. */
+/* Fill in the members of the options that are about queues and requests; a number of queues or a size that is there stays. */
 void viodma_blk_on_disk_limits(struct viodma_vhost_user_options *options);
 
 /* Whom to tell about completions; NULL: nobody (any more). */

@@ -419,7 +419,7 @@ static bool a_head_the_device_has_no_room_for_is_failed(void)
 {
 	struct blk_rig *rig = fresh(&setups[1], NULL);
 
-	rig->blk.io_count = 3;
+	rig->blk.heads = 3;
 	blk_rig_request(rig, 3, VIRTIO_BLK_T_IN, 0, 512, true);
 	CHECK_RESULT(blk_rig_run(rig), VIODMA_EMPTY);
 	CHECK_EQUAL(rig->submitted, 0);
