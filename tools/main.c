@@ -15,6 +15,7 @@ static const struct {
 	{ "serve", viodma_serve_main, "serve virtio devices over vhost-user" },
 	{ "drive", viodma_drive_main, "drive one, as a VM would, over vhost-user" },
 	{ "demo", viodma_demo_main, "both, in two processes, over each kind of platform: a table" },
+	{ "bench", viodma_bench_main, "what the DMA layer costs: measurements" },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

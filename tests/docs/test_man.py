@@ -24,6 +24,7 @@ COMMANDS = {                    # a page, and the commands it describes
     "viodma-serve.1": [("serve", "blk"), ("serve", "rng")],
     "viodma-drive.1": [("drive", "blk")],
     "viodma-demo.1": [("demo",)],
+    "viodma-bench.1": [("bench",)],
 }
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
