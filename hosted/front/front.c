@@ -28,7 +28,10 @@
 #define USED(name) ((uint64_t)1 << VHOST_USER_PROTOCOL_F_##name##_BIT)
 
 static const uint64_t protocol_features_used = USED(MQ) | USED(REPLY_ACK) | USED(BACKEND_REQ) | USED(CONFIG) |
-					       USED(RESET_DEVICE) | USED(CONFIGURE_MEM_SLOTS) | USED(STATUS);
+					       USED(RESET_DEVICE) | USED(CONFIGURE_MEM_SLOTS) | USED(STATUS) |
+					       USED(INFLIGHT_SHMFD) | USED(INBAND_NOTIFICATIONS);
+/* Without these it is an error to agree on INBAND_NOTIFICATIONS. */
+static const uint64_t inband_needs = USED(REPLY_ACK) | USED(BACKEND_REQ);
 
 /* ---- log ---- */
 
@@ -96,10 +99,15 @@ enum viodma_result viodma_front_hung_up(struct viodma_front *front, const char *
 
 /* ---- the socket ---- */
 
-static enum viodma_result connect_path(struct viodma_front *front)
+/* Somebody may be about to let us in. */
+static bool connects_later(bool patient)
+{
+	return errno == EAGAIN || errno == EINTR || (patient && (errno == ENOENT || errno == ECONNREFUSED));
+}
+
+enum viodma_result viodma_front_connect_path(struct viodma_front *front, uint64_t deadline_ns, bool patient)
 {
 	const char *path = front->options.socket_path;
-	const uint64_t deadline_ns = viodma_loop_now_ns() + (uint64_t)front->options.timeout_ms * 1000000u;
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
@@ -112,7 +120,7 @@ static enum viodma_result connect_path(struct viodma_front *front)
 	while (front->fd >= 0 && connect(front->fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
 		const struct timespec moment = {0, CONNECT_AGAIN_NS};
 
-		if (errno != EAGAIN && errno != EINTR) { /* EAGAIN: others wait to be let in as well */
+		if (!connects_later(patient)) {
 			const int reason = errno;
 
 			viodma_front_log(front, "cannot connect to %s: %s", path, strerror(reason));
@@ -120,7 +128,8 @@ static enum viodma_result connect_path(struct viodma_front *front)
 			return VIODMA_E_IO;
 		}
 		if (viodma_loop_now_ns() >= deadline_ns) {
-			viodma_front_log(front, "cannot connect to %s: too many wait to be let in", path);
+			viodma_front_log(front, "cannot connect to %s: %s", path,
+					 errno == EAGAIN ? "too many wait to be let in" : strerror(errno));
 			return VIODMA_E_TIMEOUT;
 		}
 		nanosleep(&moment, NULL);
@@ -166,6 +175,10 @@ static enum viodma_result agree_on_protocol(struct viodma_front *front)
 	if (result != VIODMA_OK)
 		return result;
 	offered &= protocol_features_used & ~front->options.protocol_features_masked;
+	if (!front->options.socket_path)
+		offered &= ~USED(INFLIGHT_SHMFD); /* there is nowhere to look for a successor */
+	if (!front->options.inband_notifications || ~offered & inband_needs)
+		offered &= ~USED(INBAND_NOTIFICATIONS);
 	/* Nothing is acknowledged yet; what comes next is answered. */
 	result = viodma_front_post(front, VHOST_USER_SET_PROTOCOL_FEATURES, false, &offered, sizeof(offered), NULL, 0);
 	front->protocol_features = front->statistics.protocol_features = offered;
@@ -195,7 +208,9 @@ static enum viodma_result ask_numbers(struct viodma_front *front)
 
 static enum viodma_result begin(struct viodma_front *front)
 {
-	enum viodma_result result = front->options.socket_path ? connect_path(front) : take_socket(front);
+	enum viodma_result result = front->options.socket_path
+					    ? viodma_front_connect_path(front, viodma_front_deadline(front), false)
+					    : take_socket(front);
 
 	if (result != VIODMA_OK)
 		return result;
@@ -228,7 +243,7 @@ enum viodma_result viodma_front_connect(const struct viodma_front_options *optio
 		made->options.queue_size_max = QUEUE_SIZE_MAX_DEFAULT;
 	snprintf(made->name, sizeof(made->name), "%s", options->name ? options->name : "device");
 	made->transport = (struct viodma_transport){&viodma_front_ops, made, made->name};
-	made->fd = made->epoll_fd = made->channel.fd = -1;
+	made->fd = made->epoll_fd = made->channel.fd = made->record.fd = -1;
 	if (made->options.queue_size_max > 32768 || (made->options.queue_size_max & (made->options.queue_size_max - 1))) {
 		viodma_front_log(made, "queue_size_max is %u, expected a power of two, at most 32768",
 				 made->options.queue_size_max);
@@ -263,6 +278,7 @@ void viodma_front_free(struct viodma_front *front)
 		viodma_descriptor_close(&front->queues[i].call_fd);
 		viodma_descriptor_close(&front->queues[i].err_fd);
 	}
+	viodma_front_record_drop(front);
 	viodma_front_memory_drop(front);
 	viodma_front_table_drop(&front->table);
 	free(front->queues);

@@ -4,7 +4,10 @@
  *
  *   front.c            life: connect, agree on the protocol, log, the end
  *   front_messages.c   one request at a time: whole messages out, replies in, checked and timed
- *   front_transport.c  features, status, configuration, queues: struct viodma_transport_ops
+ *   front_transport.c  features, status, configuration: struct viodma_transport_ops
+ *   front_queues.c     rings: set up, let go, stopped, kicked
+ *   front_record.c     the record of what is in flight, kept for a successor
+ *   front_reconnect.c  a successor is put where the last back end was
  *   front_memory.c     memory handed over: regions, user addresses
  *   front_table.c      grants by bus address: a balanced tree
  *   front_grants.c     the IOMMU role: grant, withdraw, invalidate
@@ -67,7 +70,13 @@ struct viodma_front_queue {
 	uint32_t size;              /* 0: not set up */
 	uint64_t desc, avail, used; /* as the driver gave them */
 	bool enabled;
-	int kick_fd, call_fd, err_fd; /* -1: none yet */
+	int kick_fd, call_fd, err_fd; /* -1: none yet, or notifications are messages */
+};
+
+/* Of what is in flight: the back end's memory, which only back ends look into. */
+struct viodma_front_record {
+	int fd; /* -1: there is none */
+	struct vhost_user_inflight inflight;
 };
 
 /* The back end's own requests. */
@@ -86,6 +95,8 @@ struct viodma_front {
 	uint64_t turn_deadline_ns; /* questions are being answered: until then; 0: none are */
 	enum viodma_result broken; /* not VIODMA_OK: the connection has ended, and why */
 	bool negotiating;          /* the message in hand is one a back end may end the connection over: features */
+	bool reconnecting, given_up; /* a successor is being told; none was found when one was due */
+	bool news;                 /* a call, an error or a configuration came as a message, and nobody was told yet */
 
 	uint64_t offered, protocol_features;
 	unsigned queue_count;
@@ -94,9 +105,10 @@ struct viodma_front {
 	uint64_t accepted;
 	bool platform; /* addresses are the table's: bit 33 */
 	uint8_t status; /* what was written last; the truth where the back end has no STATUS */
-	uint32_t config_generation;
+	uint32_t config_generation, config_told; /* the second: what viodma_front_config_changed was asked last */
 	struct viodma_front_queue *queues; /* queue_count of them */
 	bool started;                      /* a ring was set up since the last reset */
+	struct viodma_front_record record; /* since the first of them was */
 
 	struct viodma_front_region **regions; /* by physical address */
 	uint32_t region_count, region_capacity;
@@ -113,7 +125,28 @@ static inline bool viodma_front_has(const struct viodma_front *front, unsigned p
 	return front->protocol_features >> protocol_bit & 1;
 }
 
+static inline bool viodma_front_has_bit_30(const struct viodma_front *front)
+{
+	return front->offered >> VHOST_USER_F_PROTOCOL_FEATURES_BIT & 1;
+}
+
+static inline bool viodma_front_is_packed(const struct viodma_front *front)
+{
+	return front->accepted >> VIRTIO_F_RING_PACKED_BIT & 1;
+}
+
+/* Notifications are messages. */
+static inline bool viodma_front_is_inband(const struct viodma_front *front)
+{
+	return viodma_front_has(front, VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS_BIT);
+}
+
 /* front.c */
+/*
+ * A socket to options.socket_path. patient: nobody need listen there yet. VIODMA_E_IO (errno), VIODMA_E_TIMEOUT,
+ * VIODMA_E_INVALID: logged.
+ */
+enum viodma_result viodma_front_connect_path(struct viodma_front *front, uint64_t deadline_ns, bool patient);
 void viodma_front_log(struct viodma_front *front, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same for what a back end can cause at will. */
 void viodma_front_log_some(struct viodma_front *front, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -133,6 +166,9 @@ enum viodma_result viodma_front_await(struct viodma_front *front, uint32_t reque
 				      size_t most, size_t *got);
 /* An acknowledgement. VIODMA_E_IO: the back end refuses. */
 enum viodma_result viodma_front_await_ack(struct viodma_front *front, uint32_t request);
+/* An answer of exactly so many bytes that brings one descriptor. */
+enum viodma_result viodma_front_await_descriptor(struct viodma_front *front, uint32_t request, void *payload, size_t bytes,
+						 int *fd);
 /* A message, and the certainty that it was dealt with. VIODMA_E_IO: the back end refuses. */
 enum viodma_result viodma_front_command(struct viodma_front *front, uint32_t request, const void *payload, size_t bytes,
 					const int *fds, unsigned fd_count);
@@ -146,11 +182,43 @@ enum viodma_result viodma_front_send(struct viodma_front *front, int fd, const v
 
 /* front_transport.c */
 extern const struct viodma_transport_ops viodma_front_ops;
+/* Features and status as the driver has them, for a back end that knows nothing of them: up to FEATURES_OK. */
+enum viodma_result viodma_front_features_again(struct viodma_front *front);
+/* DRIVER_OK, if the driver has come that far. */
+enum viodma_result viodma_front_status_again(struct viodma_front *front);
+
+/* front_queues.c: operations of the transport, */
+enum viodma_result viodma_front_queue_size_max(void *context, unsigned queue, uint32_t *size);
+enum viodma_result viodma_front_queue_enable(void *context, unsigned index, const struct viodma_transport_queue *where);
+enum viodma_result viodma_front_queue_reset(void *context, unsigned index);
+void viodma_front_notify(void *context, unsigned index);
+/* and what they are made of: GET_VRING_BASE; SET_VRING_ENABLE; all rings once more, where they had come to. */
+enum viodma_result viodma_front_queue_stop(struct viodma_front *front, unsigned index);
+enum viodma_result viodma_front_queue_let_go(struct viodma_front *front, unsigned index);
+enum viodma_result viodma_front_queues_again(struct viodma_front *front);
+/* Kick them all: what was made available meanwhile may not have been seen. */
+void viodma_front_queues_kick(struct viodma_front *front);
+
+/* front_record.c */
+/* Before a ring of that size is set up. VIODMA_E_BUSY: there is one for smaller rings. */
+enum viodma_result viodma_front_record_get(struct viodma_front *front, uint32_t size);
+/* Give it to the back end, if there is one. */
+enum viodma_result viodma_front_record_set(struct viodma_front *front);
+void viodma_front_record_drop(struct viodma_front *front);
+
+/* front_reconnect.c */
+/*
+ * What became of a message. If the back end has gone, and options.reconnect_ms says so, it has a successor now, which is
+ * where the last one was: VIODMA_OK. What the message was about may have to be said again.
+ */
+enum viodma_result viodma_front_recover(struct viodma_front *front, enum viodma_result result);
 
 /* front_memory.c */
 /* The region that holds all of it, or NULL. */
 struct viodma_front_region *viodma_front_region_at(const struct viodma_front *front, viodma_phys phys,
 						   uint64_t len_bytes);
+/* All of it once more. */
+enum viodma_result viodma_front_memory_again(struct viodma_front *front);
 void viodma_front_memory_drop(struct viodma_front *front);
 
 /* front_table.c */
@@ -174,6 +242,10 @@ static inline struct viodma_front_grant *viodma_front_table_next(const struct vi
 /* front_grants.c */
 /* Addresses are the table's from now on: tell what the device does not ask for. */
 enum viodma_result viodma_front_grants_begin(struct viodma_front *front);
+/* The device is another one, and knows of nothing. */
+void viodma_front_grants_forgotten(struct viodma_front *front);
+/* Our own view of a bus address, or NULL: nothing is granted there, or not len_bytes of it. */
+void *viodma_front_grants_memory(const struct viodma_front *front, uint64_t bus, uint64_t len_bytes);
 /* No ring runs: have everything forgotten that the device may hold. */
 enum viodma_result viodma_front_grants_end(struct viodma_front *front);
 /* Answer one miss: an update, or a refusal. *granted. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * front_channel.c - how it works: what the back end asks comes on a socket of its own, message by message: misses, failed
- * accesses, and news of its configuration. Each is dealt with at once; where an answer is asked for, it goes out after the
+ * accesses, news of its configuration, and with in-band notifications calls and errors. Each is dealt with at once; where an answer is asked for, it goes out after the
  * update that is the reason for it. Anything else, descriptors too, ends the connection (PLT-9).
  *
  * A back end can ask as often as it likes, and read the answers as slowly; each turn answers a bounded number in bounded
@@ -78,13 +78,42 @@ static enum viodma_result iotlb_message(struct viodma_front *front, const struct
 	return answer(front, header, VIODMA_REQUIRE(PLT_11, granted));
 }
 
-/* The size of a question's payload; false: there is no such question. */
-static bool payload_bytes(const struct vhost_user_header *header, size_t *bytes)
+/* A call, or an error. */
+static enum viodma_result notification(struct viodma_front *front, const struct vhost_user_header *header,
+				       const struct vhost_user_vring_state *state)
 {
-	*bytes = header->request == VHOST_USER_BACKEND_IOTLB_MSG ? sizeof(struct vhost_user_iotlb) : 0;
-	return (header->flags & ~VHOST_USER_NEED_REPLY) == VHOST_USER_VERSION && header->size == *bytes &&
-	       (header->request == VHOST_USER_BACKEND_IOTLB_MSG ||
-		header->request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
+	if (!VIODMA_REQUIRE(PLT_9, state->index < front->queue_count && !state->num))
+		return viodma_front_break(front, VIODMA_PEER_MESSAGE, "a call of queue %u with %u", state->index, state->num);
+	if (header->request == VHOST_USER_BACKEND_VRING_CALL)
+		front->statistics.calls++;
+	else
+		viodma_front_log_some(front, "queue %u: the back end says that something is wrong with it", state->index);
+	front->news = true;
+	return answer(front, header, true);
+}
+
+/* The size of a question's payload; false: there is no such question. */
+static bool payload_bytes(const struct viodma_front *front, const struct vhost_user_header *header, size_t *bytes)
+{
+	*bytes = 0;
+	if ((header->flags & ~VHOST_USER_NEED_REPLY) != VHOST_USER_VERSION)
+		return false;
+	switch (header->request) {
+	case VHOST_USER_BACKEND_IOTLB_MSG:
+		*bytes = sizeof(struct vhost_user_iotlb);
+		break;
+	case VHOST_USER_BACKEND_CONFIG_CHANGE_MSG:
+		break;
+	case VHOST_USER_BACKEND_VRING_CALL:
+	case VHOST_USER_BACKEND_VRING_ERR:
+		*bytes = sizeof(struct vhost_user_vring_state);
+		if (!viodma_front_is_inband(front))
+			return false;
+		break;
+	default:
+		return false;
+	}
+	return header->size == *bytes;
 }
 
 /* Read until `wanted` bytes of the question are there; VIODMA_EMPTY: they are not, yet. */
@@ -114,13 +143,14 @@ static enum viodma_result serve_one(struct viodma_front *front)
 	struct viodma_front_channel *channel = &front->channel;
 	enum viodma_result result = fill(front, sizeof(struct vhost_user_header));
 	struct vhost_user_header header;
+	struct vhost_user_vring_state state;
 	struct vhost_user_iotlb iotlb;
 	size_t bytes;
 
 	if (result != VIODMA_OK)
 		return result;
 	memcpy(&header, channel->in, sizeof(header));
-	if (!payload_bytes(&header, &bytes)) /* = PLT-9 */
+	if (!payload_bytes(front, &header, &bytes)) /* = PLT-9 */
 		return viodma_front_break(front, VIODMA_PEER_MESSAGE,
 					  "back-end channel: request %u with flags 0x%x and %u bytes", header.request,
 					  header.flags, header.size);
@@ -130,7 +160,12 @@ static enum viodma_result serve_one(struct viodma_front *front)
 	channel->in_bytes = 0;
 	if (header.request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG) {
 		front->config_generation++;
+		front->news = true;
 		return answer(front, &header, true);
+	}
+	if (header.request != VHOST_USER_BACKEND_IOTLB_MSG) {
+		memcpy(&state, channel->in + sizeof(header), sizeof(state));
+		return notification(front, &header, &state);
 	}
 	memcpy(&iotlb, channel->in + sizeof(header), sizeof(iotlb));
 	return iotlb_message(front, &header, &iotlb);

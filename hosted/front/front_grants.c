@@ -139,7 +139,7 @@ enum viodma_result viodma_front_grant(struct viodma_front *front, viodma_bus bus
 	/* = PLT-10. The last byte of all would make the length of "everything" 0. */
 	if (!len_bytes || last < bus.v || last == UINT64_MAX || permission < VIODMA_READ || permission > VIODMA_READ_WRITE)
 		return VIODMA_E_INVALID;
-	if (front->broken != VIODMA_OK)
+	if (viodma_front_recover(front, front->broken) != VIODMA_OK)
 		return front->broken;
 	region = viodma_front_region_at(front, phys, len_bytes);
 	grant = viodma_front_table_at_or_after(&front->table, bus.v);
@@ -159,7 +159,7 @@ enum viodma_result viodma_front_grant(struct viodma_front *front, viodma_bus bus
 	region->grants++;
 	if (!front->platform || !grant->advance)
 		return VIODMA_OK;
-	result = tell_now(front, grant);
+	result = viodma_front_recover(front, tell_now(front, grant)); /* a successor has been told */
 	if (result != VIODMA_OK)
 		forget(front, grant);
 	return result;
@@ -272,6 +272,8 @@ static enum viodma_result invalidate(struct viodma_front *front, uint64_t first,
 			settled(front, first, last);
 			break;
 		}
+		if (front->broken != VIODMA_OK && viodma_front_recover(front, front->broken) == VIODMA_OK)
+			break; /* a successor knows of nothing that was withdrawn */
 		if (front->broken != VIODMA_OK)
 			return front->broken;
 		if (!acknowledges(front)) {
@@ -285,11 +287,30 @@ static enum viodma_result invalidate(struct viodma_front *front, uint64_t first,
 			 next_stretch(front, to + 1, last, &from, &to));
 		if (result == VIODMA_OK && !VIODMA_REQUIRE(PLT_5, !sent))
 			result = await_acks(front, sent);
+		result = viodma_front_recover(front, result);
 		if (result != VIODMA_OK)
 			return result;
 		settled(front, begin, to);
 	}
 	return VIODMA_OK;
+}
+
+void viodma_front_grants_forgotten(struct viodma_front *front)
+{
+	struct viodma_front_grant *grant;
+
+	settled(front, 0, UINT64_MAX);
+	for (grant = first_of(front); grant; grant = viodma_front_table_next(&front->table, grant))
+		set_handed(front, grant, 0);
+}
+
+void *viodma_front_grants_memory(const struct viodma_front *front, uint64_t bus, uint64_t len_bytes)
+{
+	const struct viodma_front_grant *grant = viodma_front_table_find(&front->table, bus);
+
+	if (!grant || !grant->live || len_bytes - 1 > grant->last - bus)
+		return NULL;
+	return (unsigned char *)grant->region->object.memory + (grant->user - grant->region->user) + (bus - grant->first);
 }
 
 enum viodma_result viodma_front_grants_end(struct viodma_front *front)
@@ -311,9 +332,7 @@ enum viodma_result viodma_front_grants_end(struct viodma_front *front)
 		result = await_acks(front, 1);
 	if (result != VIODMA_OK)
 		return result;
-	settled(front, 0, UINT64_MAX);
-	for (grant = first_of(front); grant; grant = viodma_front_table_next(&front->table, grant))
-		set_handed(front, grant, 0);
+	viodma_front_grants_forgotten(front);
 	return VIODMA_OK;
 }
 

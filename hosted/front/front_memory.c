@@ -233,7 +233,7 @@ enum viodma_result viodma_front_share(struct viodma_front *front, const struct v
 	enum viodma_result result = check(front, memory);
 	uint32_t at;
 
-	if (front->broken != VIODMA_OK)
+	if (viodma_front_recover(front, front->broken) != VIODMA_OK)
 		return front->broken;
 	if (result != VIODMA_OK)
 		return result;
@@ -247,6 +247,7 @@ enum viodma_result viodma_front_share(struct viodma_front *front, const struct v
 	at = position(front, region->object.phys.v);
 	enter(front, at, region);
 	result = slots ? send_one(front, VHOST_USER_ADD_MEM_REG, region) : send_new_table(front);
+	result = viodma_front_recover(front, result); /* a successor has it */
 	if (result != VIODMA_OK) {
 		take_out(front, at);
 		free_region(region);
@@ -282,12 +283,13 @@ enum viodma_result viodma_front_unshare(struct viodma_front *front, viodma_phys 
 		return VIODMA_E_NOT_FOUND;
 	if (!VIODMA_REQUIRE(PLT_10, !region->grants) || holds_a_ring(front, region))
 		return VIODMA_E_BUSY;
-	if (front->broken != VIODMA_OK)
+	if (viodma_front_recover(front, front->broken) != VIODMA_OK)
 		return front->broken;
 	if (front->started && (!slots || !viodma_front_has(front, VHOST_USER_PROTOCOL_F_REPLY_ACK_BIT)))
 		return VIODMA_E_UNSUPPORTED; /* nothing would prove that the device has done with it */
 	take_out(front, at);
 	result = slots ? send_one(front, VHOST_USER_REM_MEM_REG, region) : send_new_table(front);
+	result = viodma_front_recover(front, result); /* a successor never had it */
 	if (result != VIODMA_OK) {
 		enter(front, at, region); /* as far as anybody knows */
 		return result;
@@ -296,6 +298,17 @@ enum viodma_result viodma_front_unshare(struct viodma_front *front, viodma_phys 
 			 (unsigned long long)region->object.len_bytes, (unsigned long long)phys.v);
 	free_region(region);
 	return VIODMA_OK;
+}
+
+enum viodma_result viodma_front_memory_again(struct viodma_front *front)
+{
+	enum viodma_result result = VIODMA_OK;
+
+	if (!viodma_front_has(front, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS_BIT))
+		return front->region_count ? send_table(front) : VIODMA_OK;
+	for (uint32_t i = 0; i < front->region_count && result == VIODMA_OK; i++)
+		result = send_one(front, VHOST_USER_ADD_MEM_REG, front->regions[i]);
+	return result;
 }
 
 void viodma_front_memory_drop(struct viodma_front *front)

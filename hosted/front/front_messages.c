@@ -142,19 +142,20 @@ static enum viodma_result wait_for_main(struct viodma_front *front, uint32_t req
 	}
 }
 
-/* Exactly `bytes` from the main socket. */
+/* Exactly `bytes` from the main socket, and at most one descriptor, if *fd is there to take it. */
 static enum viodma_result receive(struct viodma_front *front, uint32_t request, void *data, size_t bytes,
-				  uint64_t deadline_ns)
+				  uint64_t deadline_ns, int *fd)
 {
 	size_t at = 0;
 
 	while (at < bytes) {
+		const unsigned room = fd && *fd < 0 ? 1 : 0;
 		unsigned fd_count = 0;
-		ssize_t got = viodma_descriptors_receive(front->fd, (unsigned char *)data + at, bytes - at, NULL, 0,
+		ssize_t got = viodma_descriptors_receive(front->fd, (unsigned char *)data + at, bytes - at, fd, room,
 							 &fd_count);
 		enum viodma_result result;
 
-		if (fd_count && !VIODMA_REQUIRE(PLT_9, false))
+		if (fd_count > room && !VIODMA_REQUIRE(PLT_9, false))
 			return viodma_front_break(front, VIODMA_PEER_MESSAGE, "the answer to %s brings %u descriptors",
 						  viodma_message_name(request), fd_count);
 		if (got > 0) {
@@ -172,8 +173,8 @@ static enum viodma_result receive(struct viodma_front *front, uint32_t request, 
 	return VIODMA_OK;
 }
 
-enum viodma_result viodma_front_await(struct viodma_front *front, uint32_t request, void *payload, size_t least,
-				      size_t most, size_t *got)
+static enum viodma_result await(struct viodma_front *front, uint32_t request, void *payload, size_t least, size_t most,
+				size_t *got, int *fd)
 {
 	const uint64_t deadline_ns = viodma_front_deadline(front);
 	struct vhost_user_header header;
@@ -181,7 +182,7 @@ enum viodma_result viodma_front_await(struct viodma_front *front, uint32_t reque
 
 	if (front->broken != VIODMA_OK)
 		return front->broken;
-	result = receive(front, request, &header, sizeof(header), deadline_ns);
+	result = receive(front, request, &header, sizeof(header), deadline_ns, fd);
 	if (result != VIODMA_OK)
 		return result;
 	if (!VIODMA_REQUIRE(PLT_9, header.request == request && header.flags == (VHOST_USER_VERSION | VHOST_USER_REPLY)))
@@ -191,7 +192,29 @@ enum viodma_result viodma_front_await(struct viodma_front *front, uint32_t reque
 		return viodma_front_break(front, VIODMA_PEER_MESSAGE, "%u bytes answer %s, %zu to %zu are due", header.size,
 					  viodma_message_name(request), least, most);
 	*got = header.size;
-	return receive(front, request, payload, header.size, deadline_ns);
+	return receive(front, request, payload, header.size, deadline_ns, fd);
+}
+
+enum viodma_result viodma_front_await(struct viodma_front *front, uint32_t request, void *payload, size_t least,
+				      size_t most, size_t *got)
+{
+	return await(front, request, payload, least, most, got, NULL);
+}
+
+enum viodma_result viodma_front_await_descriptor(struct viodma_front *front, uint32_t request, void *payload, size_t bytes,
+						 int *fd)
+{
+	size_t got;
+	enum viodma_result result;
+
+	*fd = -1;
+	result = await(front, request, payload, bytes, bytes, &got, fd);
+	if (result == VIODMA_OK && *fd < 0) /* = PLT-9 */
+		result = viodma_front_break(front, VIODMA_PEER_MESSAGE, "the answer to %s brings no descriptor",
+					    viodma_message_name(request));
+	if (result != VIODMA_OK)
+		viodma_descriptor_close(fd);
+	return result;
 }
 
 enum viodma_result viodma_front_await_ack(struct viodma_front *front, uint32_t request)

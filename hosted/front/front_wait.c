@@ -75,8 +75,8 @@ static enum viodma_result wait_until(struct viodma_front *front, uint64_t deadli
 {
 	for (;;) {
 		const uint64_t now_ns = viodma_loop_now_ns();
-		uint64_t left_ms = now_ns < deadline_ns ? (deadline_ns - now_ns + (NS_PER_MS - 1)) / NS_PER_MS : 0;
-		const uint32_t generation = front->config_generation;
+		/* What came while something else was waited for is news, too. */
+		uint64_t left_ms = now_ns < deadline_ns && !front->news ? (deadline_ns - now_ns + (NS_PER_MS - 1)) / NS_PER_MS : 0;
 		struct epoll_event events[EVENTS];
 		bool called = false;
 		int count;
@@ -92,16 +92,18 @@ static enum viodma_result wait_until(struct viodma_front *front, uint64_t deadli
 			if (result != VIODMA_OK)
 				return result;
 		}
-		if (called || generation != front->config_generation)
-			return VIODMA_OK;
+		if (called || front->news)
+			break;
 		if (!left_ms)
 			return VIODMA_E_TIMEOUT;
 	}
+	front->news = false;
+	return VIODMA_OK;
 }
 
 enum viodma_result viodma_front_wait(struct viodma_front *front, uint64_t deadline_ns)
 {
-	enum viodma_result result = wait_until(front, deadline_ns);
+	const enum viodma_result result = viodma_front_recover(front, wait_until(front, deadline_ns));
 
 	/* A caller waits again when its deadline has passed; not for a back end that answers no more. */
 	return result == VIODMA_E_TIMEOUT && front->broken != VIODMA_OK ? VIODMA_PEER_GONE : result;

@@ -52,8 +52,16 @@ struct viodma_front_options {
 	uint64_t protocol_features_masked;
 	/* The protocol has no way to ask how large a queue may be. At most 32768; default 1024. */
 	uint32_t queue_size_max;
-	/* Kicks and calls are messages, not descriptors, where the back end can (INBAND_NOTIFICATIONS). For tests. */
+	/*
+	 * Kicks and calls are messages, not descriptors, where the back end can (INBAND_NOTIFICATIONS). A kick then waits until
+	 * it has been dealt with. For tests.
+	 */
 	bool inband_notifications;
+	/*
+	 * Where the back end has gone, whatever finds that out connects to its successor itself (viodma_front_reconnect), waits
+	 * so long for it, and goes on: nobody else notices. 0: it does not.
+	 */
+	uint32_t reconnect_ms;
 	/*
 	 * One line per event, whole ("viodma: NAME: ..."), without newline. Default: none; what a failed connection was about is
 	 * then in errno only.
@@ -75,6 +83,7 @@ struct viodma_front_statistics {
 	uint64_t granted_bytes, granted_bytes_peak; /* what the IOTLB may hold now */
 	uint64_t misses, granted, refused;    /* asked by the back end; answered with a grant; refused */
 	uint64_t updates, invalidations, messages, kicks, calls;
+	uint64_t reconnections;
 };
 
 /* A refused miss: the device asked for what is not mapped, or not with this permission (PLT-6). */
@@ -145,7 +154,9 @@ const struct viodma_iommu_ops *viodma_front_iommu_ops(void);
  * where the last one was: the same features, memory, grants, rings, and the record of what was in flight
  * (INFLIGHT_SHMFD). The driver half does not notice: what it had made available is done, once each as far as it was given
  * back. VIODMA_E_UNSUPPORTED: the record was not negotiated, or socket_fd was used; VIODMA_PEER_FEATURES: the successor does not
- * offer what was agreed on; VIODMA_E_TIMEOUT: nobody listens there before deadline_ns. May be called again.
+ * offer what was agreed on; VIODMA_E_IO: it refuses something it was told; VIODMA_E_TIMEOUT: nobody listens there before
+ * deadline_ns. May be called again. Whoever starts a successor answers for it that the predecessor is no more: what waited
+ * for its acknowledgement of an invalidation has it then. Afterwards poll: it may have been gone before it called.
  */
 VIODMA_MUST_USE enum viodma_result viodma_front_reconnect(struct viodma_front *front, uint64_t deadline_ns);
 

@@ -5,8 +5,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 void front_peer_init(struct front_peer *peer, int fd)
@@ -286,6 +289,21 @@ static bool tell_lie(struct front_peer *peer, struct vhost_user_header header, u
 	       (peer->lie != LIE_TWICE || write_all(peer->fd, message, whole, NULL, 0));
 }
 
+bool front_peer_give_record(struct front_peer *peer, const struct front_peer_message *message)
+{
+	const struct vhost_user_header header = {VHOST_USER_GET_INFLIGHT_FD, VHOST_USER_VERSION | VHOST_USER_REPLY,
+						 sizeof(struct vhost_user_inflight)};
+	struct vhost_user_inflight inflight = message->payload.inflight;
+	int fd = memfd_create("record", MFD_CLOEXEC);
+	bool sent;
+
+	inflight.mmap_size = PEER_RECORD_BYTES;
+	sent = fd >= 0 && ftruncate(fd, PEER_RECORD_BYTES) == 0 &&
+	       front_peer_reply_raw(peer, &header, &inflight, sizeof(inflight), &fd, 1);
+	close(fd);
+	return sent;
+}
+
 /* ---- life ---- */
 
 static bool answer(struct front_peer *peer, struct front_peer_message *message)
@@ -306,6 +324,8 @@ static bool answer(struct front_peer *peer, struct front_peer_message *message)
 	}
 	if (peer->hook && peer->hook(peer, message))
 		return true;
+	if (request == VHOST_USER_GET_INFLIGHT_FD)
+		return front_peer_give_record(peer, message);
 	bytes = sound_reply(peer, message, reply);
 	if (!bytes)
 		return true;
@@ -327,6 +347,19 @@ void front_peer_serve(struct front_peer *peer)
 	shutdown(peer->fd, SHUT_RDWR);
 	if (peer->channel >= 0)
 		shutdown(peer->channel, SHUT_RDWR);
+}
+
+int front_peer_listen(char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), file;
+
+	strcpy(path, "/tmp/viodma-test-peer-XXXXXX");
+	file = mkstemp(path);
+	if (fd < 0 || file < 0 || close(file) < 0 || unlink(path) < 0)
+		return -1;
+	strcpy(address.sun_path, path);
+	return bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4) < 0 ? -1 : fd;
 }
 
 static void *run(void *context)

@@ -55,6 +55,7 @@ struct front_peer_message {
 		struct vhost_user_single_region single;
 		struct vhost_user_iotlb iotlb;
 		struct vhost_user_config config;
+		struct vhost_user_inflight inflight;
 		unsigned char bytes[512];
 	} payload;
 	int fds[PEER_FDS];
@@ -81,6 +82,8 @@ struct front_peer {
 
 /* A sound one, with all of the above, at `fd`. */
 void front_peer_init(struct front_peer *peer, int fd);
+/* A socket at a path of its own, written there (64 bytes); -1: none. */
+int front_peer_listen(char *path);
 /* Until the front end hangs up. Sockets are shut down then, not closed. */
 void front_peer_serve(struct front_peer *peer);
 /* The same in a thread, and its end, which closes them: after the front end has hung up. */
@@ -99,6 +102,10 @@ bool front_peer_ask_raw(struct front_peer *peer, const struct vhost_user_header 
 			uint32_t bytes, const int *fds, unsigned fd_count);
 /* The answer to it: 0 granted; -1: none came. */
 int64_t front_peer_answer(struct front_peer *peer);
+
+/* What INFLIGHT_SHMFD is about: a record of so many bytes, with a descriptor. */
+#define PEER_RECORD_BYTES 4096u
+bool front_peer_give_record(struct front_peer *peer, const struct front_peer_message *message);
 
 /* How many descriptors this process has open. */
 unsigned front_peer_descriptors(void);

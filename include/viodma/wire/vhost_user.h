@@ -57,6 +57,8 @@
 /* Requests a back end sends. */
 #define VHOST_USER_BACKEND_IOTLB_MSG 1u
 #define VHOST_USER_BACKEND_CONFIG_CHANGE_MSG 2u
+#define VHOST_USER_BACKEND_VRING_CALL 4u
+#define VHOST_USER_BACKEND_VRING_ERR 5u
 
 /* Flags of the header. */
 #define VHOST_USER_VERSION 1u
