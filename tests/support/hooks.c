@@ -1,11 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * hooks.c - how it works: a pointer, NULL unless a test wants to see reads of shared memory, and counts of fences.
+ * hooks.c - how it works: pointers, NULL unless a test wants to see reads of shared memory or stores to a record, and
+ * counts of fences and stores.
  */
 #include "tests/support/hooks.h"
 
+#include <signal.h>
+#include <stdlib.h>
+
 void (*viodma_shared_read_hook_fn)(const void *at, size_t bytes);
 unsigned viodma_shared_platform_fences[3];
+void (*viodma_inflight_store_hook_fn)(void);
+void viodma_inflight_store_hook(void);
+
+void viodma_inflight_store_hook(void)
+{
+	static unsigned long kill_at, moments;
+	const char *text;
+
+	if (viodma_inflight_store_hook_fn)
+		viodma_inflight_store_hook_fn();
+	if (!moments++) {
+		text = getenv("VIODMA_KILL_AT");
+		kill_at = text ? strtoul(text, NULL, 10) : 0;
+	}
+	if (moments == kill_at)
+		raise(SIGKILL);
+}
 
 void viodma_shared_read_hook(const void *at, size_t bytes)
 {
