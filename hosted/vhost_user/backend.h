@@ -8,9 +8,12 @@
  *   memory.c         the front end's memory: regions, mapping, unmapping
  *   guard.c          memory that is taken back by truncation does not kill the process
  *   iotlb_channel.c  IOTLB messages, and the questions this side asks
- *   rings.c          rings: set-up, start, stop, notifications, turns of work
+ *   rings.c          rings: set-up, start, stop, turns of work
+ *   notify.c         kicks, calls, errors, changes of the configuration
+ *   inflight.c       the in-flight region: messages, and each ring's part of it (inflight_split.c, inflight_packed.c)
  *   revoke.c         what has to wait for requests in flight, without blocking the loop
  *   statistics.c     sessions, faults, counters
+ *   options.c        what a back end may be asked to be, and what it offers then
  *   backend.c        life, listening, log
  *
  * Single owner: the loop's thread.
@@ -20,6 +23,7 @@
 
 #include "hosted/base/descriptors.h"
 #include "hosted/base/rate_limit.h"
+#include "hosted/vhost_user/inflight.h"
 #include "hosted/vhost_user/payload.h"
 
 #include <viodma/vhost_user.h>
@@ -61,14 +65,22 @@ struct viodma_connection {
 	struct viodma_message message; /* in the making */
 	unsigned char out[sizeof(struct vhost_user_header) + sizeof(union viodma_payload)];
 	size_t out_bytes, out_sent;
+	int out_fd; /* goes with it; -1: none */
 	uint64_t protocol_features;
 	bool features_set;
 };
 
 struct viodma_question {
-	uint64_t bus;
+	uint64_t bus;    /* or the ring, of VRING_CALL and VRING_ERR */
+	uint8_t request; /* VHOST_USER_BACKEND_* */
 	uint8_t permission;
 	bool dropped; /* nobody waits for the answer any more */
+};
+
+/* Something to be said on that channel that is true once or not at all. */
+struct viodma_notice {
+	bool out;   /* said; the reply is due */
+	bool again; /* and to be said once more then */
 };
 
 /* The back end's own requests. questions[head..sent) wait for replies, [sent..tail) to be sent; all modulo. */
@@ -84,6 +96,23 @@ struct viodma_channel {
 	bool overflow;
 };
 
+/* A ring's part of the in-flight region. */
+struct viodma_record {
+	bool packed;
+	bool given; /* a region was handed over since the ring last stopped */
+	unsigned char *memory; /* private, for either kind */
+	union {
+		struct viodma_inflight_split split;
+		struct viodma_inflight_packed packed;
+	} as;
+};
+
+/* The in-flight region. */
+struct viodma_inflight {
+	struct viodma_region region; /* memory NULL: none */
+	uint16_t queue_count, desc_num;
+};
+
 struct viodma_vring {
 	struct viodma_vhost_user *backend;
 	unsigned index;
@@ -92,12 +121,18 @@ struct viodma_vring {
 	/* What the front end set. */
 	bool size_set, address_set, base_set, enabled;
 	bool status_was_reset; /* SET_STATUS 0 since it last started */
+	bool was_stopped;      /* and `base` said where */
+	uint32_t stopped_base;
+	struct viodma_record record;
 	uint32_t size;
 	uint64_t desc, avail, used; /* as sent: bus or user addresses */
 	uint32_t base;
 	int kick_fd, call_fd, err_fd;
 	struct viodma_loop_watch *kick_watch;
-	bool polled; /* no kick descriptor: looked at now and then */
+	bool polled;        /* no kick descriptor: looked at now and then */
+	bool kicked_inband; /* no kick descriptor: messages kick */
+	bool call_polled;   /* no call descriptor, and no messages either */
+	struct viodma_notice call_notice, err_notice;
 	/* What happens. */
 	bool kicked, more, call_owed, broken_told;
 	/* Counters when the ring started. */
@@ -113,6 +148,7 @@ enum viodma_revocation_kind {
 	VIODMA_REVOKE_REGION,     /* REM_MEM_REG */
 	VIODMA_REVOKE_RING,       /* GET_VRING_BASE */
 	VIODMA_REVOKE_RESET,      /* SET_STATUS 0 */
+	VIODMA_REVOKE_DEVICE,     /* RESET_DEVICE */
 	VIODMA_REVOKE_CONNECTION  /* the front end has gone */
 };
 
@@ -145,6 +181,7 @@ struct viodma_vhost_user {
 
 	struct viodma_connection connection;
 	struct viodma_channel channel;
+	struct viodma_notice config_notice;
 	struct viodma_revocation revocation;
 
 	uint64_t accepted;
@@ -154,6 +191,7 @@ struct viodma_vhost_user {
 	struct viodma_space space;
 	void *region_storage;
 	uint64_t region_bytes;
+	struct viodma_inflight inflight;
 	_Atomic int memory_gone; /* set by the SIGBUS guard */
 	struct viodma_iotlb iotlb;
 	struct viodma_vring *rings; /* options.queue_count */
@@ -174,6 +212,14 @@ struct viodma_vhost_user {
 	uint32_t sessions_kept;
 	struct viodma_vhost_user_session sessions[VIODMA_VHOST_USER_SESSIONS];
 };
+
+/* options.c */
+void viodma_options_set_defaults(struct viodma_vhost_user_options *options);
+/* In range and consistent? If not, a line says which is not, and what was expected. */
+bool viodma_options_sound(struct viodma_vhost_user *backend);
+/* Feature bits of rings to offer, and protocol features. */
+uint64_t viodma_options_features(const struct viodma_vhost_user *backend);
+uint64_t viodma_options_protocol(const struct viodma_vhost_user *backend);
 
 /* backend.c */
 void viodma_backend_log(struct viodma_vhost_user *backend, const char *format, ...)
@@ -205,6 +251,9 @@ enum viodma_verdict viodma_connection_refuse(struct viodma_vhost_user *backend, 
 					     enum viodma_result result, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 void viodma_connection_reply(struct viodma_vhost_user *backend, uint32_t request, const void *payload, size_t bytes);
+/* With a descriptor, which is closed once it was sent. */
+void viodma_connection_reply_fd(struct viodma_vhost_user *backend, uint32_t request, const void *payload, size_t bytes,
+				int fd);
 /* The end: sockets close at once; memory and rings go when nothing is in flight (revoke.c). Not while in_use. */
 void viodma_connection_end(struct viodma_vhost_user *backend, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -225,6 +274,8 @@ enum viodma_result viodma_memory_add_all(struct viodma_vhost_user *backend, stru
 					 unsigned count);
 
 /* iotlb_channel.c */
+/* Put a message at the end of the list. False: there is no room, and the connection ends. */
+bool viodma_channel_say(struct viodma_vhost_user *backend, const struct viodma_question *question);
 void viodma_channel_ask(void *context, viodma_bus bus, enum viodma_permission wanted);
 void viodma_channel_flush(struct viodma_vhost_user *backend);
 /* Every queue has tried what waited: forget refusals that nobody waits for any more. */
@@ -255,16 +306,7 @@ void viodma_vring_reset(struct viodma_vring *ring, bool keep_notifiers);
 void viodma_vring_forget_setup(struct viodma_vring *ring);
 /* The memory table was replaced: ring addresses are translated again. */
 enum viodma_result viodma_vring_relocate(struct viodma_vring *ring, const char **why);
-void viodma_vring_signal(struct viodma_vring *ring);
-void viodma_vring_unwatch_kick(struct viodma_vring *ring);
-/* No more kicks: the descriptor is closed. */
-void viodma_vring_drop_kick(struct viodma_vring *ring);
-/* Arm the poll timer if this ring has no kick descriptor. */
-void viodma_vring_polling(struct viodma_vring *ring);
-/* The kick descriptor is readable: the watch's callback. */
-void viodma_vring_kicked(void *context, unsigned events);
 void viodma_backend_turn(void *context);
-void viodma_vring_poll(void *context);
 void viodma_vring_copy_again(void *context);
 enum viodma_verdict viodma_handle_vring_num(struct viodma_vhost_user *backend, struct viodma_message *message);
 enum viodma_verdict viodma_handle_vring_addr(struct viodma_vhost_user *backend, struct viodma_message *message);
@@ -274,6 +316,34 @@ enum viodma_verdict viodma_handle_vring_kick(struct viodma_vhost_user *backend, 
 enum viodma_verdict viodma_handle_vring_call(struct viodma_vhost_user *backend, struct viodma_message *message);
 enum viodma_verdict viodma_handle_vring_err(struct viodma_vhost_user *backend, struct viodma_message *message);
 enum viodma_verdict viodma_handle_vring_enable(struct viodma_vhost_user *backend, struct viodma_message *message);
+
+/* inflight.c */
+/* Give a ring that is about to start its record, if there is a region. VIODMA_PEER_RECORD: that has no room for it. */
+enum viodma_result viodma_record_attach(struct viodma_vring *ring, bool packed);
+/* Its ring begins anew: nothing is in flight. */
+void viodma_record_forget(struct viodma_vring *ring);
+/* There is no region any more. Pre: no ring runs. */
+void viodma_inflight_drop(struct viodma_vhost_user *backend);
+enum viodma_verdict viodma_handle_get_inflight(struct viodma_vhost_user *backend, struct viodma_message *message);
+enum viodma_verdict viodma_handle_set_inflight(struct viodma_vhost_user *backend, struct viodma_message *message);
+
+/* notify.c */
+/* Call the driver if it wants to be, for what was pushed; call it; call it if that is owed; tell of an error. */
+void viodma_vring_signal(struct viodma_vring *ring);
+void viodma_vring_call(struct viodma_vring *ring);
+void viodma_vring_call_owed(struct viodma_vring *ring);
+void viodma_vring_error(struct viodma_vring *ring);
+/* A message of this file was answered (ok), or will not be. */
+void viodma_notify_said(struct viodma_vhost_user *backend, const struct viodma_question *question, bool ok);
+void viodma_vring_unwatch_kick(struct viodma_vring *ring);
+/* No more kicks: the descriptor is closed. */
+void viodma_vring_drop_kick(struct viodma_vring *ring);
+/* Arm the poll timer if this ring has no kick descriptor. */
+void viodma_vring_polling(struct viodma_vring *ring);
+/* The kick descriptor is readable: the watch's callback. */
+void viodma_vring_kicked(void *context, unsigned events);
+void viodma_vring_poll(void *context);
+enum viodma_verdict viodma_handle_inband_kick(struct viodma_vhost_user *backend, struct viodma_message *message);
 
 /* revoke.c */
 /* Begin; the caller answers VIODMA_LATER. Nothing but the end of the connection may begin while one is pending. */

@@ -33,13 +33,37 @@ void viodma_close_fds(struct viodma_message *message)
 
 /* ---- out ---- */
 
+/* Its descriptor goes with the first byte. */
+static ssize_t send_some(struct viodma_connection *connection)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec vector = {connection->out + connection->out_sent, connection->out_bytes - connection->out_sent};
+	struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+	ssize_t sent;
+
+	if (connection->out_fd >= 0) {
+		memset(&control, 0, sizeof(control));
+		control.header = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(&control.header), &connection->out_fd, sizeof(int));
+		message.msg_control = control.space;
+		message.msg_controllen = sizeof(control.space);
+	}
+	sent = sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent > 0)
+		viodma_descriptor_close(&connection->out_fd);
+	return sent;
+}
+
 static void flush(struct viodma_vhost_user *backend)
 {
 	struct viodma_connection *connection = &backend->connection;
 
 	while (connection->out_sent < connection->out_bytes) {
-		ssize_t sent = send(connection->fd, connection->out + connection->out_sent,
-				    connection->out_bytes - connection->out_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t sent = send_some(connection);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
@@ -50,15 +74,25 @@ static void flush(struct viodma_vhost_user *backend)
 		connection->out_sent += (size_t)sent;
 	}
 	connection->out_sent = connection->out_bytes = 0;
+	viodma_descriptor_close(&connection->out_fd);
 }
 
 void viodma_connection_reply(struct viodma_vhost_user *backend, uint32_t request, const void *payload, size_t bytes)
 {
+	viodma_connection_reply_fd(backend, request, payload, bytes, -1);
+}
+
+void viodma_connection_reply_fd(struct viodma_vhost_user *backend, uint32_t request, const void *payload, size_t bytes,
+				int fd)
+{
 	struct viodma_connection *connection = &backend->connection;
 	const struct vhost_user_header header = {request, VHOST_USER_VERSION | VHOST_USER_REPLY, (uint32_t)bytes};
 
-	if (connection->fd < 0 || connection->out_bytes)
-		return; /* there is room for one: see above */
+	if (connection->fd < 0 || connection->out_bytes) { /* there is room for one: see above */
+		viodma_descriptor_close(&fd);
+		return;
+	}
+	connection->out_fd = fd;
 	memcpy(connection->out, &header, sizeof(header));
 	if (bytes)
 		memcpy(connection->out + sizeof(header), payload, bytes);
@@ -112,6 +146,7 @@ static void finish(struct viodma_vhost_user *backend)
 	close(connection->fd);
 	connection->fd = -1;
 	viodma_close_fds(&connection->message);
+	viodma_descriptor_close(&connection->out_fd);
 	connection->message.have_bytes = 0;
 	connection->out_bytes = connection->out_sent = 0;
 	viodma_channel_close(backend);

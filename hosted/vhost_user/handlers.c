@@ -101,6 +101,9 @@ enum viodma_verdict viodma_handle_get_protocol(struct viodma_vhost_user *backend
 
 enum viodma_verdict viodma_handle_set_protocol(struct viodma_vhost_user *backend, struct viodma_message *message)
 {
+	const uint64_t inband = VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS_BIT);
+	const uint64_t inband_needs = VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_BACKEND_REQ_BIT) |
+				      VIODMA_FEATURE(VHOST_USER_PROTOCOL_F_REPLY_ACK_BIT);
 	const uint64_t accepted = message->payload.u64;
 
 	if (!VIODMA_REQUIRE(PLT_9, !(accepted & ~backend->offered_protocol)))
@@ -112,6 +115,10 @@ enum viodma_verdict viodma_handle_set_protocol(struct viodma_vhost_user *backend
 					   accepted == backend->connection.protocol_features))
 		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
 						"protocol features change while a ring runs");
+	/* The document: the other two are needed for them, and closing is the only way to say so. */
+	if ((accepted & inband) && !VIODMA_REQUIRE(PLT_9, (accepted & inband_needs) == inband_needs))
+		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
+						"INBAND_NOTIFICATIONS without BACKEND_REQ and REPLY_ACK");
 	backend->connection.protocol_features = accepted & backend->offered_protocol;
 	return VIODMA_DONE;
 }
@@ -235,6 +242,12 @@ enum viodma_verdict viodma_handle_set_status(struct viodma_vhost_user *backend, 
 	}
 	backend->status = (uint8_t)status;
 	return VIODMA_DONE;
+}
+
+enum viodma_verdict viodma_handle_reset_device(struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	viodma_revocation_begin(backend, VIODMA_REVOKE_DEVICE, message);
+	return VIODMA_LATER;
 }
 
 enum viodma_verdict viodma_handle_get_status(struct viodma_vhost_user *backend, struct viodma_message *message)

@@ -11,6 +11,8 @@
  *
  * When mappings are forgotten as a whole (a ring set stops, another memory table), questions on their way are marked:
  * their replies are due all the same, but mean nothing any more.
+ *
+ * What else a back end has to say (notify.c) takes its turn in the same list: replies come in the order of messages.
  */
 #include "hosted/vhost_user/messages.h"
 
@@ -22,7 +24,7 @@
 #include <unistd.h>
 
 #define REPLY_BYTES (sizeof(struct vhost_user_header) + sizeof(uint64_t))
-#define QUESTION_BYTES (sizeof(struct vhost_user_header) + sizeof(struct vhost_user_iotlb))
+#define QUESTION_BYTES_MAX (sizeof(struct vhost_user_header) + sizeof(struct vhost_user_iotlb))
 #define BATCH 32u
 
 static uint32_t slot(uint32_t position)
@@ -32,34 +34,61 @@ static uint32_t slot(uint32_t position)
 
 /* ---- asking ---- */
 
-void viodma_channel_ask(void *context, viodma_bus bus, enum viodma_permission wanted)
+bool viodma_channel_say(struct viodma_vhost_user *backend, const struct viodma_question *question)
 {
-	struct viodma_vhost_user *backend = context;
 	struct viodma_channel *channel = &backend->channel;
 
 	viodma_backend_schedule(backend); /* sent, or refused for want of a channel, at the end of the turn */
 	if (channel->tail - channel->head == VIODMA_BACKEND_QUESTIONS) {
 		channel->overflow = true;
-		return;
+		return false;
 	}
-	channel->questions[slot(channel->tail++)] = (struct viodma_question){bus.v, (uint8_t)wanted, false};
+	channel->questions[slot(channel->tail++)] = *question;
+	return true;
 }
 
-static void write_question(unsigned char *to, const struct viodma_question *question, bool need_reply)
+void viodma_channel_ask(void *context, viodma_bus bus, enum viodma_permission wanted)
 {
+	const struct viodma_question question = {bus.v, VHOST_USER_BACKEND_IOTLB_MSG, (uint8_t)wanted, false};
+
+	(void)viodma_channel_say(context, &question);
+}
+
+static bool is_miss(const struct viodma_question *question)
+{
+	return question->request == VHOST_USER_BACKEND_IOTLB_MSG;
+}
+
+/* Of a whole message. */
+static size_t bytes_of(const struct viodma_question *question)
+{
+	const size_t header = sizeof(struct vhost_user_header);
+
+	return is_miss(question) ? header + sizeof(struct vhost_user_iotlb)
+	       : question->request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG
+		       ? header
+		       : header + sizeof(struct vhost_user_vring_state);
+}
+
+/* Answers its bytes. */
+static size_t write_question(unsigned char *to, const struct viodma_question *question, bool need_reply)
+{
+	const size_t bytes = bytes_of(question);
 	const struct vhost_user_header header = {
-		VHOST_USER_BACKEND_IOTLB_MSG,
+		question->request,
 		VHOST_USER_VERSION | (need_reply ? VHOST_USER_NEED_REPLY : 0),
-		sizeof(struct vhost_user_iotlb),
+		(uint32_t)(bytes - sizeof(header)),
 	};
-	const struct vhost_user_iotlb body = {
+	const struct vhost_user_iotlb miss = {
 		.iova = question->bus,
 		.permissions = question->permission,
 		.type = VHOST_USER_IOTLB_MISS,
 	};
+	const struct vhost_user_vring_state state = {(uint32_t)question->bus, 0};
 
 	memcpy(to, &header, sizeof(header));
-	memcpy(to + sizeof(header), &body, sizeof(body));
+	memcpy(to + sizeof(header), is_miss(question) ? (const void *)&miss : &state, header.size);
+	return bytes;
 }
 
 /*
@@ -95,7 +124,9 @@ static void refuse_all(struct viodma_vhost_user *backend)
 		const struct viodma_question question = channel->questions[slot(channel->head++)];
 		enum viodma_result result;
 
-		if (question.dropped)
+		if (!is_miss(&question))
+			viodma_notify_said(backend, &question, false);
+		if (question.dropped || !is_miss(&question))
 			continue;
 		result = viodma_iotlb_replied(&backend->iotlb, (viodma_bus){question.bus},
 					      (enum viodma_permission)question.permission, false);
@@ -132,17 +163,29 @@ void viodma_channel_close(struct viodma_vhost_user *backend)
 	channel->head = channel->sent = channel->tail = channel->refused_until = 0;
 	channel->sent_bytes = 0;
 	channel->overflow = false;
+	backend->config_notice = (struct viodma_notice){false, false};
+	for (unsigned i = 0; i < backend->options.queue_count; i++)
+		backend->rings[i].call_notice = backend->rings[i].err_notice = backend->config_notice;
 }
 
 /* Account for bytes that were sent. */
-static void advance(struct viodma_channel *channel, size_t bytes, bool need_reply)
+static void advance(struct viodma_vhost_user *backend, size_t bytes, bool need_reply)
 {
+	struct viodma_channel *channel = &backend->channel;
+
 	channel->sent_bytes += bytes;
-	while (channel->sent_bytes >= QUESTION_BYTES) {
-		channel->sent_bytes -= QUESTION_BYTES;
+	while (channel->sent != channel->tail) {
+		const struct viodma_question question = channel->questions[slot(channel->sent)];
+
+		if (channel->sent_bytes < bytes_of(&question))
+			break;
+		channel->sent_bytes -= bytes_of(&question);
 		channel->sent++;
-		if (!need_reply)
-			channel->head = channel->sent;
+		if (need_reply)
+			continue;
+		channel->head = channel->sent;
+		if (!is_miss(&question))
+			viodma_notify_said(backend, &question, true);
 	}
 }
 
@@ -150,7 +193,7 @@ void viodma_channel_flush(struct viodma_vhost_user *backend)
 {
 	struct viodma_channel *channel = &backend->channel;
 	const bool need_reply = viodma_backend_negotiated(backend, VHOST_USER_PROTOCOL_F_REPLY_ACK_BIT);
-	unsigned char batch[BATCH * QUESTION_BYTES];
+	unsigned char batch[BATCH * QUESTION_BYTES_MAX];
 
 	if (channel->fd < 0) {
 		refuse_all(backend);
@@ -160,10 +203,8 @@ void viodma_channel_flush(struct viodma_vhost_user *backend)
 		size_t bytes = 0;
 		ssize_t sent;
 
-		for (uint32_t at = channel->sent; at != channel->tail && bytes < sizeof(batch); at++) {
-			write_question(batch + bytes, &channel->questions[slot(at)], need_reply);
-			bytes += QUESTION_BYTES;
-		}
+		for (uint32_t at = channel->sent, n = 0; at != channel->tail && n < BATCH; at++, n++)
+			bytes += write_question(batch + bytes, &channel->questions[slot(at)], need_reply);
 		sent = send(channel->fd, batch + channel->sent_bytes, bytes - channel->sent_bytes,
 			    MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (sent < 0 && errno == EINTR)
@@ -174,7 +215,7 @@ void viodma_channel_flush(struct viodma_vhost_user *backend)
 		}
 		if (sent <= 0)
 			break;
-		advance(channel, (size_t)sent, need_reply);
+		advance(backend, (size_t)sent, need_reply);
 	}
 	viodma_channel_update(backend);
 }
@@ -201,7 +242,7 @@ static bool asked_again(const struct viodma_channel *channel, const struct viodm
 	for (uint32_t at = channel->head; at != channel->tail; at++) {
 		const struct viodma_question *later = &channel->questions[slot(at)];
 
-		if (!later->dropped && later->permission == question->permission &&
+		if (is_miss(later) && !later->dropped && later->permission == question->permission &&
 		    later->bus / VIODMA_IOTLB_PAGE_BYTES == question->bus / VIODMA_IOTLB_PAGE_BYTES)
 			return true;
 	}
@@ -215,7 +256,9 @@ static void answered(struct viodma_vhost_user *backend, bool granted)
 	const struct viodma_question question = channel->questions[slot(channel->head++)];
 	enum viodma_result result;
 
-	if (question.dropped || asked_again(channel, &question))
+	if (!is_miss(&question))
+		viodma_notify_said(backend, &question, granted);
+	if (!is_miss(&question) || question.dropped || asked_again(channel, &question))
 		return;
 	if (granted && VIODMA_REQUIRE(PLT_11, false))
 		return; /* believed, whether or not an update came */
@@ -234,9 +277,9 @@ static bool take_reply(struct viodma_vhost_user *backend, const unsigned char *b
 
 	memcpy(&header, bytes, sizeof(header));
 	memcpy(&word, bytes + sizeof(header), sizeof(word));
-	if (!VIODMA_REQUIRE(PLT_9, header.request == VHOST_USER_BACKEND_IOTLB_MSG &&
-					   header.flags == (VHOST_USER_VERSION | VHOST_USER_REPLY)) ||
-	    header.size != sizeof(word) || channel->head == channel->sent) {
+	if (header.size != sizeof(word) || channel->head == channel->sent ||
+	    !VIODMA_REQUIRE(PLT_9, header.request == channel->questions[slot(channel->head)].request &&
+					   header.flags == (VHOST_USER_VERSION | VHOST_USER_REPLY))) {
 		viodma_backend_log(backend, "back-end channel: PLT-9 %s: request %u, flags 0x%x, %u bytes, %u due",
 				   viodma_result_text(VIODMA_PEER_MESSAGE), header.request, header.flags, header.size,
 				   channel->sent - channel->head);
@@ -328,6 +371,9 @@ enum viodma_verdict viodma_handle_backend_fd(struct viodma_vhost_user *backend, 
 		if (!channel->questions[slot(at)].dropped)
 			channel->questions[slot(channel->tail++)] = channel->questions[slot(at)];
 	channel->refused_until = channel->tail;
+	for (unsigned i = 0; i < backend->options.queue_count; i++)
+		if (backend->rings[i].call_fd < 0)
+			viodma_vring_call_owed(&backend->rings[i]);
 	viodma_backend_schedule(backend);
 	return VIODMA_DONE;
 }
@@ -392,11 +438,15 @@ enum viodma_verdict viodma_handle_iotlb(struct viodma_vhost_user *backend, struc
 void viodma_channel_clear_iotlb(struct viodma_vhost_user *backend)
 {
 	struct viodma_channel *channel = &backend->channel;
+	const uint32_t end = channel->tail;
 
 	viodma_iotlb_clear(&backend->iotlb);
-	channel->tail = channel->sent_bytes ? channel->sent + 1 : channel->sent; /* the rest need not be sent */
+	channel->tail = channel->sent_bytes ? channel->sent + 1 : channel->sent;
+	for (uint32_t at = channel->tail; at != end; at++) /* misses need not be sent any more */
+		if (!is_miss(&channel->questions[slot(at)]))
+			channel->questions[slot(channel->tail++)] = channel->questions[slot(at)];
 	channel->refused_until = channel->head; /* refusals are forgotten, too */
 	for (uint32_t at = channel->head; at != channel->tail; at++)
-		channel->questions[slot(at)].dropped = true;
+		channel->questions[slot(at)].dropped |= is_miss(&channel->questions[slot(at)]);
 	viodma_reachable_changed(backend);
 }

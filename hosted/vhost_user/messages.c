@@ -14,7 +14,8 @@
  *     the descriptors. LOG_ALL, for which the document allows more, is not offered.
  *   - SET_FEATURES while a ring runs may only repeat what was said.
  *   - IOTLB_MSG wants bit 33 accepted; neither rings nor a memory table need to be there yet.
- *   - SET_VRING_KICK wants SET_FEATURES before it, because a ring starts with it and bit 33 says how.
+ *   - SET_VRING_KICK and VRING_KICK want SET_FEATURES before them, because a ring starts with them and bit 33 says how.
+ *   - SET_INFLIGHT_FD wants all rings stopped.
  */
 #include "hosted/vhost_user/messages.h"
 
@@ -71,11 +72,14 @@ static const struct viodma_message_rule rules[VIODMA_MESSAGE_LAST + 1] = {
 	[28] = {"POSTCOPY_ADVISE", 0, 0, 0, 0, PROTOCOL(PAGEFAULT), ANY, BODY, NULL},
 	[29] = {"POSTCOPY_LISTEN", 0, 0, 0, 0, PROTOCOL(PAGEFAULT), ANY, ACK, NULL},
 	[30] = {"POSTCOPY_END", 0, 0, 0, 0, PROTOCOL(PAGEFAULT), ANY, BODY, NULL},
-	[31] = {"GET_INFLIGHT_FD", BYTES(struct vhost_user_inflight), 0, 0, PROTOCOL(INFLIGHT_SHMFD), ANY, BODY, NULL},
-	[32] = {"SET_INFLIGHT_FD", BYTES(struct vhost_user_inflight), 1, 1, PROTOCOL(INFLIGHT_SHMFD), ANY, ACK, NULL},
+	[31] = {"GET_INFLIGHT_FD", BYTES(struct vhost_user_inflight), 0, 0, PROTOCOL(INFLIGHT_SHMFD), ANY, BODY,
+		viodma_handle_get_inflight},
+	[32] = {"SET_INFLIGHT_FD", BYTES(struct vhost_user_inflight), 1, 1, PROTOCOL(INFLIGHT_SHMFD), ANY, ACK,
+		viodma_handle_set_inflight},
 	[33] = {"GPU_SET_SOCKET", 0, 0, 1, 1, NONE, ANY, ACK, NULL},
-	[34] = {"RESET_DEVICE", 0, 0, 0, 0, PROTOCOL(RESET_DEVICE), ANY, ACK, NULL},
-	[35] = {"VRING_KICK", BYTES(STATE), 0, 0, PROTOCOL(INBAND_NOTIFICATIONS), RING, ACK, NULL},
+	[34] = {"RESET_DEVICE", 0, 0, 0, 0, PROTOCOL(RESET_DEVICE), ANY, ACK, viodma_handle_reset_device},
+	[35] = {"VRING_KICK", BYTES(STATE), 0, 0, PROTOCOL(INBAND_NOTIFICATIONS), VIODMA_WHEN_FEATURES | RING, ACK,
+		viodma_handle_inband_kick},
 	[36] = {"GET_MAX_MEM_SLOTS", 0, 0, 0, 0, PROTOCOL(CONFIGURE_MEM_SLOTS), ANY, BODY, viodma_handle_mem_slots},
 	[37] = {"ADD_MEM_REG", BYTES(struct vhost_user_single_region), 1, 1, PROTOCOL(CONFIGURE_MEM_SLOTS), ANY, ACK,
 		viodma_handle_add_region},

@@ -67,6 +67,7 @@ enum viodma_verdict viodma_handle_get_config(struct viodma_vhost_user *backend, 
 enum viodma_verdict viodma_handle_set_config(struct viodma_vhost_user *backend, struct viodma_message *message);
 enum viodma_verdict viodma_handle_mem_slots(struct viodma_vhost_user *backend, struct viodma_message *message);
 enum viodma_verdict viodma_handle_set_status(struct viodma_vhost_user *backend, struct viodma_message *message);
+enum viodma_verdict viodma_handle_reset_device(struct viodma_vhost_user *backend, struct viodma_message *message);
 enum viodma_verdict viodma_handle_get_status(struct viodma_vhost_user *backend, struct viodma_message *message);
 
 #endif

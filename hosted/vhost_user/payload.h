@@ -16,6 +16,7 @@ union viodma_payload {
 	struct vhost_user_single_region single;
 	struct vhost_user_iotlb iotlb;
 	struct vhost_user_config config;
+	struct vhost_user_inflight inflight;
 	unsigned char bytes[sizeof(struct vhost_user_config)];
 };
 

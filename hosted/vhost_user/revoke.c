@@ -9,6 +9,7 @@
  *	GET_VRING_BASE  until none of that ring's is with the device; then what cannot be given back is failed
  *	SET_STATUS 0    until no request is with the device; then rings stop and their set-up is forgotten, but not how
  *	                far they got: a front end that pauses its VM resets the status first, and asks after
+ *	RESET_DEVICE    likewise; then all of the device begins anew, but for the features
  *	disconnection   until no request is with the device; then everything is forgotten, memory is unmapped, and the
  *	                next front end let in
  *
@@ -111,7 +112,8 @@ static void exchange_tables(struct viodma_vhost_user *backend)
 /* Nothing of the ring is with the device: what cannot be given back is failed. */
 static void quiesce(struct viodma_vhost_user *backend, struct viodma_vring *ring)
 {
-	if (ring->queue.running && backend->ops.fail_held)
+	/* With a record, what is parked stays in it, and goes on where the ring goes on. */
+	if (ring->queue.running && backend->ops.fail_held && !ring->queue.config.record)
 		backend->ops.fail_held(backend->device, &ring->queue); /* = DEV-18 */
 	viodma_vring_signal(ring);
 	viodma_vring_stop(ring);
@@ -135,6 +137,22 @@ static void reset(struct viodma_vhost_user *backend)
 		viodma_vring_forget_setup(&backend->rings[i]);
 	}
 	backend->status = 0;
+	if (backend->ops.reset)
+		backend->ops.reset(backend->device);
+	complete(backend, true);
+}
+
+static void reset_device(struct viodma_vhost_user *backend)
+{
+	for (unsigned i = 0; i < backend->options.queue_count; i++) {
+		viodma_vring_signal(&backend->rings[i]);
+		viodma_vring_stop(&backend->rings[i]);
+		viodma_record_forget(&backend->rings[i]);
+		viodma_vring_reset(&backend->rings[i], true);
+	}
+	backend->status = 0;
+	if (backend->ops.reset)
+		backend->ops.reset(backend->device);
 	complete(backend, true);
 }
 
@@ -142,6 +160,7 @@ static void disconnected(struct viodma_vhost_user *backend)
 {
 	for (unsigned i = 0; i < backend->options.queue_count; i++)
 		viodma_vring_reset(&backend->rings[i], true);
+	viodma_inflight_drop(backend);
 	viodma_channel_clear_iotlb(backend);
 	viodma_space_set_closed(&backend->space);
 	viodma_memory_drop_all(backend);
@@ -200,6 +219,10 @@ void viodma_revocation_advance(struct viodma_vhost_user *backend)
 	case VIODMA_REVOKE_RESET:
 		if (VIODMA_REQUIRE(DEV_14, !submitted))
 			reset(backend);
+		break;
+	case VIODMA_REVOKE_DEVICE:
+		if (VIODMA_REQUIRE(DEV_14, !submitted))
+			reset_device(backend);
 		break;
 	case VIODMA_REVOKE_CONNECTION:
 		if (!submitted)

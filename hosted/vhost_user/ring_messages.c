@@ -136,10 +136,9 @@ enum viodma_verdict viodma_handle_vring_call(struct viodma_vhost_user *backend, 
 	viodma_vring_signal(ring); /* what is owed, on the old one */
 	viodma_descriptor_close(&ring->call_fd);
 	ring->call_fd = fd;
-	if (fd >= 0 && ring->call_owed) {
-		ring->call_owed = false;
-		viodma_eventfd_tick(fd);
-	}
+	ring->call_polled = fd < 0;
+	if (fd >= 0)
+		viodma_vring_call_owed(ring);
 	return VIODMA_DONE;
 }
 

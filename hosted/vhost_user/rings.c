@@ -9,10 +9,6 @@
  * Work happens in turns: one deferred call of the loop looks at every ring that was kicked, has more, or may go on
  * because the space changed; takes at most one queue-full from each; calls the driver; sends questions; and lets a
  * pending revocation go on.
- *
- * Kick, call and error descriptors have to be eventfds: writing to a pipe nobody reads would raise a signal, and other
- * descriptors can be readable one moment and block the next. What the kernel calls them is the proof. They are made
- * non-blocking, but a front end can undo that: hosted/base/descriptors.c.
  */
 #include "hosted/vhost_user/messages.h"
 
@@ -20,7 +16,6 @@
 
 #include <viodma/wire/ring.h>
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,26 +88,14 @@ enum viodma_result viodma_vring_init(struct viodma_vhost_user *backend, unsigned
 	return viodma_queue_init(&ring->queue, &config);
 }
 
-void viodma_vring_unwatch_kick(struct viodma_vring *ring)
-{
-	viodma_loop_unwatch(ring->kick_watch);
-	ring->kick_watch = NULL;
-}
-
-void viodma_vring_drop_kick(struct viodma_vring *ring)
-{
-	viodma_vring_unwatch_kick(ring);
-	viodma_descriptor_close(&ring->kick_fd);
-	ring->polled = ring->kicked = ring->more = false;
-}
-
 void viodma_vring_destroy(struct viodma_vring *ring)
 {
 	viodma_vring_drop_kick(ring);
 	viodma_descriptor_close(&ring->call_fd);
 	viodma_descriptor_close(&ring->err_fd);
 	free(ring->memory);
-	ring->memory = NULL;
+	free(ring->record.memory);
+	ring->memory = ring->record.memory = NULL;
 }
 
 bool viodma_vring_any_running(const struct viodma_vhost_user *backend)
@@ -174,35 +157,30 @@ static struct viodma_queue_setup setup_of(const struct viodma_vring *ring)
 	};
 }
 
-static void call(struct viodma_vring *ring)
-{
-	if (ring->call_fd < 0)
-		ring->call_owed = true;
-	viodma_eventfd_tick(ring->call_fd);
-}
-
 static enum viodma_result start_queue(struct viodma_vring *ring, const struct viodma_queue_setup *setup,
 				      const char **why)
 {
+	const bool fresh = setup->base == (setup->packed ? VIODMA_QUEUE_PACKED_BASE : 0);
 	uint32_t dropped = 0;
 	enum viodma_result result;
 
 	/* A status of 0 may have been the driver's reset, or a pause; a driver starts at 0, and knows of nothing held. */
-	if (ring->status_was_reset && setup->base == 0)
+	if (ring->status_was_reset && fresh)
 		viodma_queue_reset(&ring->queue);
-	ring->status_was_reset = false;
+	result = viodma_record_attach(ring, setup->packed);
+	*why = "the in-flight region has no room for this ring";
+	if (result != VIODMA_OK)
+		return result;
+	if (!ring->record.given && ring->was_stopped &&
+	    (setup->base != ring->stopped_base || (ring->status_was_reset && fresh)))
+		viodma_record_forget(ring);
+	ring->status_was_reset = ring->record.given = false;
 	result = viodma_queue_start(&ring->queue, setup, &dropped);
 	*why = "the ring cannot be started";
 	if (result == VIODMA_OK && dropped)
 		viodma_backend_log_some(ring->backend, "ring %u: %u requests held from before were dropped", ring->index,
 				   dropped);
 	return result;
-}
-
-void viodma_vring_polling(struct viodma_vring *ring)
-{
-	if (ring->polled)
-		viodma_loop_arm(ring->backend->poll_timer, viodma_loop_now_ns() + VIODMA_BACKEND_POLL_NS);
 }
 
 enum viodma_result viodma_vring_try_start(struct viodma_vring *ring, const char **why)
@@ -219,7 +197,7 @@ enum viodma_result viodma_vring_try_start(struct viodma_vring *ring, const char 
 
 	*why = "";
 	if (ring->queue.running || !ring->size_set || !ring->address_set || !ring->base_set ||
-	    (ring->kick_fd < 0 && !ring->polled) || !backend->connection.features_set)
+	    (ring->kick_fd < 0 && !ring->polled && !ring->kicked_inband) || !backend->connection.features_set)
 		return VIODMA_OK;
 	result = viodma_feature_negotiate_device(&negotiation, &backend->addressing);
 	if (result != VIODMA_OK) {
@@ -271,9 +249,9 @@ void viodma_vring_stop(struct viodma_vring *ring)
 	if (!ring->queue.running || viodma_queue_stop(&ring->queue, &base) != VIODMA_OK)
 		return;
 	if (ring->queue.statistics.pushed != pushed)
-		call(ring); /* stopping delivered something; the ring is not asked any more */
-	ring->base = base;
-	ring->base_set = true;
+		viodma_vring_call(ring); /* stopping delivered something; the ring is not asked any more */
+	ring->base = ring->stopped_base = base;
+	ring->base_set = ring->was_stopped = true;
 	viodma_backend_log_some(backend, "ring %u stopped: base %u, %llu requests", ring->index, base,
 			   (unsigned long long)(ring->queue.statistics.pushed - ring->session_pushed));
 	viodma_session_end(ring);
@@ -297,7 +275,7 @@ void viodma_vring_reset(struct viodma_vring *ring, bool keep_notifiers)
 {
 	viodma_vring_forget_setup(ring);
 	viodma_queue_reset(&ring->queue);
-	ring->status_was_reset = false;
+	ring->status_was_reset = ring->was_stopped = ring->call_polled = false;
 	ring->base = 0;
 	ring->broken_told = ring->call_owed = false;
 	if (!keep_notifiers) {
@@ -325,18 +303,13 @@ enum viodma_result viodma_vring_relocate(struct viodma_vring *ring, const char *
 	viodma_vring_signal(ring); /* what was pushed is not known as such once it has stopped */
 	pushed = ring->queue.statistics.pushed;
 	result = viodma_queue_stop(&ring->queue, &setup.base);
+	ring->stopped_base = setup.base;
 	if (ring->queue.statistics.pushed != pushed)
-		call(ring);
+		viodma_vring_call(ring);
 	return result == VIODMA_OK ? start_queue(ring, &setup, why) : result;
 }
 
 /* ---- turns ---- */
-
-void viodma_vring_signal(struct viodma_vring *ring)
-{
-	if (ring->queue.running && viodma_queue_call_needed(&ring->queue))
-		call(ring);
-}
 
 static void tell_if_broken(struct viodma_vring *ring)
 {
@@ -347,7 +320,7 @@ static void tell_if_broken(struct viodma_vring *ring)
 	ring->broken_told = true;
 	viodma_backend_log_some(ring->backend, "ring %u broken: %s %s; it needs a reset", ring->index,
 			   viodma_result_requirement(broken), viodma_result_text(broken));
-	viodma_eventfd_tick(ring->err_fd);
+	viodma_vring_error(ring);
 }
 
 static bool works(const struct viodma_vring *ring)
@@ -413,31 +386,4 @@ void viodma_backend_turn(void *context)
 	viodma_connection_catch_up(backend);
 	if (again)
 		viodma_backend_schedule(backend);
-}
-
-void viodma_vring_kicked(void *context, unsigned events)
-{
-	struct viodma_vring *ring = context;
-
-	(void)events;
-	if (!viodma_eventfd_take(ring->kick_fd)) {
-		viodma_backend_log_some(ring->backend, "ring %u: its kick descriptor cannot be read: %s", ring->index,
-				   errno ? strerror(errno) : "it has ended");
-		viodma_vring_unwatch_kick(ring);
-		return;
-	}
-	ring->kicked = true;
-	viodma_backend_schedule(ring->backend);
-}
-
-void viodma_vring_poll(void *context)
-{
-	struct viodma_vhost_user *backend = context;
-
-	for (unsigned i = 0; i < backend->options.queue_count; i++)
-		if (backend->rings[i].polled && backend->rings[i].queue.running) {
-			backend->rings[i].kicked = true;
-			viodma_vring_polling(&backend->rings[i]);
-			viodma_backend_schedule(backend);
-		}
 }
