@@ -58,6 +58,23 @@ static enum viodma_result agree(struct viodma_driver *driver)
 	return VIODMA_REQUIRE(DEV_8, status & VIODMA_STATUS_FEATURES_OK) ? VIODMA_OK : VIODMA_PEER_FEATURES;
 }
 
+uint64_t viodma_driver_ring_wanted(void)
+{
+	return VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT) | VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT) |
+	       VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT) | VIODMA_FEATURE(VIRTIO_F_IN_ORDER_BIT) |
+	       VIODMA_FEATURE(VIRTIO_F_NOTIFICATION_DATA_BIT) | VIODMA_FEATURE(VIRTIO_F_RING_RESET_BIT);
+}
+
+/* What the transport cannot carry is not accepted. */
+static uint64_t carried(const struct viodma_transport_ops *ops, uint64_t wanted)
+{
+	if (!ops->notify_data)
+		wanted &= ~VIODMA_FEATURE(VIRTIO_F_NOTIFICATION_DATA_BIT);
+	if (!ops->queue_reset)
+		wanted &= ~VIODMA_FEATURE(VIRTIO_F_RING_RESET_BIT);
+	return wanted;
+}
+
 static enum viodma_result negotiate(struct viodma_driver *driver, const struct viodma_platform *platform,
 				    const struct viodma_driver_policy *policy, uint64_t wanted)
 {
@@ -67,7 +84,8 @@ static enum viodma_result negotiate(struct viodma_driver *driver, const struct v
 
 	if (result != VIODMA_OK)
 		return result;
-	result = viodma_feature_negotiate_driver(driver->offered, wanted, platform, policy, &driver->decision);
+	result = viodma_feature_negotiate_driver(driver->offered, carried(ops, wanted), platform, policy,
+						 &driver->decision);
 	if (result != VIODMA_OK)
 		return result; /* = DRV-4 */
 	result = ops->set_features(context, driver->decision.accepted);

@@ -28,7 +28,7 @@ uint64_t viodma_driver_blk_wanted(void)
 	return VIODMA_FEATURE(VIRTIO_BLK_F_SIZE_MAX_BIT) | VIODMA_FEATURE(VIRTIO_BLK_F_SEG_MAX_BIT) |
 	       VIODMA_FEATURE(VIRTIO_BLK_F_RO_BIT) | VIODMA_FEATURE(VIRTIO_BLK_F_BLK_SIZE_BIT) |
 	       VIODMA_FEATURE(VIRTIO_BLK_F_FLUSH_BIT) | VIODMA_FEATURE(VIRTIO_BLK_F_MQ_BIT) |
-	       VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT) | VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT);
+	       viodma_driver_ring_wanted();
 }
 
 static bool accepted(const struct viodma_driver *driver, unsigned bit)

@@ -15,7 +15,7 @@
 
 uint64_t viodma_driver_rng_wanted(void)
 {
-	return VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT) | VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT);
+	return viodma_driver_ring_wanted();
 }
 
 void viodma_driver_rng_init(struct viodma_driver_rng *rng, struct viodma_driver *driver,

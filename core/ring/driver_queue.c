@@ -2,27 +2,15 @@
 /*
  * driver_queue.c - how it works: the life of a virtqueue, driver half.
  *
- * Ring memory comes from the domain, cleared and coherent, each part on granules of its own: descriptors and available
- * ring, which the device may only read; the used ring; and blocks of indirect tables, which it may only read. A block
- * holds a power of two of tables; how many is tried out, from all in one block downwards, for what a run of the pool
- * holds is the pool's business, and how far bus addresses go on the platform's. Descriptors and available ring come
- * apart for the same reasons.
+ *   init -> enable -> (driver_add.c, driver_get.c, driver_notify.c) -> the device is reset, or this queue -> take_back ->
+ *   free, or restart and enable once more
  *
- *   init -> enable -> (driver_split.c: add, publish, get) -> the device is reset -> take_back -> free
- *
- * take_back goes over the heads once. At its end the used area is cleared, and free looks at it once more: what stands
- * there then was written by a device that had promised to touch memory no more (DEV-14).
+ * take_back goes over the chains once. At its end what the device may write is cleared, and free looks at it once more:
+ * what stands there then was written by a device that had promised to touch memory no more (DEV-14).
  */
 #include "driver_ring.h"
 
-#include <viodma/dma_debug.h>
 #include <viodma/port.h>
-#include <viodma/wire/ring.h>
-
-#include "../base/require.h"
-#include "../base/shared.h"
-
-#define LINE_BYTES 64u
 
 static bool power_of_two(uint32_t number)
 {
@@ -31,130 +19,19 @@ static bool power_of_two(uint32_t number)
 
 static bool config_holds(const struct viodma_driver_queue_config *config)
 {
-	return config->domain && config->storage && power_of_two(config->size) && config->size <= VIRTQ_SIZE_MAX &&
+	return config->domain && config->storage && config->size && (config->packed || power_of_two(config->size)) &&
+	       config->size <= VIRTQ_SIZE_MAX &&
 	       config->storage_bytes >= VIODMA_DRIVER_QUEUE_STORAGE_BYTES(config->size) &&
 	       !((uintptr_t)config->storage & (_Alignof(struct viodma_driver_chain) - 1)) &&
 	       config->tables <= config->size && config->table_descriptors <= config->size &&
 	       (!config->tables || config->table_descriptors);
 }
 
-/* ---- ring memory ---- */
-
-static enum viodma_result release(struct viodma_driver_queue *queue)
+enum viodma_result viodma_driver_queue_break(struct viodma_driver_queue *queue, enum viodma_result reason)
 {
-	enum viodma_result result = VIODMA_OK;
-
-	while (queue->table_block_count)
-		if (viodma_domain_release(&queue->table_blocks[--queue->table_block_count]) != VIODMA_OK)
-			result = VIODMA_E_QUARANTINED;
-	if (queue->used && viodma_domain_release(&queue->device_area) != VIODMA_OK)
-		result = VIODMA_E_QUARANTINED;
-	if (queue->avail_area.len_bytes && viodma_domain_release(&queue->avail_area) != VIODMA_OK)
-		result = VIODMA_E_QUARANTINED;
-	if (queue->desc && viodma_domain_release(&queue->driver_area) != VIODMA_OK)
-		result = VIODMA_E_QUARANTINED;
-	queue->desc = queue->avail = queue->used = NULL;
-	return result;
-}
-
-/* What parts of ring memory start at multiples of: more than the standard asks for (= DRV-17), and a line each. */
-static uint32_t alignment(const struct viodma_driver_queue *queue)
-{
-	struct viodma_limits limits;
-
-	viodma_domain_limits(queue->config.domain, &limits);
-	return limits.alignment_bytes > LINE_BYTES ? limits.alignment_bytes : LINE_BYTES;
-}
-
-static uint32_t round_up(uint32_t number, uint32_t power)
-{
-	return (number + power - 1) & ~(power - 1);
-}
-
-/* Not in one piece; perhaps in smaller ones. */
-static bool too_large(enum viodma_result result)
-{
-	return result == VIODMA_E_LIMIT || result == VIODMA_E_UNREACHABLE;
-}
-
-/* Descriptors and available ring: in one piece where that can be had. */
-static enum viodma_result allocate_driver_area(struct viodma_driver_queue *queue, uint32_t align)
-{
-	const uint32_t n = queue->config.size, avail = round_up(VIRTQ_DESC_BYTES(n), align);
-	struct viodma_domain *domain = queue->config.domain;
-	enum viodma_result result;
-
-	result = viodma_domain_alloc(domain, &queue->driver_area, avail + VIRTQ_AVAIL_BYTES(n), align,
-				     VIODMA_TO_DEVICE);
-	if (result == VIODMA_OK) {
-		queue->desc = queue->driver_area.memory;
-		queue->avail = viodma_shared_at(queue->desc, avail);
-	}
-	if (!too_large(result))
-		return result;
-	result = viodma_domain_alloc(domain, &queue->driver_area, VIRTQ_DESC_BYTES(n), align, VIODMA_TO_DEVICE);
-	if (result != VIODMA_OK)
-		return result;
-	queue->desc = queue->driver_area.memory;
-	result = viodma_domain_alloc(domain, &queue->avail_area, VIRTQ_AVAIL_BYTES(n), align, VIODMA_TO_DEVICE);
-	if (result == VIODMA_OK)
-		queue->avail = queue->avail_area.memory;
-	return result;
-}
-
-static enum viodma_result allocate_rings(struct viodma_driver_queue *queue)
-{
-	const uint32_t n = queue->config.size, align = alignment(queue);
-	enum viodma_result result = allocate_driver_area(queue, align);
-
-	if (result != VIODMA_OK)
-		return result;
-	result = viodma_domain_alloc(queue->config.domain, &queue->device_area, VIRTQ_USED_BYTES(n), align,
-				     VIODMA_FROM_DEVICE);
-	if (result != VIODMA_OK)
-		return result;
-	queue->used = queue->device_area.memory;
-	return VIODMA_OK;
-}
-
-/* Tables in blocks of 2^shift. VIODMA_E_LIMIT, _UNREACHABLE: a block that large, or that many, cannot be had. */
-static enum viodma_result allocate_blocks(struct viodma_driver_queue *queue, uint32_t shift)
-{
-	uint32_t left = queue->config.tables, most = 1u << shift;
-
-	while (left) {
-		uint32_t here = left < most ? left : most;
-		enum viodma_result result;
-
-		if (queue->table_block_count == VIODMA_DRIVER_QUEUE_TABLE_BLOCKS)
-			return VIODMA_E_LIMIT;
-		result = viodma_domain_alloc(queue->config.domain, &queue->table_blocks[queue->table_block_count],
-					     (uint64_t)here * queue->table_bytes, alignment(queue), VIODMA_TO_DEVICE);
-		if (result != VIODMA_OK)
-			return result;
-		queue->table_block_count++;
-		left -= here;
-	}
-	queue->table_shift = shift;
-	return VIODMA_OK;
-}
-
-static enum viodma_result allocate_tables(struct viodma_driver_queue *queue)
-{
-	enum viodma_result result;
-	uint32_t shift = 0;
-
-	queue->table_bytes =
-		round_up(queue->config.table_descriptors * (uint32_t)sizeof(struct virtq_desc), alignment(queue));
-	while (1u << shift < queue->config.tables)
-		shift++;
-	for (;; shift--) {
-		result = allocate_blocks(queue, shift);
-		if (!too_large(result) || !shift)
-			return result;
-		while (queue->table_block_count)
-			(void)viodma_domain_release(&queue->table_blocks[--queue->table_block_count]);
-	}
+	if (queue->broken == VIODMA_OK)
+		queue->broken = reason;
+	return reason;
 }
 
 /* ---- what the device says ---- */
@@ -177,14 +54,46 @@ enum viodma_result viodma_driver_queue_size_max(const struct viodma_transport *t
 
 void viodma_driver_queue_features(struct viodma_driver_queue_config *config, const struct viodma_driver *driver)
 {
-	const struct viodma_driver_decision *decision = &driver->decision;
+	uint64_t accepted = driver->decision.accepted;
 
-	config->indirect_desc = (decision->accepted & VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT)) != 0; /* = DRV-14 */
-	config->event_idx = (decision->accepted & VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT)) != 0;
-	config->order_platform = decision->order_platform; /* = DRV-23 */
+	config->indirect_desc = (accepted & VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT)) != 0; /* = DRV-14 */
+	config->event_idx = (accepted & VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT)) != 0;
+	config->order_platform = driver->decision.order_platform; /* = DRV-23 */
+	config->packed = (accepted & VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT)) != 0;
+	config->in_order = (accepted & VIODMA_FEATURE(VIRTIO_F_IN_ORDER_BIT)) != 0;
+	config->notification_data = (accepted & VIODMA_FEATURE(VIRTIO_F_NOTIFICATION_DATA_BIT)) != 0;
 }
 
 /* ---- life ---- */
+
+/* Everything is free, nothing is out; the rings' memory is clear. */
+static void start(struct viodma_driver_queue *queue)
+{
+	const uint32_t size = queue->config.size, tables = queue->config.tables;
+	uint32_t i;
+
+	for (i = 0; i < size; i++) {
+		queue->chains[i].token = NULL;
+		queue->next[i] = (uint16_t)(i + 1);
+	}
+	queue->next[size - 1] = 0; /* a circle for IN_ORDER; else nobody goes beyond what is free */
+	for (i = 0; i < tables; i++)
+		queue->table_next[i] = i + 1 < tables ? i + 1 : VIODMA_DRIVER_NO_TABLE;
+	queue->table_free = tables ? 0 : VIODMA_DRIVER_NO_TABLE;
+	queue->broken = VIODMA_OK;
+	queue->free_descriptors = queue->size = size;
+	queue->out = queue->batch = queue->unpublished = queue->unkicked = queue->added = queue->in_order_left = 0;
+	queue->free_head = queue->oldest = 0;
+	queue->avail_idx = queue->published_idx = queue->used_idx = queue->seen_used = 0;
+	queue->avail_flags = queue->published_flags = VIODMA_DRIVER_AVAILABLE;
+	queue->used_flags = VIODMA_DRIVER_LAP;
+	queue->packed = queue->config.packed;
+	queue->in_order = queue->config.in_order;
+	queue->event_idx = queue->config.event_idx;
+	queue->order_platform = queue->config.order_platform;
+	queue->calls_off = queue->cleared = queue->reset = false;
+	queue->taken_back = 0;
+}
 
 enum viodma_result viodma_driver_queue_init(struct viodma_driver_queue *queue,
 					    const struct viodma_driver_queue_config *config)
@@ -205,12 +114,10 @@ enum viodma_result viodma_driver_queue_init(struct viodma_driver_queue *queue,
 	queue->table_next = (uint32_t *)(void *)storage;
 	storage += config->size * sizeof(uint32_t);
 	queue->next = (uint16_t *)(void *)storage;
-	viodma_driver_split_start(queue);
-	result = allocate_rings(queue);
-	if (result == VIODMA_OK)
-		result = allocate_tables(queue);
+	start(queue);
+	result = viodma_driver_memory_make(queue);
 	if (result != VIODMA_OK) {
-		(void)release(queue);
+		(void)viodma_driver_memory_release(queue);
 		queue->broken = VIODMA_E_RESET;
 	}
 	return result;
@@ -241,45 +148,26 @@ enum viodma_result viodma_driver_queue_enable(struct viodma_driver_queue *queue,
 
 enum viodma_result viodma_driver_queue_take_back(struct viodma_driver_queue *queue, void **token)
 {
-	static const unsigned char zero[LINE_BYTES];
-	uint64_t at;
-
 	if (!queue->used)
 		return VIODMA_EMPTY;
-	(void)viodma_driver_split_break(queue, VIODMA_E_RESET);
-	for (; queue->taken_back < queue->config.size; queue->taken_back++)
-		if (queue->chains[queue->taken_back].token) {
-			*token = viodma_driver_split_end(queue, (uint16_t)queue->taken_back++);
+	(void)viodma_driver_queue_break(queue, VIODMA_E_RESET);
+	for (; queue->taken_back < queue->size; queue->taken_back++) {
+		*token = queue->chains[queue->taken_back].token;
+		if (*token) {
+			(void)viodma_driver_chain_end(queue, queue->taken_back++, queue->packed);
 			return VIODMA_OK;
 		}
-	if (queue->cleared)
-		return VIODMA_EMPTY;
-	for (at = 0; at < queue->device_area.len_bytes; at += LINE_BYTES) {
-		uint64_t left = queue->device_area.len_bytes - at;
-
-		viodma_shared_copy_out(viodma_shared_at(queue->used, at), zero,
-				       left < LINE_BYTES ? (size_t)left : LINE_BYTES);
 	}
+	if (!queue->cleared)
+		viodma_driver_memory_clear(queue, false);
 	queue->cleared = true;
 	return VIODMA_EMPTY;
 }
 
-/* Is the used area as take_back left it? */
-static bool still_clear(const struct viodma_driver_queue *queue)
+/* Did the device write after it had promised not to? */
+static bool wrote_late(const struct viodma_driver_queue *queue)
 {
-	unsigned char bytes[LINE_BYTES], any = 0;
-	uint64_t at;
-	size_t i;
-
-	for (at = 0; at < queue->device_area.len_bytes; at += LINE_BYTES) {
-		uint64_t left = queue->device_area.len_bytes - at;
-		size_t here = left < LINE_BYTES ? (size_t)left : LINE_BYTES;
-
-		viodma_shared_copy_in(bytes, viodma_shared_at(queue->used, at), here);
-		for (i = 0; i < here; i++)
-			any |= bytes[i];
-	}
-	return !any;
+	return queue->cleared && !VIODMA_REQUIRE(DEV_14, viodma_driver_memory_still_clear(queue));
 }
 
 enum viodma_result viodma_driver_queue_free(struct viodma_driver_queue *queue)
@@ -290,57 +178,39 @@ enum viodma_result viodma_driver_queue_free(struct viodma_driver_queue *queue)
 		return VIODMA_E_BUSY;
 	if (!queue->used)
 		return VIODMA_OK;
-	late = queue->cleared && !VIODMA_REQUIRE(DEV_14, still_clear(queue));
+	late = wrote_late(queue);
 	queue->broken = VIODMA_E_RESET;
-	if (release(queue) != VIODMA_OK)
+	if (viodma_driver_memory_release(queue) != VIODMA_OK)
 		return VIODMA_E_QUARANTINED; /* = DRV-22 */
 	return late ? VIODMA_PEER_LATE_WRITE : VIODMA_OK;
 }
 
-/* ---- mappings ---- */
+/* ---- this queue alone ---- */
 
-enum viodma_result viodma_driver_queue_add_mappings(struct viodma_driver_queue *queue,
-						    const struct viodma_mapping *const *mappings, uint32_t count,
-						    void *token)
+enum viodma_result viodma_driver_queue_reset(struct viodma_driver_queue *queue, const struct viodma_driver *driver)
 {
-	uint32_t i;
+	const struct viodma_transport *transport = &driver->transport;
+	enum viodma_result result;
 
-	for (i = 0; i < count; i++)
-		(void)viodma_debug_hand_over(mappings[i]); /* reported; what is not live has no segments to speak of */
-	return viodma_driver_split_add_mappings(queue, mappings, count, token);
+	if (!(driver->decision.accepted & VIODMA_FEATURE(VIRTIO_F_RING_RESET_BIT)) || !transport->ops->queue_reset)
+		return VIODMA_E_UNSUPPORTED;
+	if (!queue->used)
+		return VIODMA_E_INVALID;
+	(void)viodma_driver_queue_break(queue, VIODMA_E_RESET);
+	result = transport->ops->queue_reset(transport->context, queue->config.index);
+	queue->reset = result == VIODMA_OK;
+	return result;
 }
 
-enum viodma_result viodma_driver_queue_map_and_add(struct viodma_driver_queue *queue, struct viodma_mapping *readable,
-						   const struct viodma_buffer *readable_buffers,
-						   uint32_t readable_count, struct viodma_mapping *writable,
-						   const struct viodma_buffer *writable_buffers,
-						   uint32_t writable_count, struct viodma_segment *segments,
-						   uint32_t capacity, void *token)
+enum viodma_result viodma_driver_queue_restart(struct viodma_driver_queue *queue)
 {
-	const struct viodma_mapping *mappings[2] = {NULL, NULL};
-	uint32_t count = 0, used = 0, i;
-	enum viodma_result result = VIODMA_OK;
+	void *token;
 
-	if (readable) {
-		result = viodma_domain_map(queue->config.domain, readable, readable_buffers, readable_count,
-					   VIODMA_TO_DEVICE, segments, capacity); /* = DRV-8 */
-		if (result != VIODMA_OK)
-			return result;
-		used = readable->segment_count;
-		mappings[count++] = readable;
-	}
-	if (writable) {
-		result = viodma_domain_map(queue->config.domain, writable, writable_buffers, writable_count,
-					   VIODMA_FROM_DEVICE, segments + used, capacity - used);
-		if (result == VIODMA_OK)
-			mappings[count++] = writable;
-	}
-	if (result == VIODMA_OK)
-		result = viodma_driver_queue_add_mappings(queue, mappings, count, token);
-	if (result == VIODMA_OK)
-		return VIODMA_OK;
-	for (i = 0; i < count; i++)
-		if (viodma_domain_unmap(mappings[i] == readable ? readable : writable, 0) == VIODMA_E_QUARANTINED)
-			result = VIODMA_E_QUARANTINED;
-	return result;
+	if (!queue->used || queue->out || !VIODMA_REQUIRE(DRV_25, queue->reset))
+		return VIODMA_E_BUSY;
+	if (viodma_driver_queue_take_back(queue, &token) == VIODMA_OK || wrote_late(queue))
+		return VIODMA_PEER_LATE_WRITE;
+	viodma_driver_memory_clear(queue, true);
+	start(queue);
+	return VIODMA_OK;
 }

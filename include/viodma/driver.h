@@ -34,6 +34,12 @@ struct viodma_driver {
 };
 
 /*
+ * What viodma_driver_queue can do, for `wanted` below, whatever the device's type: RING_PACKED, INDIRECT_DESC, EVENT_IDX,
+ * IN_ORDER, NOTIFICATION_DATA, RING_RESET. The last two are not accepted where the transport has no operation for them.
+ */
+uint64_t viodma_driver_ring_wanted(void);
+
+/*
  * Reset the device and agree on features with it. transport is copied. Results of viodma_feature_negotiate_driver, with
  * FAILED written to the device; VIODMA_PEER_FEATURES: it cleared FEATURES_OK (it needs bit 33 and it was declined, or
  * wants something else); VIODMA_WAIT: its status is not 0 yet, call again soon, as for viodma_driver_reset; results of

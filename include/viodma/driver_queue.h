@@ -51,14 +51,14 @@ struct viodma_driver_queue_config {
 	void *context;
 };
 
-/* The library's: what is known of one chain, by its head. */
+/* The library's: what is known of one chain, by its id: its first descriptor (split), its buffer id (packed). */
 struct viodma_driver_chain {
 	void *token;             /* NULL: not out */
 	uint32_t writable_bytes; /* a used length beyond is a lie */
-	uint32_t table;          /* indirect table in use; ~0: none */
 	uint32_t batch;          /* it was added for that publication */
-	uint16_t descriptors;    /* of the ring */
-	uint16_t last;           /* of them */
+	uint32_t sequence;       /* in_order: so many were added before it */
+	uint16_t descriptors;    /* of the ring; 0: one, which leads to a table */
+	uint16_t last;           /* split: the last of them; where there is a table, the table */
 };
 
 #define VIODMA_DRIVER_QUEUE_STORAGE_BYTES(size)                                                                       \
@@ -73,23 +73,33 @@ struct viodma_driver_queue_statistics {
 
 /* Members are the library's; read config, broken, free_descriptors, out and statistics only. */
 struct viodma_driver_queue {
+	/* ---- what every request touches, on two cache lines; "place": packed only, where `idx` is a place, too ---- */
 	enum viodma_result broken;
 	uint32_t free_descriptors;
-	uint32_t out; /* chains added, not come back */
-	/* ---- what every request touches, close together ---- */
-	uint32_t mask;
-	struct viodma_shared *desc, *avail, *used; /* written by the driver, the driver, the device */
-	struct viodma_driver_chain *chains;        /* by head */
-	uint16_t *next;                            /* of each descriptor: the private copy of chains and free list */
-	uint32_t *table_next;
-	uint32_t batch, unkicked, table_free, table_shift, table_bytes, taken_back;
-	uint16_t avail_idx, published_idx, used_idx, seen_used, free_head;
-	bool event_idx, order_platform, calls_off, cleared;
+	uint32_t out;       /* chains added, not come back */
+	uint32_t size;
+	struct viodma_shared *desc, *avail, *used; /* packed: the ring, the driver's events, the device's */
+	struct viodma_driver_chain *chains;        /* by id */
+	uint16_t *next;     /* by id: the free list; split: of each descriptor, also within a chain */
+	uint32_t batch;     /* number of the publication to come */
+	uint32_t unpublished, unkicked; /* chains; packed: descriptors */
+	uint32_t table_free;
+	uint32_t added;     /* in_order: the sequence of the next chain */
+	uint32_t in_order_left, in_order_bytes; /* chains of a batch used at once; what the device wrote to its last */
+	uint16_t free_head; /* id */
+	uint16_t oldest;    /* in_order: the id that is used next */
+	uint16_t avail_idx, published_idx, used_idx, seen_used;
+	uint16_t avail_flags, published_flags, used_flags; /* packed: AVAIL and USED as they are this time round */
+	uint16_t first_place, first_flags; /* of what was added: where, and what makes it available */
+	bool packed, in_order, event_idx, order_platform, calls_off;
 	/* ---- */
 	struct viodma_driver_queue_statistics statistics;
+	uint32_t table_shift, table_bytes, taken_back;
+	bool cleared, reset; /* the device has acknowledged the reset of this queue */
 	struct viodma_driver_queue_config config;
-	struct viodma_dma_memory driver_area, device_area; /* descriptors and available ring; used ring */
+	struct viodma_dma_memory driver_area, device_area; /* descriptors, split: with the available ring; used ring */
 	struct viodma_dma_memory avail_area; /* the available ring, where it is not in driver_area */
+	uint32_t *table_next;
 	uint32_t table_block_count;
 	struct viodma_dma_memory table_blocks[VIODMA_DRIVER_QUEUE_TABLE_BLOCKS];
 };
@@ -97,7 +107,11 @@ struct viodma_driver_queue {
 /* A request that came back. */
 struct viodma_driver_completion {
 	void *token;
-	uint64_t written_bytes; /* by the device, from the start of the device-writable part; checked (DEV-16) */
+	/*
+	 * By the device, from the start of the device-writable part; checked (DEV-16). in_order: of a chain that was used
+	 * together with later ones nothing is said, so all of it counts as written.
+	 */
+	uint64_t written_bytes;
 };
 
 /*
@@ -112,7 +126,8 @@ void viodma_driver_queue_features(struct viodma_driver_queue_config *config, con
 
 /*
  * What has to be contiguous in bus addresses, each by itself: descriptors (16 bytes * size), available ring
- * (6 + 2 * size), used ring (6 + 8 * size), each indirect table (16 bytes * table_descriptors). What can be had in
+ * (6 + 2 * size), used ring (6 + 8 * size), each indirect table (16 bytes * table_descriptors). A packed ring has
+ * descriptors, which the device writes, too, and 4 bytes in place of each of the other two. What can be had in
  * larger pieces is. So where bus addresses go on within pages of 4096 bytes only, a queue has 256 descriptors at most.
  *
  * VIODMA_E_INVALID: a number out of range or storage too small. Results of viodma_domain_alloc: VIODMA_E_LIMIT, for
@@ -185,8 +200,8 @@ static inline void viodma_driver_queue_kick(struct viodma_driver_queue *queue, c
 }
 
 /*
- * The next completion. VIODMA_OK; VIODMA_EMPTY; VIODMA_PEER_USED_INDEX, _USED_ID, _USED_TWICE, _USED_LENGTH: the queue
- * is broken, and answers this from now on: reset the device. At most one queue-full comes back between two publishes.
+ * The next completion. VIODMA_OK; VIODMA_EMPTY; VIODMA_PEER_USED_INDEX, _USED_ID, _USED_TWICE, _USED_LENGTH, _USED_ORDER:
+ * the queue is broken, and answers this from now on: reset the device. At most one queue-full comes back between two publishes.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_get(struct viodma_driver_queue *queue,
 							   struct viodma_driver_completion *completion);
@@ -211,15 +226,17 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_queue_take_back(struct viodma_d
 
 /*
  * RING_RESET: reset this queue alone, whatever the device does with the others. VIODMA_OK: the device touches nothing of it
- * any more; take everything back. VIODMA_WAIT: not yet, call again; when to give up is the caller's to decide: then it is
- * VIODMA_PEER_QUEUE_RESET, and the device has to be reset. VIODMA_E_UNSUPPORTED: not agreed on. Results of the transport.
+ * any more; take everything back. VIODMA_WAIT: not yet, call again, and take nothing back before; when to give up is the
+ * caller's to decide: then it is VIODMA_PEER_QUEUE_RESET, and the device has to be reset. The queue takes no requests from
+ * here on (VIODMA_E_RESET). VIODMA_E_UNSUPPORTED: not agreed on; nothing happened. Results of the transport.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_reset(struct viodma_driver_queue *queue,
 							     const struct viodma_driver *driver);
 
 /*
  * After it, and after take_back: the queue is as new, in the same ring memory; enable it again. VIODMA_E_BUSY: chains are
- * out. VIODMA_PEER_LATE_WRITE: the device wrote after the reset; it stays reset.
+ * out, or no reset of this queue was acknowledged (DRV-25). VIODMA_PEER_LATE_WRITE: the device wrote after the reset; it
+ * stays reset.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_restart(struct viodma_driver_queue *queue);
 

@@ -281,7 +281,15 @@ static void make_queues(struct test_device *device)
 		device->offered |= VIODMA_FEATURE(VIRTIO_BLK_F_MQ_BIT);
 }
 
-struct test_device *test_device_new(const struct test_device_options *options)
+/* What the device offers beside what every device does. */
+static uint64_t also(const struct test_device_options *options)
+{
+	return (options->order_platform ? VIODMA_FEATURE(VIRTIO_F_ORDER_PLATFORM_BIT) : 0) |
+	       (options->in_order ? VIODMA_FEATURE(VIRTIO_F_IN_ORDER_BIT) : 0) |
+	       (options->notification_data ? VIODMA_FEATURE(VIRTIO_F_NOTIFICATION_DATA_BIT) : 0);
+}
+
+struct test_device *test_device_new_of(const struct test_device_options *options, bool packed)
 {
 	static const struct test_device_options defaults;
 	struct test_device *device = zeroed(1, sizeof(*device));
@@ -291,6 +299,7 @@ struct test_device *test_device_new(const struct test_device_options *options)
 	size_t i;
 
 	*own = options ? *options : defaults;
+	own->packed = own->packed || (packed && !own->split);
 	own->pool_bytes = own->pool_bytes ? own->pool_bytes : 256u << 10;
 	own->slot_bytes = own->slot_bytes ? own->slot_bytes : own->kind >= TEST_IOMMU ? 4096 : 2048;
 	own->run_bytes = own->run_bytes ? own->run_bytes : own->pool_bytes;
@@ -307,10 +316,10 @@ struct test_device *test_device_new(const struct test_device_options *options)
 	device->disk = zeroed(1, TEST_DISK_BYTES);
 	for (i = 0; i < TEST_DISK_BYTES; i++)
 		device->disk[i] = test_disk_byte(i);
-	device->offered =
-		viodma_feature_offer_device(own->physical ? VIODMA_PLATFORM_DMA_OFF : VIODMA_PLATFORM_DMA_OFFER, 0,
-					    own->order_platform ? VIODMA_FEATURE(VIRTIO_F_ORDER_PLATFORM_BIT) : 0);
-	device->offered &= ~VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT); /* its queues are split ones */
+	device->offered = viodma_feature_offer_device(
+		own->physical ? VIODMA_PLATFORM_DMA_OFF : VIODMA_PLATFORM_DMA_OFFER, 0, also(own));
+	if (!own->packed)
+		device->offered &= ~VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT);
 	if (own->legacy)
 		device->offered &= ~VIODMA_FEATURE(VIRTIO_F_VERSION_1_BIT);
 	if (!own->event_idx)
@@ -377,6 +386,7 @@ enum viodma_result test_device_make_domain(struct test_device *device)
 
 enum viodma_result test_device_negotiate(struct test_device *device, uint64_t wanted)
 {
+	wanted |= VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT) | VIODMA_FEATURE(VIRTIO_F_IN_ORDER_BIT); /* where offered */
 	return viodma_driver_negotiate(&device->driver, &device->transport, &device->platform, &device->policy, wanted);
 }
 

@@ -28,6 +28,12 @@
 #define TEST_GRANTS 4096u
 #define TEST_DEVICE_QUEUES 4u
 #define TEST_CHAIN 64u
+#define TEST_IDS 4096u
+
+/* Programs exist twice: test_NAME_packed.c is test_NAME.c with packed rings. */
+#ifndef TEST_PACKED
+#define TEST_PACKED 0
+#endif
 
 enum test_kind { TEST_DIRECT, TEST_OFFSET, TEST_BOUNCE, TEST_IOMMU, TEST_BOUNCE_IOMMU, TEST_KINDS };
 
@@ -44,7 +50,8 @@ struct test_device_options {
 	bool legacy;               /* no VERSION_1 */
 	/* The ring: defaults 16 descriptors, no tables, one queue. */
 	uint32_t size, tables, table_descriptors;
-	bool event_idx, strict;
+	bool event_idx, strict, in_order, notification_data;
+	bool packed, split; /* neither: as TEST_PACKED says */
 	uint32_t queues;
 	/* The disk; defaults as in test_device.c. */
 	uint32_t seg_max, size_max, blk_size;
@@ -61,12 +68,18 @@ struct test_grant {
 
 struct test_device;
 
+/* How far the device's hand is: split: an index; packed: a place, and the flags of what is available this time round. */
+struct test_place {
+	uint32_t at, lap;
+};
+
 /* One queue: what the transport was told, and both halves. */
 struct test_device_queue {
 	struct test_device *device;
-	bool enabled;
+	bool enabled, served; /* by the library's device half; else by hand only, such as those too large for it */
 	struct viodma_transport_queue where;
 	unsigned notified;
+	uint32_t notified_data;
 	uint32_t size_max;
 	/* the driver's half */
 	struct viodma_driver_queue driver;
@@ -77,7 +90,10 @@ struct test_device_queue {
 	void *memory;
 	struct viodma_blk blk;
 	struct viodma_blk_io *ios;
-	uint16_t avail_seen, used_idx;
+	struct viodma_queue_setup setup;
+	struct test_place taken, used;
+	unsigned called; /* so often it would have called the driver */
+	uint16_t descriptors[TEST_IDS]; /* packed: of each id */
 };
 
 struct test_device {
@@ -117,6 +133,7 @@ struct test_device {
 	bool broken_disk;
 	/* lies of the transport */
 	bool clear_features_ok, changing_config;
+	unsigned queue_reset_waits; /* so often a queue is not reset yet */
 	unsigned reset_reads; /* so often status does not read 0 after a reset */
 	unsigned calls, fail_at; /* of the transport, counted from 1; 0: never */
 	enum viodma_result failure;
@@ -128,7 +145,11 @@ struct test_device {
 };
 
 /* Memory, platform, pool, transport, device. options NULL: direct. Aborts on failure. */
-struct test_device *test_device_new(const struct test_device_options *options);
+struct test_device *test_device_new_of(const struct test_device_options *options, bool packed);
+static inline struct test_device *test_device_new(const struct test_device_options *options)
+{
+	return test_device_new_of(options, TEST_PACKED);
+}
 void test_device_free(struct test_device *device);
 
 /* The steps of a driver: negotiate and make the domain; make a queue and enable it; make the block driver. */
@@ -164,7 +185,7 @@ void test_device_submit(void *context, struct viodma_blk_io *io);
 /* ---- by hand ---- */
 
 struct test_chain {
-	uint16_t head;
+	uint16_t head; /* packed: its id */
 	uint32_t count, readable, writable; /* descriptors */
 	uint64_t readable_bytes, writable_bytes;
 	struct {
@@ -175,17 +196,23 @@ struct test_chain {
 	} part[TEST_CHAIN];
 };
 
+void test_device_hand_begin(struct test_device_queue *queue, const struct viodma_queue_setup *setup);
 /* The next available chain, resolved; false: none, or it breaks a rule (said on stderr). */
 bool test_device_take(struct test_device_queue *queue, struct test_chain *chain);
-/* Put a used element, and move the index. */
+/* How many are there to take? */
+unsigned test_device_shown(struct test_device_queue *queue);
+/* Say that a chain is used; counts whether the driver wants to be called. */
 void test_device_put_used(struct test_device_queue *queue, uint32_t id, uint32_t len_bytes);
+/* ... of a batch, IN_ORDER: it ends with that id, and has so many chains, so many descriptors. */
+void test_device_put_used_of(struct test_device_queue *queue, uint32_t id, uint32_t len_bytes, uint32_t chains,
+			     uint32_t descriptors);
+/* Kicks: always or never; when chain number `chain`, counted from the first of all, is there (packed: all are of two). */
+void test_device_want_kicks(struct test_device_queue *queue, bool want);
+void test_device_want_kick_at(struct test_device_queue *queue, uint32_t chain);
+/* Words as they are. Split: the used index. Packed: the flags of a descriptor, the device's events. */
 void test_device_set_used_index(struct test_device_queue *queue, uint16_t index);
-/* Words of the ring that the device writes: a wish for kicks. */
-void test_device_set_avail_event(struct test_device_queue *queue, uint16_t event);
-void test_device_set_used_flags(struct test_device_queue *queue, uint16_t flags);
-uint16_t test_device_avail_index(struct test_device_queue *queue);
-uint16_t test_device_used_event(struct test_device_queue *queue);
-uint16_t test_device_avail_flags(struct test_device_queue *queue);
+void test_device_put_flags(struct test_device_queue *queue, uint32_t at, uint32_t flags);
+void test_device_set_event(struct test_device_queue *queue, uint32_t off_wrap, uint32_t flags);
 
 /* What the disk holds at first; fill, compare. */
 unsigned char test_disk_byte(uint64_t offset);

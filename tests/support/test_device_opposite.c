@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * test_device_opposite.c - how it works: the device of test_device.h: its transport; the sound one, which is
- * viodma_queue and viodma_blk over a space whose translator looks grants up; and the ring's words by hand.
+ * viodma_queue and viodma_blk over a space whose translator looks grants up. (test_device_hand.c: the ring's words by hand.)
  */
 #include "tests/support/test_device.h"
 
@@ -70,12 +70,14 @@ static void stop_queue(struct test_device *device, struct test_device_queue *que
 
 	if (!queue->enabled)
 		return;
+	queue->enabled = false;
+	if (!queue->served)
+		return;
 	device->pending_count = 0;
 	if (queue->queue.submitted)
 		test_device_finish(device);
 	must(viodma_queue_stop(&queue->queue, &base) == VIODMA_OK, "a queue does not stop");
 	viodma_queue_reset(&queue->queue);
-	queue->enabled = false;
 }
 
 static enum viodma_result set_status(void *context, uint8_t status)
@@ -150,9 +152,12 @@ static enum viodma_result queue_enable(void *context, unsigned index, const stru
 		return failed(device);
 	setup.indirect_desc = device->accepted & VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT);
 	setup.event_idx = device->accepted & VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT);
+	setup.packed = device->accepted & VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT);
+	setup.base = setup.packed ? VIODMA_QUEUE_PACKED_BASE : 0;
+	setup.in_order = device->accepted & VIODMA_FEATURE(VIRTIO_F_IN_ORDER_BIT);
 	queue->where = *where;
-	queue->avail_seen = queue->used_idx = 0;
-	must(viodma_queue_start(&queue->queue, &setup, NULL) == VIODMA_OK, "a queue does not start");
+	test_device_hand_begin(queue, &setup);
+	queue->served = where->size <= 1024 && viodma_queue_start(&queue->queue, &setup, NULL) == VIODMA_OK;
 	queue->enabled = true;
 	return VIODMA_OK;
 }
@@ -176,6 +181,28 @@ static void notify(void *context, unsigned index)
 		device->on_kick(&device->queues[index]);
 }
 
+static void notify_data(void *context, uint32_t data)
+{
+	struct test_device *device = context;
+
+	device->queues[VIRTQ_NOTIFICATION_QUEUE(data)].notified_data = data;
+	notify(context, VIRTQ_NOTIFICATION_QUEUE(data));
+}
+
+static enum viodma_result queue_reset(void *context, unsigned index)
+{
+	struct test_device *device = context;
+
+	if (fails(device))
+		return failed(device);
+	if (device->queue_reset_waits) {
+		device->queue_reset_waits--;
+		return VIODMA_WAIT;
+	}
+	stop_queue(device, &device->queues[index]);
+	return VIODMA_OK;
+}
+
 const struct viodma_transport_ops test_device_transport_ops = {
 	.get_features = get_features,
 	.set_features = set_features,
@@ -188,6 +215,8 @@ const struct viodma_transport_ops test_device_transport_ops = {
 	.queue_enable = queue_enable,
 	.set_addressing = set_addressing,
 	.notify = notify,
+	.notify_data = notify_data,
+	.queue_reset = queue_reset,
 };
 
 /* ---- the sound device ---- */
@@ -248,7 +277,7 @@ unsigned test_device_serve(struct test_device *device)
 	for (i = 0; i < TEST_DEVICE_QUEUES; i++) {
 		struct test_device_queue *queue = &device->queues[i];
 
-		if (!queue->enabled)
+		if (!queue->enabled || !queue->served)
 			continue;
 		before += queue->queue.statistics.fetched;
 		while (viodma_blk_process(&queue->blk, &queue->queue) == VIODMA_OK)
@@ -257,135 +286,4 @@ unsigned test_device_serve(struct test_device *device)
 	}
 	device->served += (unsigned)(after - before);
 	return (unsigned)(after - before);
-}
-
-/* ---- by hand ---- */
-
-static unsigned char *word(struct test_device_queue *queue, viodma_bus part, uint32_t offset,
-			   enum viodma_permission permission)
-{
-	unsigned char *memory = test_device_at(queue->device, part.v + offset, 2, permission);
-
-	must(memory != NULL, "the device does not reach its ring");
-	return memory;
-}
-
-static uint16_t get16(struct test_device_queue *queue, viodma_bus part, uint32_t offset)
-{
-	uint16_t wire;
-
-	memcpy(&wire, word(queue, part, offset, VIODMA_READ), sizeof(wire));
-	return viodma_le16_get((viodma_le16){wire});
-}
-
-static void put16(struct test_device_queue *queue, uint32_t offset, uint16_t number)
-{
-	const viodma_le16 wire = viodma_le16_of(number);
-
-	memcpy(word(queue, queue->where.used, offset, VIODMA_WRITE), &wire, sizeof(wire));
-}
-
-uint16_t test_device_avail_index(struct test_device_queue *queue)
-{
-	return get16(queue, queue->where.avail, VIRTQ_AVAIL_IDX);
-}
-
-uint16_t test_device_avail_flags(struct test_device_queue *queue)
-{
-	return get16(queue, queue->where.avail, VIRTQ_AVAIL_FLAGS);
-}
-
-uint16_t test_device_used_event(struct test_device_queue *queue)
-{
-	return get16(queue, queue->where.avail, VIRTQ_AVAIL_USED_EVENT(queue->where.size));
-}
-
-void test_device_set_avail_event(struct test_device_queue *queue, uint16_t event)
-{
-	put16(queue, VIRTQ_USED_AVAIL_EVENT(queue->where.size), event);
-}
-
-void test_device_set_used_flags(struct test_device_queue *queue, uint16_t flags)
-{
-	put16(queue, VIRTQ_USED_FLAGS, flags);
-}
-
-void test_device_set_used_index(struct test_device_queue *queue, uint16_t index)
-{
-	queue->used_idx = index;
-	put16(queue, VIRTQ_USED_IDX, index);
-}
-
-void test_device_put_used(struct test_device_queue *queue, uint32_t id, uint32_t len_bytes)
-{
-	const struct virtq_used_elem element = {viodma_le32_of(id), viodma_le32_of(len_bytes)};
-	uint32_t at = VIRTQ_USED_RING(queue->used_idx & (queue->where.size - 1));
-
-	memcpy(word(queue, queue->where.used, at, VIODMA_WRITE), &element, sizeof(element));
-	test_device_set_used_index(queue, (uint16_t)(queue->used_idx + 1));
-}
-
-static bool said(const char *what)
-{
-	fprintf(stderr, "# chain: %s\n", what);
-	return false;
-}
-
-static bool resolve(struct test_device_queue *queue, uint64_t table, uint32_t size, uint32_t at,
-		    struct test_chain *chain, bool inside)
-{
-	for (;;) {
-		const unsigned char *from;
-		struct virtq_desc desc;
-		uint32_t flags, len;
-
-		if (at >= size)
-			return said("index beyond the table");
-		from = test_device_at(queue->device, table + at * sizeof(desc), sizeof(desc), VIODMA_READ);
-		if (!from)
-			return said("table out of reach");
-		memcpy(&desc, from, sizeof(desc));
-		flags = viodma_le16_get(desc.flags);
-		len = viodma_le32_get(desc.len);
-		if (flags & VIRTQ_DESC_F_INDIRECT) {
-			if (inside || chain->count || flags != VIRTQ_DESC_F_INDIRECT || !len || len % sizeof(desc))
-				return said("indirect descriptor");
-			return resolve(queue, viodma_le64_get(desc.addr), len / (uint32_t)sizeof(desc), 0, chain, true);
-		}
-		if (chain->count == TEST_CHAIN)
-			return said("too long for a test");
-		chain->part[chain->count].bus = viodma_le64_get(desc.addr);
-		chain->part[chain->count].len_bytes = len;
-		chain->part[chain->count].writable = flags & VIRTQ_DESC_F_WRITE;
-		chain->part[chain->count].memory =
-			test_device_at(queue->device, viodma_le64_get(desc.addr), len,
-				       flags & VIRTQ_DESC_F_WRITE ? VIODMA_WRITE : VIODMA_READ);
-		if (!len || !chain->part[chain->count].memory)
-			return said("buffer out of reach");
-		if (flags & VIRTQ_DESC_F_WRITE) {
-			chain->writable++;
-			chain->writable_bytes += len;
-		} else if (chain->writable) {
-			return said("readable after writable");
-		} else {
-			chain->readable++;
-			chain->readable_bytes += len;
-		}
-		chain->count++;
-		if (!(flags & VIRTQ_DESC_F_NEXT))
-			return true;
-		at = viodma_le16_get(desc.next);
-	}
-}
-
-bool test_device_take(struct test_device_queue *queue, struct test_chain *chain)
-{
-	uint32_t mask = queue->where.size - 1;
-
-	memset(chain, 0, sizeof(*chain));
-	if (test_device_avail_index(queue) == queue->avail_seen)
-		return false;
-	chain->head = get16(queue, queue->where.avail, VIRTQ_AVAIL_RING(queue->avail_seen & mask));
-	queue->avail_seen++;
-	return resolve(queue, queue->where.desc.v, queue->where.size, chain->head, chain, false);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * test_driver_queue.c - a virtqueue, driver half, with a device that keeps to the rules. (One that does not:
- * test_driver_queue_peer.c.)
+ * test_driver_queue_peer.c. The same over packed rings: test_driver_queue_packed.c.)
  *
  * How it works: see tests/support/test_device.h; the device's side of the ring is played by hand, so that each of its
  * words is seen. Most behaviours run over every kind of domain.
@@ -90,9 +90,9 @@ static bool all_that_was_added_is_shown_in_one_step(void)
 
 	for (i = 0; i < 5; i++)
 		CHECK(add_one(&queue->driver, &tokens[i]));
-	CHECK_EQUAL(test_device_avail_index(queue), 0);
+	CHECK_EQUAL(test_device_shown(queue), 0);
 	viodma_driver_queue_publish(&queue->driver);
-	CHECK_EQUAL(test_device_avail_index(queue), 5);
+	CHECK_EQUAL(test_device_shown(queue), 5);
 	CHECK_EQUAL(queue->driver.out, 5);
 	for (i = 0; i < 5; i++) {
 		CHECK(test_device_take(queue, &chain));
@@ -169,9 +169,10 @@ HOLDS(tokens_come_back_in_any_order_for_ever)
 
 static bool a_full_ring_says_so_and_has_room_again_afterwards(void)
 {
-	struct test_device *device = of_kind(TEST_OFFSET);
+	struct test_device *device = of_kind(TEST_DIRECT);
 	struct test_device_queue *queue = &device->queues[0];
 	const struct viodma_segment one = segment(0, 8, VIODMA_READ);
+	struct test_chain chain;
 	unsigned i;
 
 	for (i = 0; i < 8; i++)
@@ -179,8 +180,9 @@ static bool a_full_ring_says_so_and_has_room_again_afterwards(void)
 	CHECK_RESULT(viodma_driver_queue_add(&queue->driver, &one, 1, tokens), VIODMA_E_NO_SPACE);
 	CHECK(!viodma_driver_queue_has_room(&queue->driver, 1));
 	viodma_driver_queue_publish(&queue->driver);
-	CHECK_EQUAL(test_device_avail_index(queue), 8);
-	test_device_put_used(queue, 0, 0); /* the first head of a new queue */
+	CHECK_EQUAL(test_device_shown(queue), 8);
+	CHECK(test_device_take(queue, &chain));
+	test_device_put_used(queue, chain.head, 0);
 	CHECK(came_back(&queue->driver, &tokens[0], 0));
 	CHECK(viodma_driver_queue_has_room(&queue->driver, 2));
 	CHECK(!viodma_driver_queue_has_room(&queue->driver, 3));
@@ -196,7 +198,7 @@ static bool nothing_was_added(struct test_device_queue *queue)
 	CHECK_EQUAL(queue->driver.free_descriptors, 16);
 	CHECK_EQUAL(queue->driver.out, 0);
 	viodma_driver_queue_publish(&queue->driver);
-	CHECK_EQUAL(test_device_avail_index(queue), 0);
+	CHECK_EQUAL(test_device_shown(queue), 0);
 	return true;
 }
 
@@ -349,7 +351,7 @@ static bool without_indexes_kicks_go_by_the_devices_flag(void)
 	viodma_driver_queue_publish(driver);
 	CHECK(viodma_driver_queue_kick_needed(driver));
 	CHECK(!viodma_driver_queue_kick_needed(driver)); /* asked already */
-	test_device_set_used_flags(queue, VIRTQ_USED_F_NO_NOTIFY);
+	test_device_want_kicks(queue, false);
 	CHECK(add_one(driver, tokens));
 	viodma_driver_queue_publish(driver);
 	CHECK(!viodma_driver_queue_kick_needed(driver));
@@ -374,7 +376,7 @@ static bool the_device_is_notified_if_it_wants_to_be(void)
 	viodma_driver_queue_kick(&queue->driver, &device->transport);
 	CHECK_EQUAL(queue->notified, 1);
 	CHECK_EQUAL(device->queues[0].notified, 0); /* it was this queue */
-	test_device_set_used_flags(queue, VIRTQ_USED_F_NO_NOTIFY);
+	test_device_want_kicks(queue, false);
 	CHECK(add_one(&queue->driver, tokens));
 	viodma_driver_queue_publish(&queue->driver);
 	viodma_driver_queue_kick(&queue->driver, &device->transport);
@@ -389,7 +391,7 @@ static bool with_indexes_a_kick_goes_when_the_index_passes_the_devices_wish(void
 	struct test_device_queue *queue = &with_queue(&options)->queues[0];
 	struct viodma_driver_queue *driver = &queue->driver;
 
-	test_device_set_avail_event(queue, 2); /* "when the third is there" */
+	test_device_want_kick_at(queue, 2); /* "when the third is there" */
 	CHECK(add_one(driver, tokens));
 	CHECK(add_one(driver, tokens));
 	viodma_driver_queue_publish(driver);
@@ -400,7 +402,7 @@ static bool with_indexes_a_kick_goes_when_the_index_passes_the_devices_wish(void
 	CHECK(add_one(driver, tokens));
 	viodma_driver_queue_publish(driver);
 	CHECK(!viodma_driver_queue_kick_needed(driver)); /* passed already */
-	test_device_set_avail_event(queue, 5);
+	test_device_want_kick_at(queue, 5);
 	CHECK(add_one(driver, tokens));
 	viodma_driver_queue_publish(driver);
 	CHECK(add_one(driver, tokens));
@@ -447,25 +449,24 @@ static bool calls_are_asked_for_and_declined(void)
 		viodma_driver_queue_want_no_call(driver);
 		viodma_driver_queue_want_no_call(driver);
 		CHECK_EQUAL(driver->statistics.calls_suppressed, 1);
-		if (event_idx)
-			CHECK_EQUAL(test_device_used_event(queue), 0x8000);
-		else
-			CHECK_EQUAL(test_device_avail_flags(queue), VIRTQ_AVAIL_F_NO_INTERRUPT);
 		for (i = 0; i < 2; i++) {
 			CHECK(test_device_take(queue, &chain));
 			test_device_put_used(queue, chain.head, 0);
 		}
+		CHECK_EQUAL(queue->called, 0);
 		CHECK(came_back(driver, &tokens[0], 0));
 		CHECK(viodma_driver_queue_want_call(driver)); /* one is there that was seen already */
 		CHECK(came_back(driver, &tokens[1], 0));
 		CHECK(!viodma_driver_queue_want_call(driver));
-		if (event_idx)
-			CHECK_EQUAL(test_device_used_event(queue), 2);
-		else
-			CHECK_EQUAL(test_device_avail_flags(queue), 0);
 		CHECK(test_device_take(queue, &chain));
 		test_device_put_used(queue, chain.head, 0);
+		CHECK_EQUAL(queue->called, 1);
 		CHECK(viodma_driver_queue_want_call(driver)); /* came before the wish was seen */
+		CHECK(add_one(driver, &tokens[3]));
+		viodma_driver_queue_publish(driver);
+		CHECK(test_device_take(queue, &chain));
+		test_device_put_used(queue, chain.head, 0);
+		CHECK_EQUAL(queue->called, event_idx ? 1 : 2); /* by index: it asked for the one before */
 	}
 	return true;
 }
@@ -500,16 +501,46 @@ static bool the_platforms_barriers_are_used_where_bit_36_was_accepted(void)
 }
 HOLDS(the_platforms_barriers_are_used_where_bit_36_was_accepted)
 
-/* = DRV-21: whoever writes the driver's own part of the ring confuses the device, not the driver. */
+/*
+ * = DRV-21: whoever writes the driver's own part of the ring confuses the device, not the driver. What the driver reads is
+ * the used ring; packed, length, id and flags of a descriptor that is used, and the device's events.
+ */
 static struct test_device_queue *watched;
 static unsigned looked_back;
 
+static bool within(const void *at, size_t bytes, const struct viodma_shared *from, size_t len)
+{
+	const unsigned char *first = (const unsigned char *)from, *byte = at;
+
+	return byte >= first && byte + bytes <= first + len;
+}
+
 static void watch(const void *at, size_t bytes)
 {
-	const unsigned char *used = (const unsigned char *)watched->driver.used, *byte = at;
+	const struct viodma_driver_queue *driver = &watched->driver;
 
-	if (byte < used || byte + bytes > used + VIRTQ_USED_BYTES(16))
-		looked_back++;
+	if (within(at, bytes, driver->used, watched->setup.packed ? 4 : VIRTQ_USED_BYTES(16)))
+		return;
+	if (watched->setup.packed && bytes <= 6 &&
+	    within(at, bytes, viodma_shared_at(driver->desc, 16u * driver->used_idx + 8), 8))
+		return;
+	looked_back++;
+}
+
+/* All of it, tables too; but for what the test goes on with: the available index; flags, packed. */
+static void scribble(struct viodma_driver_queue *driver)
+{
+	unsigned place;
+
+	memset(driver->table_blocks[0].memory, 0xff, 128);
+	if (!driver->packed) {
+		memset(driver->desc, 0xff, VIRTQ_DESC_BYTES(16));
+		memset((unsigned char *)driver->avail + 4, 0xff, VIRTQ_AVAIL_BYTES(16) - 4);
+		return;
+	}
+	memset(driver->avail, 0xff, 2);
+	for (place = 0; place < 16; place++)
+		memset((unsigned char *)driver->desc + 16 * place, 0xff, 14);
 }
 
 static bool ring_memory_is_never_read_back(void)
@@ -534,10 +565,7 @@ static bool ring_memory_is_never_read_back(void)
 			CHECK(test_device_take(queue, &chain));
 			heads[i] = chain.head;
 		}
-		/* All of it, tables too; but for the available index, which the test goes on with. */
-		memset(queue->driver.desc, 0xff, VIRTQ_DESC_BYTES(16));
-		memset((unsigned char *)queue->driver.avail + 4, 0xff, VIRTQ_AVAIL_BYTES(16) - 4);
-		memset(queue->driver.table_blocks[0].memory, 0xff, 128);
+		scribble(&queue->driver);
 		for (i = 0; i < 5; i++)
 			test_device_put_used(queue, heads[4 - i], 7);
 		for (i = 0; i < 5; i++)
@@ -575,5 +603,5 @@ int main(void)
 		TEST(ring_memory_is_never_read_back),
 	};
 
-	return cmocka_run_group_tests_name("driver queue", tests, NULL, NULL);
+	return cmocka_run_group_tests_name(TEST_PACKED ? "driver queue, packed" : "driver queue", tests, NULL, NULL);
 }
