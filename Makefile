@@ -12,10 +12,11 @@ BUILD_PACKAGES = gcc libc6-dev meson ninja-build pkg-config liburing-dev libcmoc
 DEMO_PACKAGES = $(BUILD_PACKAGES) qemu-system-x86 e2fsprogs cpio xz-utils python3
 CHECK_PACKAGES = $(DEMO_PACKAGES) g++ clang llvm libclang-rt-14-dev qemu-system-ppc qemu-system-arm \
 	qemu-system-common qemu-system-data qemu-utils qemu-user-static gcc-s390x-linux-gnu libc6-dev-s390x-cross python3-pytest \
-	python3-hypothesis mandoc libxml2-utils binutils file git cmake
+	python3-hypothesis mandoc spin libxml2-utils binutils file git cmake
+MODEL_PACKAGES = gcc libc6-dev spin python3
 FUZZ_PACKAGES = $(BUILD_PACKAGES) clang llvm libclang-rt-14-dev python3
 
-.PHONY: all demo check check-all fuzz dist-core install clean
+.PHONY: all demo check check-all fuzz models dist-core install clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -38,6 +39,10 @@ check check-all:
 fuzz:
 	@scripts/packages $(FUZZ_PACKAGES)
 	@fuzz/run.sh $(or $(SECONDS_EACH),60)
+
+models:
+	@scripts/packages $(MODEL_PACKAGES)
+	@$(PYTHON) models/run.py
 
 dist-core:
 	@scripts/dist-core $(BUILD)

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * split.pml - how it works: a driver and a device over one split ring, for ever, in memory that reorders (memory.pml).
+ *
+ * Each inline names the function of core/ring it stands for. One step is what a side does up to and with one access that
+ * the other side can tell from its neighbours: its stores are its own affair while they wait in its buffer, so they go
+ * together with what follows; a fence, and a load behind it, are one step; words that an index has announced do not
+ * change any more, and are read together. Both sides do what their callers may do, in any order they may: add any number
+ * and publish, ask whether to kick now or later, turn calls off, take, sleep; fetch, complete in any order, ask whether
+ * to call now or later, sleep; the driver resets the ring at any moment.
+ *
+ * What must hold:
+ *   no notification is lost     a side sleeps on `kicked` or `called` alone: one lost leaves both asleep, which Spin
+ *                               reports as an invalid end state. A chain that the device loses ends the same way, since
+ *                               the driver may wait for the last one at any time
+ *   nothing returns twice       what comes back is out
+ *   content is seen whole       a descriptor, an entry, an element is read once (DRV-21, DEV-11), and then holds NOTHING:
+ *                               who reads it before it was written, or once more, finds that
+ *   ids are unique              what is fetched is not in the device's hands yet
+ *   after a reset, silence      no store of the device reaches memory after its acknowledgement
+ *
+ * N is the size; indexes go up to M: 2^16 in the code, here at least 2N, which is what the code has at its largest size.
+ * EVENT_IDX 1 or 0. RESETS 1: the driver resets; RESUMES 1: the device stops, and goes on from its base.
+ * ORDERLY 1 leaves out some of the freedom, for the larger sizes: the driver asks whether to kick as soon as it has
+ * published, and never turns calls off; the device has one request at a time, and asks whether to call when it finds the
+ * ring empty, or must.
+ * EAGER 1: what is no index and no wish reaches memory at once (memory.pml), for the largest.
+ * Twins: names that begin with BUG_, listed in run.py.
+ */
+#ifndef N
+#define N 2
+#endif
+#ifndef M
+#define M (2 * N)
+#endif
+#ifndef EVENT_IDX
+#define EVENT_IDX 1
+#endif
+#ifndef ORDERLY
+#define ORDERLY 0
+#endif
+#ifndef EAGER
+#define EAGER 0
+#endif
+#ifndef RESETS
+#define RESETS 0
+#endif
+#ifndef RESUMES
+#define RESUMES 0
+#endif
+
+/* The ring's words. */
+#define DESC(i) (i)                    /* driver: a descriptor, written or not */
+#define AVAIL_RING(i) (N + (i))        /* driver: a head, plus 1 */
+#define AVAIL_IDX (2 * N)              /* driver */
+#define AVAIL_WISH (2 * N + 1)         /* driver: flags without EVENT_IDX, used_event with */
+#define USED_RING(i) (2 * N + 2 + (i)) /* device: a head, plus 1 */
+#define USED_IDX (3 * N + 2)           /* device */
+#define USED_WISH (3 * N + 3)          /* device: flags, or avail_event */
+#define WORDS (3 * N + 4)
+#define DRIVER_RELEASES AVAIL_IDX
+#define DEVICE_RELEASES USED_IDX
+#include "memory.pml"
+
+#define NOTHING 0
+#define NEXT(i) (((i) + 1) % M)
+#define MINUS(a, b) (((a) + M - (b)) % M)
+/* Did the index pass the event on its way, `by` steps up to `now`? Both sides ask so. */
+#ifdef BUG_EVENT_COMPARED
+#define PASSED(now, event, by) ((event) == (now))
+#else
+#define PASSED(now, event, by) (MINUS(now, ((event) + 1) % M) < (by))
+#endif
+
+bool kicked, called; /* eventfds */
+bool ring_on = true, resetting;
+
+/* ---- the driver half ---- */
+
+byte d_published, d_used, d_seen_used, d_unkicked; /* indexes: published, got so far, the last one seen */
+int d_out;                                         /* by head: with the device */
+bool d_calls_off;
+byte d_at;
+
+/*
+ * driver half: viodma_driver_queue_add, put_descriptor, commit; viodma_driver_queue_publish
+ * Heads are interchangeable, so the lowest free one will do.
+ */
+inline viodma_driver_queue_add_and_publish()
+{
+	do
+	:: d_out != BIT(N) - 1 ->
+		d_at = (ORDERLY -> d_published % N : 0);
+		do
+		:: d_out & BIT(d_at) -> d_at++
+		:: else -> break
+		od;
+		driver_put(DESC(d_at), 1);
+		driver_put(AVAIL_RING(d_published % N), d_at + 1);
+		d_out = d_out | BIT(d_at);
+		d_published = NEXT(d_published);
+		d_unkicked = (d_unkicked < M -> d_unkicked + 1 : M);
+		d_at = 0;
+		if
+		:: true
+		:: true -> break
+		fi
+	:: else -> break
+	od;
+#ifdef BUG_NO_RELEASE
+	driver_store(AVAIL_IDX, d_published)
+#else
+	driver_store_release(d_published)
+#endif
+}
+
+/* driver half: viodma_driver_queue_kick_needed, full_fence; then the kick itself */
+#ifdef BUG_NO_FENCE_BEFORE_KICK
+#define FENCE_BEFORE_KICK true
+#else
+#define FENCE_BEFORE_KICK DRIVER_FENCE
+#endif
+inline viodma_driver_queue_kick()
+{
+	if
+	:: EVENT_IDX && (d_unkicked > M - 1 || PASSED(d_published, word[USED_WISH], d_unkicked)) -> kicked = true
+	:: !EVENT_IDX && !word[USED_WISH] -> kicked = true
+	:: else
+	fi;
+	d_unkicked = 0
+}
+
+/* driver half: look */
+inline look()
+{
+	d_seen_used = word[USED_IDX];
+	assert(MINUS(d_seen_used, d_used) <= MINUS(d_published, d_used))
+}
+
+/* driver half: viodma_driver_queue_get, viodma_driver_split_end */
+inline viodma_driver_queue_get()
+{
+	d_at = word[USED_RING(d_used % N)];
+	assert(d_at != NOTHING);           /* it was written before the index was */
+	assert(d_out & BIT(d_at - 1));     /* once, and only what is out */
+	word[USED_RING(d_used % N)] = NOTHING;
+	d_out = d_out & ~BIT(d_at - 1);
+	d_used = NEXT(d_used);
+	d_at = 0
+}
+
+/* driver half: viodma_driver_queue_want_no_call */
+inline viodma_driver_queue_want_no_call()
+{
+	if
+	:: EVENT_IDX -> driver_store(AVAIL_WISH, (d_used + M / 2) % M)
+	:: else -> driver_store(AVAIL_WISH, 1)
+	fi;
+	d_calls_off = true
+}
+
+/* driver half: viodma_driver_queue_want_call: the wish; then the fence, and a last look */
+inline viodma_driver_queue_want_call()
+{
+	if
+	:: EVENT_IDX -> driver_store(AVAIL_WISH, d_used)
+	:: !EVENT_IDX && d_calls_off -> driver_store(AVAIL_WISH, 0)
+	:: else
+	fi;
+	d_calls_off = false
+}
+
+#ifdef BUG_NO_FENCE_BEFORE_SLEEP
+#define FENCE_BEFORE_SLEEP true
+#else
+#define FENCE_BEFORE_SLEEP DRIVER_FENCE
+#endif
+#ifdef BUG_NO_LAST_LOOK
+#define THERE_IS_ONE false
+#else
+#define THERE_IS_ONE (d_seen_used != d_used || word[USED_IDX] != d_used)
+#endif
+
+/*
+ * driver half: viodma_driver_queue_take_back, once the reset is acknowledged; viodma_driver_queue_enable. Of this ring
+ * alone or of the whole device: to the ring it is one and the same.
+ */
+inline take_back_and_restart()
+{
+	d_at = 0;
+	do
+	:: d_at < WORDS ->
+#ifdef BUG_RESET_LEAVES_USED
+		word[d_at] = (d_at == USED_IDX -> word[d_at] : 0);
+#else
+		word[d_at] = 0;
+#endif
+		driver_has[d_at] = 0;
+		d_at++
+	:: else -> break
+	od;
+	driver_waits = 0; driver_before = 0;
+	d_at = 0; d_out = 0; d_published = 0; d_used = 0; d_seen_used = 0; d_unkicked = 0;
+	d_calls_off = false;
+	called = false;
+	device_silent = false;
+	ring_on = true
+}
+
+active proctype driver()
+{
+awake:	do
+	:: atomic { d_out != BIT(N) - 1 && !(ORDERLY && d_unkicked) -> viodma_driver_queue_add_and_publish() }
+	:: d_step { d_unkicked && FENCE_BEFORE_KICK -> viodma_driver_queue_kick() }
+	:: d_step { d_seen_used == d_used && d_out && !(ORDERLY && d_unkicked) -> look() }
+	:: d_step { d_seen_used != d_used -> viodma_driver_queue_get() };
+progress:	skip
+	:: d_step { !ORDERLY && !d_calls_off -> viodma_driver_queue_want_no_call() }
+	:: d_step { d_out && !d_unkicked && d_seen_used == d_used -> viodma_driver_queue_want_call() };
+		if
+		:: d_step { FENCE_BEFORE_SLEEP && THERE_IS_ONE -> look() } /* and gets it */
+		:: d_step { FENCE_BEFORE_SLEEP && !THERE_IS_ONE -> skip };
+			d_step { called -> called = false }
+		fi
+	:: atomic { RESETS && !resetting -> resetting = true };
+		d_step { !resetting -> take_back_and_restart() }
+	od
+}
+
+/* ---- the device half ---- */
+
+byte v_next_avail, v_seen_avail, v_next_used, v_signalled_used, v_armed_at;
+bool v_signalled, v_armed, v_no_notify;
+int v_has;           /* by head: submitted */
+byte v_at, v_early;
+bool v_empty;        /* the last pop said so: wait for a kick */
+
+/* device half: ahead, load_avail_index */
+inline ahead()
+{
+	v_seen_avail = word[AVAIL_IDX];
+	assert(MINUS(v_seen_avail, v_next_avail) <= N)
+}
+
+/* device half: ask_for_kick: the wish; then a fence, unless it was said already */
+inline ask_for_kick()
+{
+	v_armed_at = v_next_avail;
+	if
+	:: EVENT_IDX -> device_store(USED_WISH, v_next_avail)
+	:: !EVENT_IDX && (v_no_notify || !v_armed) -> device_store(USED_WISH, 0)
+	:: else
+	fi;
+	v_no_notify = false;
+	v_armed = true
+}
+
+#define WISH_IS_SAID (EVENT_IDX && v_armed && v_armed_at == v_next_avail)
+#ifdef BUG_NO_FENCE_AFTER_WISH
+#define FENCE_AFTER_WISH true
+#else
+#define FENCE_AFTER_WISH DEVICE_FENCE
+#endif
+
+/* device half: decline_kicks */
+inline decline_kicks()
+{
+	if
+	:: !EVENT_IDX && !v_no_notify ->
+		device_store(USED_WISH, 1);
+		v_no_notify = true
+	:: else
+	fi
+}
+
+/* device half: fetch, viodma_split_next_head, viodma_walk_chain */
+inline fetch()
+{
+	decline_kicks();
+#ifdef BUG_LOADS_EARLY
+	v_at = v_early;
+#else
+	v_at = word[AVAIL_RING(v_next_avail % N)];
+#endif
+	assert(v_at != NOTHING);                 /* written before the index was */
+	word[AVAIL_RING(v_next_avail % N)] = NOTHING;
+	assert(word[DESC(v_at - 1)] != NOTHING); /* and so was the descriptor */
+	word[DESC(v_at - 1)] = NOTHING;
+	assert(!(v_has & BIT(v_at - 1)));
+	v_has = v_has | BIT(v_at - 1);
+	v_next_avail = NEXT(v_next_avail);
+	v_at = 0
+}
+
+/* device half: viodma_queue_push, finish, viodma_split_put_used. Any of those submitted. */
+inline viodma_queue_push()
+{
+	if
+	:: v_has & 1 -> v_at = 0
+	:: v_has & 2 -> v_at = 1
+	:: v_has & 4 -> v_at = 2
+	:: v_has & 8 -> v_at = 3
+	fi;
+	v_has = v_has & ~BIT(v_at);
+#ifdef BUG_INDEX_BEFORE_ELEMENT
+	device_store_release(NEXT(v_next_used));
+	device_put(USED_RING(v_next_used % N), v_at + 1);
+#else
+	device_put(USED_RING(v_next_used % N), v_at + 1);
+	device_store_release(NEXT(v_next_used));
+#endif
+	v_next_used = NEXT(v_next_used);
+	v_at = 0
+}
+
+#define UNASKED MINUS(v_next_used, v_signalled_used)
+#ifdef BUG_ASKS_RARELY
+#define MAY_PUSH true
+#else
+#define MAY_PUSH (UNASKED < N)
+#endif
+
+/* device half: viodma_queue_call_needed; then the call itself */
+#ifdef BUG_NO_FENCE_BEFORE_CALL
+#define FENCE_BEFORE_CALL true
+#else
+#define FENCE_BEFORE_CALL DEVICE_FENCE
+#endif
+inline viodma_queue_call_needed()
+{
+	if
+	:: EVENT_IDX && (!v_signalled || PASSED(v_next_used, word[AVAIL_WISH], UNASKED)) -> called = true
+	:: !EVENT_IDX && !word[AVAIL_WISH] -> called = true
+	:: else
+	fi;
+	v_signalled_used = v_next_used;
+	v_signalled = true
+}
+
+/* device half: viodma_queue_start */
+inline viodma_queue_start(base)
+{
+#ifndef BUG_RESET_KEEPS_POSITION
+	v_next_used = base;
+#endif
+	v_next_avail = base;
+	v_seen_avail = base;
+	v_signalled_used = v_next_used;
+	v_signalled = false; v_armed = false; v_no_notify = false; v_armed_at = 0; v_empty = false
+}
+
+active proctype device()
+{
+on:
+end:	do
+	:: ring_on && !v_empty && v_seen_avail == v_next_avail ->
+#ifdef BUG_LOADS_EARLY
+		v_early = word[AVAIL_RING(v_next_avail % N)];
+#endif
+		atomic {
+			ahead();
+			if
+			:: v_seen_avail != v_next_avail
+			:: v_seen_avail == v_next_avail && WISH_IS_SAID -> goto again
+			:: v_seen_avail == v_next_avail && !WISH_IS_SAID ->
+				ask_for_kick();
+				goto fence
+			fi
+		};
+		goto on;
+fence:		FENCE_AFTER_WISH;
+again:		atomic {
+#ifndef BUG_WISH_BEHIND_THE_LOOK
+			ahead();
+#endif
+			v_empty = (v_seen_avail == v_next_avail)
+		}
+	:: d_step { v_seen_avail != v_next_avail && !(ORDERLY && v_has) -> fetch() }
+	:: atomic { v_has && MAY_PUSH -> viodma_queue_push() }
+	:: d_step { UNASKED && (!ORDERLY || v_empty || UNASKED == N) && FENCE_BEFORE_CALL -> viodma_queue_call_needed() }
+	:: d_step { v_empty && kicked -> kicked = false; v_empty = false }
+	:: atomic { resetting && ring_on -> ring_on = false }; /* device half: viodma_queue_reset */
+#ifdef BUG_LATE_WRITE
+		d_step { device_silent = true; resetting = false };
+		atomic {
+			if
+			:: v_has -> viodma_queue_push()
+			:: else
+			fi
+		};
+#endif
+		d_step {
+			DEVICE_FENCE ->
+			v_has = 0;
+			viodma_queue_start(0);
+			kicked = false;
+			device_silent = true;
+			resetting = false
+		};
+		ring_on
+	:: d_step { RESUMES && ring_on && !v_has && !UNASKED && DEVICE_FENCE -> viodma_queue_start(v_next_avail) }
+	od
+}
+
+active proctype memory()
+{
+end:	do
+#if !EAGER
+	FROM_DRIVER(DESC(0))
+	FROM_DRIVER(AVAIL_RING(0))
+	FROM_DEVICE(USED_RING(0))
+#if N > 1
+	FROM_DRIVER(DESC(1))
+	FROM_DRIVER(AVAIL_RING(1))
+	FROM_DEVICE(USED_RING(1))
+#endif
+#if N > 2
+	FROM_DRIVER(DESC(2))
+	FROM_DRIVER(AVAIL_RING(2))
+	FROM_DEVICE(USED_RING(2))
+	FROM_DRIVER(DESC(3))
+	FROM_DRIVER(AVAIL_RING(3))
+	FROM_DEVICE(USED_RING(3))
+#endif
+#endif
+	FROM_DRIVER(AVAIL_IDX)
+	FROM_DRIVER(AVAIL_WISH)
+	FROM_DEVICE(USED_IDX)
+	FROM_DEVICE(USED_WISH)
+	od
+}
