@@ -19,6 +19,7 @@
 #define VIODMA_BENCH_BENCH_H
 
 #include <viodma/domain.h>
+#include <viodma/driver.h>
 #include <viodma/iotlb.h>
 #include <viodma/vhost_user_front.h>
 
@@ -142,6 +143,7 @@ struct bench_platform {
 	void *iova_storage;
 	struct bench_table table;
 	bool has_domain, has_table;
+	struct bench_remote *remote; /* the device half is there; NULL: here */
 	/* the device half's */
 	struct viodma_space space;
 	void *regions;
@@ -168,6 +170,29 @@ viodma_phys bench_slot_phys(const struct bench_platform *platform, uint32_t slot
 /* Must each bus address differ from the physical one of the same byte? */
 bool bench_must_differ(enum bench_domain domain);
 
+/* ---- process.c ---- */
+
+/* What the process of the device half tells of itself: memory of both. */
+struct bench_told {
+	uint64_t translations, identity_translations;
+	bool stray_tried, stray_refused, failed;
+};
+
+struct bench_remote {
+	int pid;
+	struct viodma_front *front;
+	struct viodma_driver driver;
+	struct bench_told *told;
+};
+
+/* The device half of a cell in a process of its own, negotiated with; the platform's domain. NULL: it is there. */
+const char *bench_remote_new(struct bench_platform *platform, const struct bench_cell *cell,
+			     const struct bench_arena *arena, struct bench_remote *remote);
+void bench_remote_reset(struct bench_remote *remote);
+void bench_remote_free(struct bench_remote *remote);
+/* After verification: what is wrong with what it told. */
+const char *bench_remote_fault(const struct bench_remote *remote, enum bench_domain domain);
+
 /* ---- rig.c: both halves over one ring ---- */
 
 struct bench_counts {
@@ -178,6 +203,7 @@ struct bench_counts {
 typedef const char *bench_fault;
 
 struct bench_rig;
+struct viodma_queue;
 
 struct bench_engine {
 	/* NULL: *fault says why. The platform stays the caller's. */
@@ -188,6 +214,11 @@ struct bench_engine {
 	/* The same, each half in its own thread; serve returns when *stop is set. */
 	bench_fault (*drive)(struct bench_rig *rig, uint64_t requests);
 	void (*serve)(struct bench_rig *rig, const int *stop);
+	/* The same, for a platform whose device half is in another process. */
+	bench_fault (*remote)(struct bench_rig *rig, uint64_t requests);
+	/* In that process: a device half alone, and its work on a queue. False: something was wrong. */
+	struct bench_rig *(*make_server)(const struct bench_cell *cell);
+	bool (*process)(struct bench_rig *rig, struct viodma_queue *queue, bool *more);
 	/* Every byte of requests in both directions compared; addresses looked at; an access nobody granted attempted. */
 	bench_fault (*verify)(struct bench_rig *rig);
 	void (*counts)(const struct bench_rig *rig, struct bench_counts *counts);
@@ -215,7 +246,7 @@ double bench_ping_pong(void);
 /* memcpy of a payload, from slot to slot: nanoseconds. */
 double bench_memcpy_ns(const struct bench_arena *arena, unsigned char *to, uint32_t bytes, uint64_t round_ns);
 
-/* ---- rounds.c, threads.c, process.c ---- */
+/* ---- rounds.c, threads.c ---- */
 
 struct bench_row {
 	struct bench_cell cell;
@@ -245,10 +276,6 @@ void bench_results_free(struct bench_results *results);
 /* One round of a cell on two cores: nanoseconds of a request. */
 bench_fault bench_two_threads(const struct bench_engine *engine, struct bench_rig *rig, struct bench_platform *platform,
 			      uint64_t requests, double *ns);
-
-/* A group over vhost-user, all of its rounds. */
-bool bench_group_in_processes(const struct bench_choice *choice, const struct bench_cell *cells, uint32_t count,
-			      struct bench_row *rows);
 
 /* ---- report.c, html.c ---- */
 

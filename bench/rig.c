@@ -54,7 +54,9 @@ struct bench_rig {
 	struct viodma_domain *domain;
 	struct request *requests;
 	uint32_t slots, bytes, batch, buffers;
-	bool from_device, premapped, untouched, verifying;
+	bool from_device, premapped, untouched;
+	uint64_t pattern_until;
+	struct viodma_queue *queue; /* the device half's */
 	void *driver_storage, *device_memory;
 	struct viodma_mapping arena_mapping;
 	struct viodma_buffer arena_buffer;
@@ -76,7 +78,7 @@ static void fill_request(const struct bench_rig *rig, const struct request *requ
 	size_t first = 0;
 
 	for (uint32_t i = 0; i < rig->buffers; i++) {
-		if (rig->verifying)
+		if (rig->sent < rig->pattern_until)
 			fill_pattern(request->parts[i], request->buffers[i].len_bytes, first, rig->sent);
 		else
 			fill(request->parts[i], request->buffers[i].len_bytes, number_of(rig->sent));
@@ -86,17 +88,18 @@ static void fill_request(const struct bench_rig *rig, const struct request *requ
 
 static bool is_filled(const struct bench_rig *rig, const struct request *request)
 {
+	const bool by_pattern = rig->got < rig->pattern_until;
 	uint64_t total = 0;
 	size_t first = 0;
 
 	for (uint32_t i = 0; i < rig->buffers; i++) {
-		if (!rig->verifying)
+		if (!by_pattern)
 			total += sum(request->parts[i], request->buffers[i].len_bytes);
 		else if (!is_pattern(request->parts[i], request->buffers[i].len_bytes, first, rig->got))
 			return false;
 		first += request->buffers[i].len_bytes;
 	}
-	return rig->verifying || total == sum_of(rig->bytes, number_of(rig->got));
+	return by_pattern || total == sum_of(rig->bytes, number_of(rig->got));
 }
 
 static inline enum viodma_result map_and_add(struct bench_rig *rig, struct request *request)
@@ -146,7 +149,7 @@ NOINLINE static uint32_t bench_rig_send(struct bench_rig *rig, uint32_t most)
 		struct request *request = &rig->requests[rig->sent % rig->slots];
 		enum viodma_result result;
 
-		if (!rig->from_device && (!rig->untouched || rig->verifying))
+		if (!rig->from_device && (!rig->untouched || rig->sent < rig->pattern_until))
 			fill_request(rig, request);
 		result = rig->premapped ? sync_and_add(rig, request) : map_and_add(rig, request);
 		if (result == VIODMA_E_NO_SPACE || result == VIODMA_E_EXHAUSTED)
@@ -178,7 +181,7 @@ static inline void finish(struct bench_rig *rig, const struct viodma_driver_comp
 					      request->buffers[i].len_bytes);
 	if (!rig->premapped && viodma_domain_unmap(&request->mapping, completion->written_bytes) != VIODMA_OK)
 		rig->driver_fault = "unmap failed";
-	if (rig->from_device && (!rig->untouched || rig->verifying) && !is_filled(rig, request))
+	if (rig->from_device && (!rig->untouched || rig->got < rig->pattern_until) && !is_filled(rig, request))
 		rig->driver_fault = "wrong bytes from the device";
 	rig->got++;
 }
@@ -243,21 +246,22 @@ NOINLINE static uint32_t bench_rig_serve(struct bench_rig *rig)
 	enum viodma_result result = VIODMA_OK;
 	uint32_t count = 0;
 
-	while (count < size && (result = viodma_queue_pop(&rig->device, &request)) == VIODMA_OK) {
+	while (count < size && (result = viodma_queue_pop(rig->queue, &request)) == VIODMA_OK) {
 		const uint32_t bytes = rig->from_device ? request->writable_bytes : request->readable_bytes;
 
 		if (request->result != VIODMA_OK || bytes != rig->bytes) {
 			rig->device_fault = request->result != VIODMA_OK ? viodma_result_name(request->result) :
 									   "a request of another length";
-			(void)viodma_queue_reject(&rig->device, request, NULL, 0);
+			(void)viodma_queue_reject(rig->queue, request, NULL, 0);
 			return count;
 		}
-		if (rig->verifying ? !serve_pattern(rig, request) : !rig->untouched && !serve_touched(rig, request))
+		if (rig->served < rig->pattern_until ? !serve_pattern(rig, request) :
+						       !rig->untouched && !serve_touched(rig, request))
 			rig->device_fault = "wrong bytes to the device";
-		viodma_queue_push(&rig->device, request, rig->from_device ? rig->bytes : 0);
+		viodma_queue_push(rig->queue, request, rig->from_device ? rig->bytes : 0);
 		rig->served++;
 		count++;
-		if (rig->platform->table.threaded)
+		if (rig->platform && rig->platform->table.threaded)
 			bench_table_hear(&rig->platform->table);
 	}
 	if (viodma_result_is_peer(result) || viodma_result_is_fault(result))
@@ -341,6 +345,32 @@ static void rig_serve(struct bench_rig *rig, const int *stop)
 	}
 }
 
+/* The device half is in another process. */
+static bench_fault rig_remote(struct bench_rig *rig, uint64_t requests)
+{
+	const struct bench_remote *remote = rig->platform->remote;
+	const uint64_t end = rig->got + requests;
+
+	while (rig->got < end && !rig->driver_fault) {
+		const uint64_t left = end - rig->sent;
+		enum viodma_result result;
+
+		if (left)
+			bench_rig_send(rig, left < rig->batch ? (uint32_t)left : rig->batch);
+		if (viodma_driver_queue_kick_needed(&rig->driver)) {
+			rig->kicks++;
+			remote->driver.transport.ops->notify(remote->driver.transport.context, 0);
+		}
+		if (bench_rig_collect(rig) || viodma_driver_queue_want_call(&rig->driver))
+			continue;
+		result = viodma_front_wait(remote->front, bench_now_ns() + STALL_NS);
+		if (result != VIODMA_OK)
+			return result == VIODMA_E_TIMEOUT ? "no progress" : viodma_result_name(result);
+		rig->calls++;
+	}
+	return rig->driver_fault;
+}
+
 static void rig_counts(const struct bench_rig *rig, struct bench_counts *counts)
 {
 	*counts = (struct bench_counts){ rig->got, rig->segments_sent, rig->kicks, rig->calls };
@@ -375,6 +405,8 @@ static bench_fault look_at_platform(struct bench_rig *rig, uint64_t copied_befor
 	const uint64_t copied = platform->pool.statistics.copied_in_bytes + platform->pool.statistics.copied_out_bytes -
 				copied_before;
 
+	if (platform->remote)
+		return bench_remote_fault(platform->remote, kind);
 	if (bench_must_differ(kind) ? space->identity_translations != 0 :
 				      space->identity_translations != space->translations)
 		return bench_must_differ(kind) ? "a bus address was a physical one" : "a bus address was no physical one";
@@ -395,9 +427,8 @@ static bench_fault rig_verify(struct bench_rig *rig)
 	bench_fault fault;
 	uint16_t words[8];
 
-	rig->verifying = true;
-	fault = rig_run(rig, 2 * rig->slots);
-	rig->verifying = false;
+	rig->pattern_until = before + 2 * rig->slots;
+	fault = rig->platform->remote ? rig_remote(rig, 2 * rig->slots) : rig_run(rig, 2 * rig->slots);
 	if (fault)
 		return fault;
 	memcpy(words, (const void *)rig->driver.desc, sizeof(words));
@@ -466,10 +497,15 @@ static enum viodma_result make_device(struct bench_rig *rig)
 					      .size_max = RING_SIZE,
 					      .segments_max = SEGMENTS_MAX,
 					      .pieces_max = PIECES_MAX };
-	enum viodma_result result = viodma_driver_queue_enable(&rig->driver, &transport);
+	struct bench_remote *remote = rig->platform->remote;
+	enum viodma_result result =
+		viodma_driver_queue_enable(&rig->driver, remote ? &remote->driver.transport : &transport);
 
+	if (result == VIODMA_OK && remote)
+		return viodma_driver_ready(&remote->driver);
 	if (result != VIODMA_OK)
 		return result;
+	rig->queue = &rig->device;
 	config.memory_bytes = viodma_queue_memory_bytes(&config);
 	config.memory = rig->device_memory = calloc(1, config.memory_bytes);
 	if (!config.memory)
@@ -525,6 +561,8 @@ static void rig_end(struct bench_rig *rig)
 {
 	void *token;
 
+	if (rig->platform->remote)
+		bench_remote_reset(rig->platform->remote);
 	if (rig->driver.used) {
 		while (viodma_driver_queue_take_back(&rig->driver, &token) == VIODMA_OK)
 			(void)viodma_domain_unmap(&((struct request *)token)->mapping, 0);
@@ -569,12 +607,36 @@ static struct bench_rig *rig_make(struct bench_platform *platform, bool untouche
 	return NULL;
 }
 
+/* For a process that has the device half alone. */
+static struct bench_rig *rig_make_server(const struct bench_cell *cell)
+{
+	struct bench_rig *rig = aligned_alloc(128, (sizeof(*rig) + 127) / 128 * 128);
+
+	if (!rig)
+		return NULL;
+	memset(rig, 0, sizeof(*rig));
+	rig->bytes = cell->bytes;
+	rig->from_device = cell->from_device;
+	rig->pattern_until = 2 * bench_slots(cell);
+	return rig;
+}
+
+static bool rig_process(struct bench_rig *rig, struct viodma_queue *queue, bool *more)
+{
+	rig->queue = queue;
+	*more = bench_rig_serve(rig) == RING_SIZE;
+	return !rig->device_fault;
+}
+
 const struct bench_engine BENCH_ENGINE = {
 	.make = rig_make,
 	.end = rig_end,
 	.run = rig_run,
 	.drive = rig_drive,
 	.serve = rig_serve,
+	.remote = rig_remote,
+	.make_server = rig_make_server,
+	.process = rig_process,
 	.verify = rig_verify,
 	.counts = rig_counts,
 };

@@ -19,6 +19,7 @@ struct running {
 	struct bench_platform platform;
 	const struct bench_engine *engine;
 	struct bench_rig *rig;
+	struct bench_remote remote;
 	bench_fault fault;
 	uint64_t requests; /* in a round */
 	struct bench_counts before;
@@ -62,10 +63,12 @@ static void begin_cell(struct group *group, uint32_t at)
 	struct running *running = &group->running[at];
 
 	running->engine = bench_engine(&group->cells[at]);
-	if (!bench_platform_new(&running->platform, &group->cells[at], &group->arena)) {
+	if (group->cells[at].mode == BENCH_TWO_PROCESSES)
+		running->fault = bench_remote_new(&running->platform, &group->cells[at], &group->arena, &running->remote);
+	else if (!bench_platform_new(&running->platform, &group->cells[at], &group->arena))
 		running->fault = "its platform cannot be made";
+	if (running->fault)
 		return;
-	}
 	running->rig = running->engine->make(&running->platform, group->choice->untouched, &running->fault);
 	if (running->rig)
 		running->fault = running->engine->verify(running->rig);
@@ -76,6 +79,7 @@ static void end_group(struct group *group)
 	for (uint32_t i = 0; group->running && i < group->count; i++) {
 		if (group->running[i].rig)
 			group->running[i].engine->end(group->running[i].rig);
+		bench_remote_free(&group->running[i].remote);
 		bench_platform_free(&group->running[i].platform);
 	}
 	free(group->running);
@@ -94,7 +98,8 @@ static double run_cell(const struct group *group, struct running *running, uint6
 		running->fault = bench_two_threads(running->engine, running->rig, &running->platform, requests, &ns);
 		return ns;
 	}
-	running->fault = running->engine->run(running->rig, requests);
+	running->fault = running->platform.remote ? running->engine->remote(running->rig, requests) :
+						    running->engine->run(running->rig, requests);
 	return (double)(bench_now_ns() - began) / (double)requests;
 }
 
@@ -124,7 +129,7 @@ static void calibrate(struct group *group, struct running *running)
 static void run_rounds(struct group *group)
 {
 	const struct bench_choice *choice = group->choice;
-	const bool two = group->cells[0].mode == BENCH_TWO_THREADS;
+	const bool two = group->cells[0].mode != BENCH_ONE_THREAD;
 
 	for (uint32_t i = 0; i < group->count; i++) {
 		struct running *running = &group->running[i];
@@ -262,7 +267,7 @@ static bool visit(void *context, const struct bench_cell *cells, uint32_t count)
 	struct bench_row *rows;
 	bool done;
 
-	if (cells[0].mode == BENCH_TWO_THREADS && !all->two)
+	if (cells[0].mode != BENCH_ONE_THREAD && !all->two)
 		return true;
 	if (results->count + count > results->capacity) {
 		results->capacity = 2 * results->capacity + BENCH_GROUP_MAX;
@@ -276,8 +281,7 @@ static bool visit(void *context, const struct bench_cell *cells, uint32_t count)
 	bench_group_name(&cells[0], name);
 	if (all->choice->progress)
 		all->choice->progress(name);
-	done = cells[0].mode == BENCH_TWO_PROCESSES ? bench_group_in_processes(all->choice, cells, count, rows) :
-						      run_group(all->choice, cells, count, rows);
+	done = run_group(all->choice, cells, count, rows);
 	for (uint32_t i = 0; done && i < count; i++)
 		results->faults += rows[i].fault[0] != 0;
 	results->count += done ? count : 0;

@@ -148,6 +148,10 @@ int viodma_bench_main(int argc, char **argv)
 		fprintf(stderr, "viodma bench: %s cannot be written\n", words.json);
 		status = EXIT_FAILED;
 	}
+	if (words.html && !bench_report_html(&results, words.html)) {
+		fprintf(stderr, "viodma bench: %s cannot be written\n", words.html);
+		status = EXIT_FAILED;
+	}
 	if (results.faults) {
 		fprintf(stderr, "viodma bench: %u cells failed their checks\n", results.faults);
 		status = EXIT_FAILED;
