@@ -36,11 +36,15 @@ void blk_rig_finish(struct blk_rig *rig, unsigned i, bool ok)
 
 	must(i < rig->pending_count);
 	rig->pending[i] = rig->pending[--rig->pending_count];
-	if (ok && io->operation != VIODMA_BLK_FLUSH) {
+	if (ok && io->operation > VIODMA_BLK_FLUSH) {
+		must(io->len_bytes && io->len_bytes % 512 == 0 && io->offset_bytes % 512 == 0);
+		must(io->offset_bytes <= RIG_DISK_BYTES && io->len_bytes <= RIG_DISK_BYTES - io->offset_bytes);
+		memset(rig->disk + io->offset_bytes, RIG_FILL(io->operation), io->len_bytes);
+	} else if (ok && io->operation != VIODMA_BLK_FLUSH) {
 		must(io->len_bytes && io->len_bytes % 512 == 0 && io->offset_bytes % 512 == 0);
 		must(io->offset_bytes + io->len_bytes <= RIG_DISK_BYTES);
 		move(rig, io, 0, 100);
-		move(rig, io, 100, io->len_bytes - 100);
+		move(rig, io, 100, (uint32_t)io->len_bytes - 100);
 	}
 	viodma_blk_complete(&rig->blk, io, ok);
 }
@@ -111,6 +115,19 @@ void blk_rig_header(struct blk_rig *rig, unsigned head, uint32_t type, uint64_t 
 	test_put32(rig->driver, RIG_HEADER(head) + 4, 0);
 	test_put64(rig->driver, RIG_HEADER(head) + 8, sector);
 	rig->driver->memory[RIG_STATUS(head)] = RIG_NO_STATUS;
+}
+
+void blk_rig_ranges(struct blk_rig *rig, unsigned head, uint32_t type, const struct blk_rig_range *ranges,
+		    unsigned count)
+{
+	unsigned i;
+
+	for (i = 0; i < count; i++) {
+		test_put64(rig->driver, RIG_DATA(head) + 16 * i, ranges[i].sector);
+		test_put32(rig->driver, RIG_DATA(head) + 16 * i + 8, ranges[i].count);
+		test_put32(rig->driver, RIG_DATA(head) + 16 * i + 12, ranges[i].flags);
+	}
+	blk_rig_request(rig, head, type, 0, 16 * count, false);
 }
 
 void blk_rig_request(struct blk_rig *rig, unsigned head, uint32_t type, uint64_t sector, uint32_t data_bytes,

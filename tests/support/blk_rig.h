@@ -20,6 +20,15 @@
 #define RIG_DATA(h) (TEST_BUFFERS + (64u + (h)) * TEST_PAGE)
 #define RIG_NO_STATUS 0xa5 /* what a status byte is before it is written */
 
+/* What a range of the disk holds after the operation: 0 for zeroes. */
+#define RIG_FILL(operation) \
+	((operation) == VIODMA_BLK_DISCARD ? 0xdd : (operation) == VIODMA_BLK_SECURE_ERASE ? 0xee : 0)
+
+struct blk_rig_range {
+	uint64_t sector;
+	uint32_t count, flags;
+};
+
 struct blk_rig {
 	struct test_driver *driver;
 	struct viodma_blk blk;
@@ -45,6 +54,9 @@ void blk_rig_header(struct blk_rig *rig, unsigned head, uint32_t type, uint64_t 
 /* Make a request available: data_bytes of data, at most a page, device-writable or device-readable. */
 void blk_rig_request(struct blk_rig *rig, unsigned head, uint32_t type, uint64_t sector, uint32_t data_bytes,
 		     bool writable);
+/* The same for a request that is a list of ranges: at most 256, of what the data page holds. */
+void blk_rig_ranges(struct blk_rig *rig, unsigned head, uint32_t type, const struct blk_rig_range *ranges,
+		    unsigned count);
 /* Process, and answer misses, until nothing more happens. Returns what viodma_blk_process answered last. */
 enum viodma_result blk_rig_run(struct blk_rig *rig);
 /* End pending operation number i. */
