@@ -6,6 +6,7 @@
  *	SIGTERM, SIGINT   stop all devices, log and write the statistics, exit 0; 1 if a device does not stop in
  *	                  time, or a file cannot be written
  *	SIGUSR1           log and write the statistics
+ *	SIGHUP            look at the disks again: they may have another size
  *
  * They are blocked everywhere and read from a descriptor. SIGPIPE and SIGXFSZ are ignored: writing then fails, and the
  * failure is dealt with where it happens.
@@ -125,12 +126,17 @@ static void take_signal(void *context, unsigned events)
 	(void)events;
 	if (read(serve->signal_fd, &taken, sizeof(taken)) != (ssize_t)sizeof(taken))
 		return;
+	deadline = in_patience();
+	if (taken.ssi_signo == SIGHUP) {
+		for (unsigned i = 0; i < serve->options.device_count; i++)
+			(void)serve_device_look_again(&serve->devices[i], deadline);
+		return;
+	}
 	if (taken.ssi_signo != SIGUSR1) {
 		log_event(NULL, "%s: stopping", taken.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
 		viodma_loop_stop(serve->loop);
 		return;
 	}
-	deadline = in_patience();
 	for (unsigned i = 0; i < serve->options.device_count; i++)
 		(void)serve_device_report(&serve->devices[i], deadline); /* else what it had counted before */
 	(void)write_statistics(serve);
@@ -146,6 +152,7 @@ static bool prepare_signals(struct serve *serve)
 	sigaddset(&taken, SIGTERM);
 	sigaddset(&taken, SIGINT);
 	sigaddset(&taken, SIGUSR1);
+	sigaddset(&taken, SIGHUP);
 	sigprocmask(SIG_BLOCK, &taken, NULL);
 	serve->signal_fd = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
 	return serve->signal_fd >= 0;

@@ -29,6 +29,7 @@ static bool open_disk(struct serve_device *serve)
 		.path = device->blk.file,
 		.read_only = device->blk.read_only,
 		.engine = serve->options->io,
+		.direct = device->blk.direct,
 		.log = serve_device_log,
 		.context = serve,
 	};
@@ -50,8 +51,14 @@ static bool open_disk(struct serve_device *serve)
 			  (unsigned)device->blk.blk_size);
 		return false;
 	}
-	log_event(serve->name, "%s: %llu bytes, %s, %s", device->blk.file, (unsigned long long)size,
-		  device->blk.read_only ? "read-only" : "writable", viodma_disk_engine_name(disk));
+	if (device->blk.secure_erase && !viodma_disk_about(disk)->block_device) {
+		log_event(serve->name, "--secure-erase: %s is a file, expected a block device that has it",
+			  device->blk.file);
+		return false;
+	}
+	log_event(serve->name, "%s: %llu bytes, %s, %s%s", device->blk.file, (unsigned long long)size,
+		  device->blk.read_only ? "read-only" : "writable", viodma_disk_engine_name(disk),
+		  device->blk.direct ? ", direct" : "");
 	return true;
 }
 
@@ -63,6 +70,9 @@ static bool make(struct serve_device *serve)
 		.disk = serve->behind,
 		.null_bytes = device->blk.null_bytes,
 		.write_through = device->blk.write_through,
+		.discard = !device->blk.no_discard,
+		.write_zeroes = !device->blk.no_write_zeroes,
+		.secure_erase = device->blk.secure_erase,
 		.queue_count = device->blk.queue_count,
 		.queue_size = device->blk.queue_size,
 		.blk_size = device->blk.blk_size,
@@ -82,6 +92,19 @@ static bool make(struct serve_device *serve)
 	serve->behind = NULL; /* the device's */
 	serve->report.file = device->blk.file ? device->blk.file : "";
 	return true;
+}
+
+static void look_again(struct serve_device *serve)
+{
+	const char *file = serve->device_options->blk.file;
+
+	if (!file)
+		return;
+	if (viodma_blk_on_disk_look_again(serve->device))
+		log_event(serve->name, "%s: has %llu bytes now", file,
+			  (unsigned long long)viodma_blk_on_disk_capacity_bytes(serve->device));
+	else
+		log_event(serve->name, "%s: has the size it had", file);
 }
 
 static void set_backend(void *device, struct viodma_vhost_user *backend)
@@ -114,6 +137,7 @@ const struct serve_type serve_blk = {
 	.open = open_disk,
 	.make = make,
 	.set_backend = set_backend,
+	.look_again = look_again,
 	.report = report,
 	.busy = busy,
 	.free = free_all,

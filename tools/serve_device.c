@@ -215,6 +215,18 @@ bool serve_device_report(struct serve_device *serve, uint64_t deadline_ns)
 	return reach(serve, take_report, deadline_ns);
 }
 
+static void look_again(void *context)
+{
+	struct serve_device *serve = context;
+
+	serve->type->look_again(serve);
+}
+
+bool serve_device_look_again(struct serve_device *serve, uint64_t deadline_ns)
+{
+	return !serve->type->look_again || reach(serve, look_again, deadline_ns);
+}
+
 void serve_device_stop(struct serve_device *serve, uint64_t deadline_ns)
 {
 	if (serve->thread_runs && !reach(serve, begin_to_end, deadline_ns))

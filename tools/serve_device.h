@@ -28,6 +28,8 @@ struct serve_type {
 	/* Make serve_device.device, in its loop. False: why was logged. */
 	bool (*make)(struct serve_device *serve);
 	void (*set_backend)(void *device, struct viodma_vhost_user *backend);
+	/* What is behind it may have changed. In the device's thread. NULL: it does not. */
+	void (*look_again)(struct serve_device *serve);
 	/* Fill in the type's part of the report. In the device's thread. */
 	void (*report)(const void *device, struct device_report *report);
 	/* What it waits for, as text for "... did not end": "3 disk operations". In the device's thread. */
@@ -72,6 +74,9 @@ bool serve_device_start(struct serve_device *serve);  /* the thread; it inherits
 
 /* What it counted, now. False: its thread did not answer by then, which was logged. */
 bool serve_device_report(struct serve_device *serve, uint64_t deadline_ns);
+
+/* Have it look at what is behind it again. False: its thread did not answer by then, which was logged. */
+bool serve_device_look_again(struct serve_device *serve, uint64_t deadline_ns);
 
 /*
  * Begin to stop: requests may end, for at most SERVE_STOP_PATIENCE_MS. Then join; the report is that of the end.

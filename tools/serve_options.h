@@ -19,7 +19,8 @@ struct serve_device_options {
 		struct {
 			const char *file;    /* or NULL: null_bytes */
 			uint64_t null_bytes; /* of a disk without a file; 0: not said */
-			bool read_only, write_through;
+			bool read_only, write_through, direct;
+			bool no_discard, no_write_zeroes, secure_erase;
 			const char *serial;  /* or NULL */
 			uint32_t blk_size, queue_count, queue_size; /* 0: not said */
 		} blk;

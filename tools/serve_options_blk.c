@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-enum { BLK_FILE = SERVE_OF_TYPE, NULL_DISK, READ_ONLY, SERIAL, BLK_SIZE, NUM_QUEUES, QUEUE_SIZE, WRITE_THROUGH, IO };
+enum { BLK_FILE = SERVE_OF_TYPE, NULL_DISK, READ_ONLY, SERIAL, BLK_SIZE, NUM_QUEUES, QUEUE_SIZE, WRITE_THROUGH, DIRECT, DISCARD, WRITE_ZEROES,
+       SECURE_ERASE, IO };
 
 static const struct option known[] = {
 	{ "blk-file", required_argument, NULL, BLK_FILE },
@@ -19,6 +20,10 @@ static const struct option known[] = {
 	{ "num-queues", required_argument, NULL, NUM_QUEUES },
 	{ "queue-size", required_argument, NULL, QUEUE_SIZE },
 	{ "write-through", no_argument, NULL, WRITE_THROUGH },
+	{ "direct", no_argument, NULL, DIRECT },
+	{ "discard", required_argument, NULL, DISCARD },
+	{ "write-zeroes", required_argument, NULL, WRITE_ZEROES },
+	{ "secure-erase", required_argument, NULL, SECURE_ERASE },
 	{ "io", required_argument, NULL, IO },
 	SERVE_COMMON_ROWS,
 };
@@ -41,8 +46,13 @@ static const char help[] =
 	"  --num-queues N            queues, 1 (default) to 64\n"
 	"  --queue-size N            most descriptors of a queue, a power of two up to 32768 (default 1024)\n"
 	"  --write-through           writes are durable when they end, until the driver switches that off\n"
+	"  --direct                  read and write past the page cache (O_DIRECT)\n"
+	"  --discard=on|off          offer to discard sectors, and to give up the room of zeroes (default on)\n"
+	"  --write-zeroes=on|off     offer to zero sectors without data (default on)\n"
+	"  --secure-erase=on|off     offer to erase securely, of a block device that can (default off)\n"
 	"  --device blk,path=..,...  one of several disks, instead of the options above; a comma in a value is doubled.\n"
-	"                            Parts: file, null, ro, serial, blk-size, num-queues, queue-size, write-through\n"
+	"                            Parts: file, null, ro, serial, blk-size, num-queues, queue-size, write-through,\n"
+	"                            direct, discard, write-zeroes, secure-erase\n"
 	"  --io=HOW                  uring, threads, or auto (default): io_uring where it works\n";
 
 static bool take_serial(const struct options *reader, const char *name, const char *text, const char **serial)
@@ -85,6 +95,17 @@ static bool take_queue_size(const struct options *reader, const char *name, cons
 	return !(*size & (*size - 1)) || options_wrong(reader, "%s: '%s', expected a power of two", name, text);
 }
 
+/* Of what is on unless it is said otherwise. */
+static bool take_offer(const struct options *reader, const char *name, const char *text, bool *off)
+{
+	bool on = false;
+
+	if (!take_on_off(reader, name, text, &on))
+		return false;
+	*off = !on;
+	return true;
+}
+
 static bool take_io(const struct options *reader, const char *text, enum viodma_disk_engine_kind *io)
 {
 	if (!strcmp(text, "auto"))
@@ -121,6 +142,15 @@ static bool take(const struct options *reader, int option, const char *value, st
 	case WRITE_THROUGH:
 		single->blk.write_through = true;
 		return true;
+	case DIRECT:
+		single->blk.direct = true;
+		return true;
+	case DISCARD:
+		return take_offer(reader, "--discard", value, &single->blk.no_discard);
+	case WRITE_ZEROES:
+		return take_offer(reader, "--write-zeroes", value, &single->blk.no_write_zeroes);
+	case SECURE_ERASE:
+		return take_on_off(reader, "--secure-erase", value, &single->blk.secure_erase);
 	case IO:
 		return take_io(reader, value, &options->io);
 	default:
@@ -132,7 +162,8 @@ static int take_part(const struct options *reader, struct serve_device_options *
 		     const char *value)
 {
 	static const char *const keys[] = { "file",	  "ro",		"serial", "blk-size", "null", "num-queues",
-					    "queue-size", "write-through" };
+					    "queue-size", "write-through", "direct", "discard", "write-zeroes",
+					    "secure-erase" };
 	bool taken = true;
 	int number = -1;
 
@@ -167,6 +198,18 @@ static int take_part(const struct options *reader, struct serve_device_options *
 	case 7:
 		taken = take_on_off(reader, "--device: write-through", value, &device->blk.write_through);
 		break;
+	case 8:
+		taken = take_on_off(reader, "--device: direct", value, &device->blk.direct);
+		break;
+	case 9:
+		taken = take_offer(reader, "--device: discard", value, &device->blk.no_discard);
+		break;
+	case 10:
+		taken = take_offer(reader, "--device: write-zeroes", value, &device->blk.no_write_zeroes);
+		break;
+	case 11:
+		taken = take_on_off(reader, "--device: secure-erase", value, &device->blk.secure_erase);
+		break;
 	}
 	return taken ? number : -2;
 }
@@ -190,6 +233,10 @@ static bool check_device(const struct options *reader, struct serve_device_optio
 		return true;
 	device->blk.read_only |= single->blk.read_only;
 	device->blk.write_through |= single->blk.write_through;
+	device->blk.direct |= single->blk.direct;
+	device->blk.no_discard |= single->blk.no_discard;
+	device->blk.no_write_zeroes |= single->blk.no_write_zeroes;
+	device->blk.secure_erase |= single->blk.secure_erase;
 	if (!device->blk.queue_count)
 		device->blk.queue_count = single->blk.queue_count ? single->blk.queue_count : 1;
 	if (!device->blk.queue_size)
@@ -213,7 +260,8 @@ const struct serve_type_options serve_blk_options = {
 	.known = known,
 	.help = help,
 	.single_names = ", --blk-file, --null and --serial",
-	.device_parts = "file=, null=, ro=, serial=, blk-size=, num-queues=, queue-size= or write-through=",
+	.device_parts = "file=, null=, ro=, serial=, blk-size=, num-queues=, queue-size=, "
+			"write-through=, direct=, discard=, write-zeroes= or secure-erase=",
 	.limits = viodma_blk_on_disk_limits,
 	.queues = queues,
 	.take = take,

@@ -90,6 +90,15 @@ static void submit_null(void *context, struct viodma_blk_io *request)
 	viodma_blk_complete(&device->blk, request, ok);
 }
 
+static const enum viodma_disk_operation operations[] = {
+	[VIODMA_BLK_READ] = VIODMA_DISK_READ,
+	[VIODMA_BLK_WRITE] = VIODMA_DISK_WRITE,
+	[VIODMA_BLK_FLUSH] = VIODMA_DISK_FLUSH,
+	[VIODMA_BLK_DISCARD] = VIODMA_DISK_DISCARD,
+	[VIODMA_BLK_WRITE_ZEROES] = VIODMA_DISK_ZERO,
+	[VIODMA_BLK_SECURE_ERASE] = VIODMA_DISK_SECURE_ERASE,
+};
+
 static void submit(void *context, struct viodma_blk_io *request)
 {
 	struct viodma_blk_on_disk *device = context;
@@ -98,31 +107,27 @@ static void submit(void *context, struct viodma_blk_io *request)
 	slot->device = device;
 	slot->request = request;
 	slot->io = (struct viodma_disk_io){
+		.operation = operations[request->operation],
 		.durable = request->durable,
+		.unmap = request->unmap && device->blk.config.write_zeroes_may_unmap,
 		.offset_bytes = request->offset_bytes,
 		.len_bytes = request->len_bytes,
 		.done = operation_done,
 		.user = slot,
 	};
-	switch (request->operation) {
-	case VIODMA_BLK_READ:
-		slot->io.operation = VIODMA_DISK_READ;
-		break;
-	case VIODMA_BLK_WRITE:
-		slot->io.operation = VIODMA_DISK_WRITE;
-		break;
-	case VIODMA_BLK_FLUSH:
-		slot->io.operation = VIODMA_DISK_FLUSH;
-		break;
-	default:
-		break;
-	}
-	if (request->operation != VIODMA_BLK_FLUSH && !fill_iovecs(device, slot, request)) {
+	if (request->operation < VIODMA_BLK_FLUSH && !fill_iovecs(device, slot, request)) {
 		slot->request = NULL;
 		viodma_blk_complete(&device->blk, request, false);
 		return;
 	}
 	viodma_disk_submit(device->disk, &slot->io);
+}
+
+static bool lifetime(void *context, struct viodma_blk_lifetime *known)
+{
+	const struct viodma_blk_on_disk *device = context;
+
+	return viodma_disk_wear(device->disk, &known->pre_eol_info, &known->estimate_a, &known->estimate_b);
 }
 
 static void refused(void *context, uint16_t head, enum viodma_result reason, const char *what)
@@ -237,6 +242,39 @@ static void free_memory(struct viodma_blk_on_disk *device)
 	free(device);
 }
 
+/* What is worth telling the driver about the storage, in its blocks. */
+static void describe(const struct viodma_disk_about *about, struct viodma_blk_config *config)
+{
+	const uint32_t block = config->blk_size;
+
+	while (about->physical_bytes > block << config->physical_block_exp && config->physical_block_exp < 15)
+		config->physical_block_exp++;
+	if (about->min_io_bytes > block)
+		config->min_io_blocks = (uint16_t)(about->min_io_bytes / block < UINT16_MAX ? about->min_io_bytes / block
+											     : UINT16_MAX);
+	config->opt_io_blocks = about->opt_io_bytes / block;
+	config->discard.alignment_sectors =
+		(about->discard_bytes > block ? about->discard_bytes : block) / VIODMA_DISK_SECTOR_BYTES;
+	config->lifetime = about->wear_known;
+}
+
+static void limit_ranges(const struct viodma_blk_on_disk_options *options, struct viodma_blk_config *config)
+{
+	const struct viodma_blk_range_limits limits = {
+		.max_sectors = VIODMA_BLK_ON_DISK_RANGE_SECTORS_MAX,
+		.max_ranges = VIODMA_BLK_ON_DISK_RANGES_MAX,
+		.alignment_sectors = config->blk_size / VIODMA_DISK_SECTOR_BYTES,
+	};
+
+	if (options->discard)
+		config->discard = limits;
+	if (options->write_zeroes)
+		config->write_zeroes = limits;
+	if (options->secure_erase)
+		config->secure_erase = limits;
+	config->write_zeroes_may_unmap = options->write_zeroes && options->discard;
+}
+
 /* VIODMA_E_INVALID: out of range. */
 static enum viodma_result configure(const struct viodma_blk_on_disk_options *options, struct viodma_blk_config *config)
 {
@@ -256,6 +294,9 @@ static enum viodma_result configure(const struct viodma_blk_on_disk_options *opt
 		return VIODMA_E_INVALID;
 	if (serial_bytes)
 		memcpy(config->serial, options->serial, serial_bytes);
+	limit_ranges(options, config);
+	if (options->disk)
+		describe(viodma_disk_about(options->disk), config);
 	return VIODMA_OK;
 }
 
@@ -275,7 +316,8 @@ static enum viodma_result allocate(struct viodma_blk_on_disk *device, const stru
 static enum viodma_result set_up(struct viodma_blk_on_disk *device, const struct viodma_blk_on_disk_options *options)
 {
 	const struct viodma_blk_ops ops = {
-		.submit = options->disk ? submit : submit_null, .refused = refused, .context = device
+		.submit = options->disk ? submit : submit_null, .refused = refused, .context = device,
+		.lifetime = lifetime
 	};
 	struct viodma_blk_config config;
 	enum viodma_result result = configure(options, &config);
@@ -335,6 +377,19 @@ void viodma_blk_on_disk_limits(struct viodma_vhost_user_options *options)
 	options->segments_max = VIODMA_BLK_ON_DISK_SEGMENTS_MAX;
 	options->pieces_max = VIODMA_BLK_ON_DISK_PIECES_MAX;
 	options->request_bytes_max = VIODMA_BLK_ON_DISK_REQUEST_BYTES_MAX;
+}
+
+bool viodma_blk_on_disk_look_again(struct viodma_blk_on_disk *device)
+{
+	if (!device->disk || !viodma_disk_look_again(device->disk))
+		return false;
+	(void)!viodma_blk_resize(&device->blk, viodma_disk_size_bytes(device->disk)); /* whole sectors, always */
+	return true;
+}
+
+uint64_t viodma_blk_on_disk_capacity_bytes(const struct viodma_blk_on_disk *device)
+{
+	return device->blk.config.capacity_bytes;
 }
 
 void viodma_blk_on_disk_set_backend(struct viodma_blk_on_disk *device, struct viodma_vhost_user *backend)

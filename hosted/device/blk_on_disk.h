@@ -24,6 +24,9 @@
  */
 #define VIODMA_BLK_ON_DISK_QUEUE_SIZE 1024u /* unless something else is said */
 #define VIODMA_BLK_ON_DISK_QUEUES_MAX 64u
+/* Of requests that are lists of ranges: 2 GiB each, as drivers split them anyway. */
+#define VIODMA_BLK_ON_DISK_RANGES_MAX 16u
+#define VIODMA_BLK_ON_DISK_RANGE_SECTORS_MAX (1u << 22)
 #define VIODMA_BLK_ON_DISK_SEG_MAX 126u /* with header and status: a queue of 128 */
 #define VIODMA_BLK_ON_DISK_SIZE_MAX 65536u
 #define VIODMA_BLK_ON_DISK_SEGMENTS_MAX (VIODMA_BLK_ON_DISK_SEG_MAX + 16u + 1u)
@@ -41,6 +44,7 @@ struct viodma_blk_on_disk_options {
 	uint32_t blk_size;
 	bool read_only;
 	bool write_through;   /* the cache mode the device starts in */
+	bool discard, write_zeroes, secure_erase; /* offer them; the last only of a block device that has it */
 	uint32_t queue_count; /* 0: 1 */
 	uint32_t queue_size;  /* descriptors, the most a driver may ask for; 0: VIODMA_BLK_ON_DISK_QUEUE_SIZE */
 	const char *serial; /* at most VIODMA_BLK_SERIAL_BYTES; NULL: empty */
@@ -58,6 +62,11 @@ VIODMA_MUST_USE enum viodma_result viodma_blk_on_disk_free(struct viodma_blk_on_
 
 /* Fill in the members of the options that are about queues and requests; a number of queues or a size that is there stays. */
 void viodma_blk_on_disk_limits(struct viodma_vhost_user_options *options);
+
+/* Look whether the disk has another size now. True: it has, and the configuration says so. */
+bool viodma_blk_on_disk_look_again(struct viodma_blk_on_disk *device);
+
+uint64_t viodma_blk_on_disk_capacity_bytes(const struct viodma_blk_on_disk *device);
 
 /* Whom to tell about completions; NULL: nobody (any more). */
 void viodma_blk_on_disk_set_backend(struct viodma_blk_on_disk *device, struct viodma_vhost_user *backend);

@@ -8,6 +8,7 @@
  *	none, reading          the file ended: the image shrank; EIO
  *	EINTR, EAGAIN          again, at most ATTEMPTS_MAX times
  *	EOPNOTSUPP, durable    this file system cannot: write, then flush, from now on
+ *	a range without data   what its method's error means is disk_ranges.c's to say
  *	another error          done, with the error, and a line in the log
  *
  * What goes on goes to the front of the waiting list. `done` is called only inside viodma_disk_reap.
@@ -17,7 +18,6 @@
 #include <viodma/loop.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/fs.h>
@@ -26,20 +26,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ATTEMPTS_MAX 1000u /* that moved nothing */
-
-/*
- * The byte that is locked: far beyond QEMU's, which locks single bytes below 1024. A process that was killed lets go of
- * its locks when the kernel has ended its last I/O, so a moment is given.
- */
-#define LOCK_AT 0x76696f646d61
-#define LOCK_ATTEMPTS 50u
-#define LOCK_PAUSE_NS 10000000
 
 /* ---- the log ---- */
 
@@ -65,7 +55,7 @@ void viodma_disk_log(struct viodma_disk *disk, const char *format, ...)
 
 static void log_failure(struct viodma_disk *disk, const struct viodma_disk_io *io, int error)
 {
-	static const char *const names[] = { "read", "write", "flush" };
+	static const char *const names[] = { "read", "write", "flush", "discard", "zeroing", "secure erase" };
 
 	if (io->operation == VIODMA_DISK_FLUSH)
 		viodma_disk_log(disk, "%s: flush failed: %s", disk->path, strerror(error));
@@ -87,92 +77,6 @@ static void log_shrunk(struct viodma_disk *disk, const struct viodma_disk_io *io
 
 /* ---- opening ---- */
 
-__attribute__((format(printf, 4, 5))) static enum viodma_result refuse(enum viodma_result result, char *text,
-									size_t text_bytes, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(text, text_bytes, format, arguments);
-	va_end(arguments);
-	return result;
-}
-
-static const char *kind_of_file(mode_t mode)
-{
-	return S_ISDIR(mode) ? "a directory" :
-	       S_ISCHR(mode) ? "a character device" :
-	       S_ISFIFO(mode) ? "a FIFO" :
-	       S_ISSOCK(mode) ? "a socket" :
-				"something else";
-}
-
-static enum viodma_result lock_file(struct viodma_disk *disk, bool read_only, char *text, size_t text_bytes)
-{
-	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_NS };
-	struct flock lock = {
-		.l_type = read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET, .l_start = LOCK_AT, .l_len = 1
-	};
-
-	for (unsigned i = 0; fcntl(disk->fd, F_OFD_SETLK, &lock) < 0; i++) {
-		if (errno != EAGAIN && errno != EACCES) {
-			viodma_disk_log(disk, "%s: cannot be locked (%s): see to it that nobody else writes it", disk->path,
-					strerror(errno));
-			return VIODMA_OK;
-		}
-		if (i == LOCK_ATTEMPTS)
-			return refuse(VIODMA_E_BUSY, text, text_bytes, "%s: is in use%s: another disk has it open%s",
-				      disk->path, read_only ? "" : ", and would be written by two",
-				      read_only ? " for writing" : "");
-		nanosleep(&pause, NULL);
-	}
-	return VIODMA_OK;
-}
-
-static enum viodma_result open_file(struct viodma_disk *disk, const struct viodma_disk_options *options, char *text,
-				    size_t text_bytes)
-{
-	struct stat found;
-	uint64_t bytes;
-
-	/* Ask what it is first: opening a FIFO waits, and opening some devices does things. Open, then ask again. */
-	if (stat(options->path, &found) < 0)
-		return refuse(VIODMA_E_IO, text, text_bytes, "%s: %s", options->path, strerror(errno));
-	if (S_ISREG(found.st_mode) || S_ISBLK(found.st_mode)) {
-		disk->fd = open(options->path,
-				(options->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-		if (disk->fd < 0 || fstat(disk->fd, &found) < 0)
-			return refuse(VIODMA_E_IO, text, text_bytes, "%s: %s", options->path, strerror(errno));
-	}
-	if (S_ISREG(found.st_mode)) {
-		enum viodma_result result = lock_file(disk, options->read_only, text, text_bytes);
-
-		if (result != VIODMA_OK)
-			return result;
-		bytes = (uint64_t)found.st_size;
-	} else if (S_ISBLK(found.st_mode)) {
-		if (ioctl(disk->fd, BLKGETSIZE64, &bytes) < 0)
-			return refuse(VIODMA_E_IO, text, text_bytes, "%s: asking for its size: %s", options->path,
-				      strerror(errno));
-	} else {
-		return refuse(VIODMA_E_INVALID, text, text_bytes,
-			      "%s: is %s; a regular file or a block device is needed", options->path,
-			      kind_of_file(found.st_mode));
-	}
-	disk->file_bytes = bytes;
-	disk->size_bytes = bytes - bytes % VIODMA_DISK_SECTOR_BYTES;
-	if (!disk->size_bytes)
-		return refuse(VIODMA_E_INVALID, text, text_bytes, "%s: has %" PRIu64 " bytes, not one sector of %u",
-			      options->path, bytes, VIODMA_DISK_SECTOR_BYTES);
-	if (bytes != disk->size_bytes)
-		viodma_disk_log(disk, "%s: has %" PRIu64 " bytes, not whole sectors: the last %u are not served",
-				options->path, bytes, (unsigned)(bytes % VIODMA_DISK_SECTOR_BYTES));
-	/* O_NONBLOCK was for the open alone. */
-	if (fcntl(disk->fd, F_SETFL, fcntl(disk->fd, F_GETFL) & ~O_NONBLOCK) < 0)
-		return refuse(VIODMA_E_IO, text, text_bytes, "%s: %s", options->path, strerror(errno));
-	return VIODMA_OK;
-}
-
 static enum viodma_result start_engine(struct viodma_disk *disk, enum viodma_disk_engine_kind kind, char *text,
 				       size_t text_bytes)
 {
@@ -185,27 +89,39 @@ static enum viodma_result start_engine(struct viodma_disk *disk, enum viodma_dis
 		if (!error)
 			return VIODMA_OK;
 		if (kind == VIODMA_DISK_URING)
-			return refuse(VIODMA_E_IO, text, text_bytes, "%s: starting io_uring: %s", disk->path,
+			return viodma_disk_refuse(VIODMA_E_IO, text, text_bytes, "%s: starting io_uring: %s", disk->path,
 				      strerror(error));
 		viodma_disk_log(disk, "%s: no io_uring (%s): using threads", disk->path, strerror(error));
 #else
 		if (kind == VIODMA_DISK_URING)
-			return refuse(VIODMA_E_INVALID, text, text_bytes, "%s: this build has no io_uring", disk->path);
+			return viodma_disk_refuse(VIODMA_E_INVALID, text, text_bytes, "%s: this build has no io_uring", disk->path);
 #endif
 	}
 	disk->engine = &viodma_disk_engine_threads;
 	error = disk->engine->start(disk);
 	if (error)
-		return refuse(VIODMA_E_IO, text, text_bytes, "%s: starting threads: %s", disk->path, strerror(error));
+		return viodma_disk_refuse(VIODMA_E_IO, text, text_bytes, "%s: starting threads: %s", disk->path, strerror(error));
 	return VIODMA_OK;
+}
+
+static enum viodma_result start_workers(struct viodma_disk *disk, char *text, size_t text_bytes)
+{
+	int error = 0;
+
+	disk->workers = &viodma_disk_engine_threads;
+	if (disk->engine != disk->workers)
+		error = disk->workers->start(disk);
+	if (!error)
+		return VIODMA_OK;
+	disk->engine->stop(disk);
+	return viodma_disk_refuse(VIODMA_E_IO, text, text_bytes, "%s: starting threads: %s", disk->path, strerror(error));
 }
 
 static void free_disk(struct viodma_disk *disk)
 {
 	if (disk->event_fd >= 0)
 		close(disk->event_fd);
-	if (disk->fd >= 0)
-		close(disk->fd);
+	viodma_disk_close_files(disk);
 	free(disk->path);
 	free(disk);
 }
@@ -217,12 +133,12 @@ enum viodma_result viodma_disk_open(const struct viodma_disk_options *options, s
 	enum viodma_result result;
 
 	if (options->depth > VIODMA_DISK_DEPTH_MAX)
-		return refuse(VIODMA_E_INVALID, text, text_bytes, "%s: depth %u, expected at most %u", options->path,
+		return viodma_disk_refuse(VIODMA_E_INVALID, text, text_bytes, "%s: depth %u, expected at most %u", options->path,
 			      options->depth, VIODMA_DISK_DEPTH_MAX);
 	disk = calloc(1, sizeof(*disk));
 	if (!disk)
-		return refuse(VIODMA_E_NO_MEMORY, text, text_bytes, "%s: out of memory", options->path);
-	disk->fd = -1;
+		return viodma_disk_refuse(VIODMA_E_NO_MEMORY, text, text_bytes, "%s: out of memory", options->path);
+	disk->fd = disk->buffered_fd = -1;
 	disk->depth = options->depth ? options->depth : VIODMA_DISK_DEPTH_DEFAULT;
 	disk->waiting_end = &disk->waiting;
 	disk->log = options->log;
@@ -230,11 +146,13 @@ enum viodma_result viodma_disk_open(const struct viodma_disk_options *options, s
 	disk->path = strdup(options->path);
 	disk->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!disk->path || disk->event_fd < 0)
-		result = refuse(VIODMA_E_NO_MEMORY, text, text_bytes, "%s: %s", options->path, strerror(errno));
+		result = viodma_disk_refuse(VIODMA_E_NO_MEMORY, text, text_bytes, "%s: %s", options->path, strerror(errno));
 	else
-		result = open_file(disk, options, text, text_bytes);
+		result = viodma_disk_open_files(disk, options, text, text_bytes);
 	if (result == VIODMA_OK)
 		result = start_engine(disk, options->engine, text, text_bytes);
+	if (result == VIODMA_OK)
+		result = start_workers(disk, text, text_bytes);
 	if (result != VIODMA_OK) {
 		free_disk(disk);
 		return result;
@@ -250,6 +168,8 @@ enum viodma_result viodma_disk_close(struct viodma_disk *disk)
 	if (disk->in_flight)
 		return VIODMA_E_BUSY;
 	disk->engine->stop(disk);
+	if (disk->workers != disk->engine)
+		disk->workers->stop(disk);
 	free_disk(disk);
 	return VIODMA_OK;
 }
@@ -297,10 +217,19 @@ enum viodma_disk_operation viodma_disk_next_operation(const struct viodma_disk_i
 
 struct iovec *viodma_disk_next_iovecs(const struct viodma_disk_io *io, unsigned *count)
 {
+	if (io->copying) {
+		*count = 1;
+		return (struct iovec *)&io->copy_iovec;
+	}
 	*count = io->iovec_count - io->iovec_first;
 	if (*count > IOV_MAX)
 		*count = IOV_MAX;
 	return io->iovecs ? io->iovecs + io->iovec_first : NULL; /* a flush has none */
+}
+
+int viodma_disk_fd(const struct viodma_disk *disk, const struct viodma_disk_io *io)
+{
+	return io->buffered ? disk->buffered_fd : disk->fd;
 }
 
 int viodma_disk_write_flags(const struct viodma_disk *disk, const struct viodma_disk_io *io)
@@ -318,6 +247,8 @@ static void wait_at_front(struct viodma_disk *disk, struct viodma_disk_io *io)
 
 static void finish(struct viodma_disk *disk, struct viodma_disk_io *io, int error)
 {
+	free(io->copy);
+	io->copy = NULL;
 	disk->in_flight--;
 	disk->done_count++;
 	io->done(io, error);
@@ -341,40 +272,56 @@ static void advance(struct viodma_disk_io *io, uint64_t bytes)
 	}
 }
 
+/* An attempt failed. */
+static void attempt_failed(struct viodma_disk *disk, struct viodma_disk_io *io, int error)
+{
+	const bool durable_write = io->durable && io->operation == VIODMA_DISK_WRITE && !io->sync_after;
+
+	if ((error == EINTR || error == EAGAIN) && io->attempts < ATTEMPTS_MAX) {
+		io->attempts++;
+		wait_at_front(disk, io);
+	} else if (error == EOPNOTSUPP && durable_write && !disk->dsync_unsupported) {
+		disk->dsync_unsupported = true;
+		viodma_disk_log(disk, "%s: no durable writes here: writing, then flushing", disk->path);
+		wait_at_front(disk, io);
+	} else if (error == EOPNOTSUPP && durable_write && !io->attempts) {
+		io->attempts++; /* it was on its way with RWF_DSYNC when another one found out */
+		wait_at_front(disk, io);
+	} else if (viodma_disk_is_range(viodma_disk_next_operation(io)) && viodma_disk_without_method(disk, io, error)) {
+		wait_at_front(disk, io);
+	} else {
+		log_failure(disk, io, error);
+		finish(disk, io, error);
+	}
+}
+
+/* All its bytes were moved. */
+static void all_moved(struct viodma_disk *disk, struct viodma_disk_io *io)
+{
+	if (io->durable && (io->operation == VIODMA_DISK_ZERO || disk->dsync_unsupported)) {
+		io->sync_after = true;
+		wait_at_front(disk, io);
+	} else {
+		finish(disk, io, 0);
+	}
+}
+
 void viodma_disk_attempted(struct viodma_disk *disk, struct viodma_disk_io *io, int64_t result)
 {
 	disk->with_engine--;
 	if (result < 0) {
-		int error = (int)-result;
-
-		if ((error == EINTR || error == EAGAIN) && io->attempts < ATTEMPTS_MAX) {
-			io->attempts++;
-			wait_at_front(disk, io);
-		} else if (error == EOPNOTSUPP && io->durable && !io->sync_after && !disk->dsync_unsupported) {
-			disk->dsync_unsupported = true;
-			viodma_disk_log(disk, "%s: no durable writes here: writing, then flushing", disk->path);
-			wait_at_front(disk, io);
-		} else if (error == EOPNOTSUPP && io->durable && !io->sync_after && !io->attempts) {
-			io->attempts++; /* it was on its way with RWF_DSYNC when another one found out */
-			wait_at_front(disk, io);
-		} else {
-			log_failure(disk, io, error);
-			finish(disk, io, error);
-		}
+		attempt_failed(disk, io, (int)-result);
 		return;
 	}
 	if (viodma_disk_next_operation(io) == VIODMA_DISK_FLUSH) {
 		finish(disk, io, 0);
 		return;
 	}
+	if (io->copying && io->operation == VIODMA_DISK_READ)
+		viodma_disk_copy_out(io, (uint64_t)result);
 	advance(io, (uint64_t)result);
 	if (io->moved_bytes >= io->len_bytes) {
-		if (io->durable && disk->dsync_unsupported) {
-			io->sync_after = true;
-			wait_at_front(disk, io);
-		} else {
-			finish(disk, io, 0);
-		}
+		all_moved(disk, io);
 	} else if (!result) {
 		if (io->operation == VIODMA_DISK_READ)
 			log_shrunk(disk, io);
@@ -391,11 +338,26 @@ void viodma_disk_submit(struct viodma_disk *disk, struct viodma_disk_io *io)
 	io->moved_bytes = 0;
 	io->iovec_first = 0;
 	io->attempts = 0;
-	io->sync_after = false;
+	io->sync_after = io->buffered = io->copying = false;
+	io->copy = NULL;
 	io->next = NULL;
 	*disk->waiting_end = io;
 	disk->waiting_end = &io->next;
 	disk->in_flight++;
+}
+
+static void start_attempt(struct viodma_disk *disk, struct viodma_disk_io *io)
+{
+	const enum viodma_disk_operation next = viodma_disk_next_operation(io);
+
+	if (viodma_disk_is_range(next)) {
+		viodma_disk_choose_method(disk, io);
+		disk->workers->attempt(disk, io);
+		return;
+	}
+	if (disk->direct_bytes && next != VIODMA_DISK_FLUSH)
+		viodma_disk_prepare_direct(disk, io);
+	disk->engine->attempt(disk, io);
 }
 
 void viodma_disk_kick(struct viodma_disk *disk)
@@ -408,9 +370,11 @@ void viodma_disk_kick(struct viodma_disk *disk)
 			disk->waiting_end = &disk->waiting;
 		io->next = NULL;
 		disk->with_engine++;
-		disk->engine->attempt(disk, io);
+		start_attempt(disk, io);
 	}
 	disk->engine->kick(disk);
+	if (disk->workers != disk->engine)
+		disk->workers->kick(disk);
 }
 
 unsigned viodma_disk_reap(struct viodma_disk *disk)
@@ -422,6 +386,8 @@ unsigned viodma_disk_reap(struct viodma_disk *disk)
 		;
 	disk->done_count = 0;
 	disk->engine->reap(disk);
+	if (disk->workers != disk->engine)
+		disk->workers->reap(disk);
 	viodma_disk_kick(disk);
 	return disk->done_count;
 }

@@ -69,14 +69,18 @@ static int64_t make_attempt(const struct viodma_disk *disk, struct viodma_disk_i
 
 	switch (viodma_disk_next_operation(io)) {
 	case VIODMA_DISK_READ:
-		result = preadv2(disk->fd, iovecs, (int)count, offset, 0);
+		result = preadv2(viodma_disk_fd(disk, io), iovecs, (int)count, offset, 0);
 		break;
 	case VIODMA_DISK_WRITE:
-		result = pwritev2(disk->fd, iovecs, (int)count, offset, write_flags);
+		result = pwritev2(viodma_disk_fd(disk, io), iovecs, (int)count, offset, write_flags);
 		break;
 	case VIODMA_DISK_FLUSH:
 		result = fdatasync(disk->fd);
 		break;
+	case VIODMA_DISK_DISCARD:
+	case VIODMA_DISK_ZERO:
+	case VIODMA_DISK_SECURE_ERASE:
+		return viodma_disk_range_attempt(disk, io);
 	}
 	return result < 0 ? -errno : result;
 }
@@ -135,7 +139,7 @@ static int start_worker(struct threads *threads)
 
 static void threads_stop(struct viodma_disk *disk)
 {
-	struct threads *threads = disk->engine_data;
+	struct threads *threads = disk->threads;
 
 	pthread_mutex_lock(&threads->lock);
 	threads->stop = true;
@@ -161,7 +165,7 @@ static int threads_start(struct viodma_disk *disk)
 	list_init(&threads->ended);
 	pthread_mutex_init(&threads->lock, NULL);
 	pthread_cond_init(&threads->work, NULL);
-	disk->engine_data = threads;
+	disk->threads = threads;
 	error = start_worker(threads); /* with one there is progress, whatever the later ones meet */
 	if (error)
 		threads_stop(disk);
@@ -170,7 +174,7 @@ static int threads_start(struct viodma_disk *disk)
 
 static void threads_attempt(struct viodma_disk *disk, struct viodma_disk_io *io)
 {
-	struct threads *threads = disk->engine_data;
+	struct threads *threads = disk->threads;
 
 	io->result = viodma_disk_write_flags(disk, io);
 	list_append(&threads->prepared, io);
@@ -179,7 +183,7 @@ static void threads_attempt(struct viodma_disk *disk, struct viodma_disk_io *io)
 
 static void threads_kick(struct viodma_disk *disk)
 {
-	struct threads *threads = disk->engine_data;
+	struct threads *threads = disk->threads;
 	unsigned wake, missing;
 
 	if (!threads->prepared.first)
@@ -202,7 +206,7 @@ static void threads_kick(struct viodma_disk *disk)
 
 static void threads_reap(struct viodma_disk *disk)
 {
-	struct threads *threads = disk->engine_data;
+	struct threads *threads = disk->threads;
 	struct viodma_disk_io *ended;
 
 	pthread_mutex_lock(&threads->lock);

@@ -63,15 +63,19 @@ static void uring_attempt(struct viodma_disk *disk, struct viodma_disk_io *io)
 	iovecs = viodma_disk_next_iovecs(io, &count);
 	switch (viodma_disk_next_operation(io)) {
 	case VIODMA_DISK_READ:
-		io_uring_prep_readv(entry, disk->fd, iovecs, count, io->offset_bytes + io->moved_bytes);
+		io_uring_prep_readv(entry, viodma_disk_fd(disk, io), iovecs, count, io->offset_bytes + io->moved_bytes);
 		break;
 	case VIODMA_DISK_WRITE:
-		io_uring_prep_writev(entry, disk->fd, iovecs, count, io->offset_bytes + io->moved_bytes);
+		io_uring_prep_writev(entry, viodma_disk_fd(disk, io), iovecs, count, io->offset_bytes + io->moved_bytes);
 		entry->rw_flags = viodma_disk_write_flags(disk, io);
 		break;
 	case VIODMA_DISK_FLUSH:
 		io_uring_prep_fsync(entry, disk->fd, IORING_FSYNC_DATASYNC);
 		break;
+	case VIODMA_DISK_DISCARD:
+	case VIODMA_DISK_ZERO:
+	case VIODMA_DISK_SECURE_ERASE:
+		abort(); /* the workers have them */
 	}
 	io_uring_sqe_set_data(entry, io);
 	uring->prepared++;

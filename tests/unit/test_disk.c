@@ -465,7 +465,7 @@ static const struct viodma_disk_engine script_engine = {
 /* Runs one write of 3 x 512 bytes at 8192; answers its error. */
 static int run_script(bool durable, const int64_t *results, unsigned count)
 {
-	struct viodma_disk disk = { .engine = &script_engine, .event_fd = -1, .fd = -1, .depth = 1, .log = log_line };
+	struct viodma_disk disk = { .engine = &script_engine, .workers = &script_engine, .event_fd = -1, .fd = -1, .depth = 1, .log = log_line };
 	struct iovec iovecs[3] = { { log_text, 512 }, { log_text, 512 }, { log_text, 512 } };
 	int error = -1;
 	struct viodma_disk_io io = { .operation = VIODMA_DISK_WRITE, .durable = durable, .offset_bytes = 8192,
