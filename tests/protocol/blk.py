@@ -8,6 +8,7 @@ How it works
   repeats it, or does it wrong. A request's header, data and status lie in
   buffers of their own, at odd offsets, with known noise around them.
 """
+import copy
 import os
 import random
 import socket
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 
 import vhost_user as vu
 from driver import INDIRECT, NEXT, PAGE, RO, WO, WRITE, DESC, Direct, Iommu, Memory, Ring
+from packed_ring import PackedRing
 from vhost_user import Request as R, must
 
 IN, OUT, FLUSH, GET_ID, DISCARD = 0, 1, 4, 8, 11
@@ -61,13 +63,17 @@ class BlkRequest:
 
 class Blk:
     """One driver on one connection."""
+    packed_by_default = False   # see the fixture `layout`
 
     def __init__(self, path=None, iommu=False, size=64, event_idx=False, indirect=True, memory=None,
-                 sock=None, extra_features=0, drop_features=0, patience=vu.PATIENCE):
+                 sock=None, extra_features=0, drop_features=0, patience=vu.PATIENCE, packed=None, extra_protocol=0):
         self.front_end = vu.FrontEnd(sock or connect(path))
         self.front_end.patience = patience
         self.iommu_wanted, self.size, self.event_idx, self.indirect = iommu, size, event_idx, indirect
         self.extra_features, self.drop_features = extra_features, drop_features
+        self.packed = self.packed_by_default if packed is None else packed
+        self.extra_protocol = extra_protocol
+        self.index = 0
         self.own_memory = memory is None
         self.memory = memory or Memory()
         self.domain = None
@@ -79,6 +85,7 @@ class Blk:
         self.front_end.watch(self.call_fd)
         self.front_end.watch(self.err_fd)
         self.kicks = 0
+        self.siblings = []          # shared with them
 
     # -- the steps of a good front end ---------------------------------------------
     def negotiate(self):
@@ -87,7 +94,7 @@ class Blk:
         self.offered = fe.ask(R.GET_FEATURES).u64
         must(self.offered & vu.F_PROTOCOL, "the back end offers no protocol features")
         self.protocol_offered = fe.ask(R.GET_PROTOCOL_FEATURES).u64
-        wanted = vu.MQ | vu.REPLY_ACK | vu.CONFIG | vu.MEM_SLOTS | vu.STATUS | vu.BACKEND_REQ
+        wanted = self.extra_protocol | vu.MQ | vu.REPLY_ACK | vu.CONFIG | vu.MEM_SLOTS | vu.STATUS | vu.BACKEND_REQ
         self.protocol = self.protocol_offered & wanted
         fe.tell(R.SET_PROTOCOL_FEATURES, vu.u64(self.protocol), need_reply=False)
         fe.protocol = self.protocol
@@ -105,6 +112,7 @@ class Blk:
             features = vu.F_VERSION_1 | vu.F_PROTOCOL | vu.F_BLK_FLUSH | vu.F_BLK_RO | vu.F_BLK_BLK_SIZE | vu.F_BLK_SEG_MAX
             features |= vu.F_INDIRECT if self.indirect else 0
             features |= vu.F_EVENT_IDX if self.event_idx else 0
+            features |= vu.F_PACKED if self.packed else 0
             features &= self.offered
             features |= vu.F_ACCESS_PLATFORM if self.iommu_wanted else 0
             features = (features | self.extra_features) & ~self.drop_features
@@ -120,19 +128,28 @@ class Blk:
         self.front_end.tell(R.SET_MEM_TABLE, vu.mem_table([r.row for r in regions]), [r.fd for r in regions])
         return self
 
-    def set_up_ring(self, base=0, enable=True):
-        fe = self.front_end
-        if self.ring is None:
-            self.ring = Ring(self.memory, self.domain, self.size, self.event_idx)
-        ring = self.ring
-        fe.tell(R.SET_VRING_NUM, vu.vring_state(0, ring.size))
-        fe.tell(R.SET_VRING_BASE, vu.vring_state(0, base))
-        fe.tell(R.SET_VRING_ADDR, vu.vring_addr(0, ring.desc_address, ring.used_address, ring.avail_address))
-        fe.tell(R.SET_VRING_ERR, vu.u64(0), [self.err_fd])
-        fe.tell(R.SET_VRING_CALL, vu.u64(0), [self.call_fd])
-        fe.tell(R.SET_VRING_KICK, vu.u64(0), [self.kick_fd])
+    def make_ring(self, size=None, **how):
+        kind = PackedRing if self.packed else Ring
+        self.ring = kind(self.memory, self.domain, size or self.size, self.event_idx, **how)
+        return self.ring
+
+    @property
+    def inband(self):
+        return bool(self.protocol & vu.INBAND)
+
+    def set_up_ring(self, base=None, enable=True):
+        fe, at = self.front_end, self.index
+        ring = self.ring or self.make_ring()
+        base = ring.fresh_base if base is None else base
+        fe.tell(R.SET_VRING_NUM, vu.vring_state(at, ring.size))
+        fe.tell(R.SET_VRING_BASE, vu.vring_state(at, base))
+        fe.tell(R.SET_VRING_ADDR, vu.vring_addr(at, ring.desc_address, ring.used_address, ring.avail_address))
+        if not self.inband:
+            fe.tell(R.SET_VRING_ERR, vu.u64(at), [self.err_fd])
+            fe.tell(R.SET_VRING_CALL, vu.u64(at), [self.call_fd])
+            fe.tell(R.SET_VRING_KICK, vu.u64(at), [self.kick_fd])
         if enable:
-            fe.tell(R.SET_VRING_ENABLE, vu.vring_state(0, 1))
+            fe.tell(R.SET_VRING_ENABLE, vu.vring_state(at, 1))
         if self.protocol & vu.STATUS:
             fe.tell(R.SET_STATUS, vu.u64(0x0f))                 # and driver ok
         return self
@@ -144,16 +161,24 @@ class Blk:
         return self
 
     def grant_ring(self):
-        ring, iommu = self.ring, self.domain
-        iommu.grant(ring.desc_address, 16 * ring.size)
-        iommu.grant(ring.avail_address, 6 + 2 * ring.size)
-        iommu.grant(ring.used_address, 6 + 8 * ring.size)
+        for address, length in self.ring.parts():
+            self.domain.grant(address, length)
+
+    def sibling(self, index):
+        """Another queue of the same device, over the same connection and memory."""
+        other = copy.copy(self)
+        other.index, other.ring, other.requests, other.kicks, other.own_memory = index, None, {}, 0, False
+        other.kick_fd, other.call_fd, other.err_fd = (os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(3))
+        self.front_end.watch(other.call_fd)
+        self.front_end.watch(other.err_fd)
+        self.siblings.append(other)
+        return other
 
     def stop_ring(self, timeout=None):
         """GET_VRING_BASE; returns the base the back end gives back."""
-        reply = self.front_end.ask(R.GET_VRING_BASE, vu.vring_state(0, 0), timeout=timeout)
+        reply = self.front_end.ask(R.GET_VRING_BASE, vu.vring_state(self.index, 0), timeout=timeout)
         index, base = vu.VRING_STATE.unpack(reply.payload)
-        must(index == 0, f"GET_VRING_BASE answered for ring {index}")
+        must(index == self.index, f"GET_VRING_BASE answered for ring {index}")
         return base
 
     def config(self, offset=0, size=60):
@@ -220,7 +245,10 @@ class Blk:
 
     def kick(self):
         self.kicks += 1
-        os.eventfd_write(self.kick_fd, 1)
+        if self.inband:
+            self.front_end.tell(R.VRING_KICK, vu.vring_state(self.index, 0))
+        else:
+            os.eventfd_write(self.kick_fd, 1)
 
     def collect(self):
         """Takes what was used; returns those requests."""
@@ -249,7 +277,7 @@ class Blk:
         """Offers, waits, and checks that nothing but the request's own memory changed."""
         self.offer(request, publish=False, **how)
         before = self.memory.snapshot()
-        if self.ring.publish((self.ring.next_avail - 1) & 0xffff):
+        if self.ring.publish_last():
             self.kick()
         status = self.wait(request)
         self.memory.must_change_only(before, request.device_writes + [self.ring.device_writes] + self.ring.driver_writes)
@@ -286,8 +314,9 @@ class Blk:
 
     def close(self):
         self.front_end.close()
-        for fd in (self.kick_fd, self.call_fd, self.err_fd):
-            os.close(fd)
+        for blk in (self, *self.siblings):
+            for fd in (blk.kick_fd, blk.call_fd, blk.err_fd):
+                os.close(fd)
         if self.own_memory:
             self.memory.close()
 

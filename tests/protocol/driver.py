@@ -16,6 +16,7 @@ How it works
             two are outstanding for one page and permission.
   Ring      a split ring, driver side. offer() does what a good driver does;
             the desc/avail words are open to tests that want to do it badly.
+            A packed one with the same methods: packed_ring.py.
 """
 import mmap
 import os
@@ -339,6 +340,8 @@ class Iommu:
 
 class Ring:
     """A split ring, driver side, at `size` entries."""
+    packed = False
+    fresh_base = 0
 
     def __init__(self, memory, domain, size=64, event_idx=False, region=0):
         self.memory, self.domain, self.size, self.event_idx = memory, domain, size, event_idx
@@ -381,6 +384,25 @@ class Ring:
         return self.memory.read16(self.used + 4 + 8 * self.size)
 
     @property
+    def base(self):
+        """What a stop has to answer when everything offered was used."""
+        return self.next_avail
+
+    def base_before(self, *heads):
+        """The same when the youngest ones, these, are given back."""
+        return (self.next_avail - len(heads)) & 0xffff
+
+    def parts(self):
+        """(bus address, length) of each part."""
+        return [(self.desc_address, 16 * self.size), (self.avail_address, 6 + 2 * self.size),
+                (self.used_address, 6 + 8 * self.size)]
+
+    @property
+    def driver_words(self):
+        """All of the ring that the driver alone writes: (physical address, length)."""
+        return [(self.avail, 6 + 2 * self.size), (self.desc, 16 * self.size)]
+
+    @property
     def device_writes(self):
         """What of the ring the device may write: (physical address, length)."""
         return self.used, 6 + 8 * self.size
@@ -410,6 +432,9 @@ class Ring:
         if not publish:
             return True
         return self.publish(old)
+
+    def publish_last(self):
+        return self.publish((self.next_avail - 1) & 0xffff)
 
     def publish(self, old):
         self.set_avail_index(self.next_avail)

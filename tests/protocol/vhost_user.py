@@ -85,14 +85,14 @@ HAVE_REPLY = {Request.GET_FEATURES, Request.GET_PROTOCOL_FEATURES, Request.GET_V
               Request.GET_QUEUE_NUM, Request.GET_CONFIG, Request.GET_MAX_MEM_SLOTS,
               Request.GET_STATUS, Request.GET_INFLIGHT_FD}
 
-BACKEND_IOTLB_MSG = 1
+BACKEND_IOTLB_MSG, BACKEND_CONFIG_CHANGE, BACKEND_VRING_CALL, BACKEND_VRING_ERR = 1, 2, 4, 5
 MISS, UPDATE, INVALIDATE, ACCESS_FAIL = 1, 2, 3, 4
 RO, WO, RW = 1, 2, 3
 NO_FD = 0x100                   # bit 8 of SET_VRING_KICK/CALL/ERR: no descriptor comes with it
 
 # protocol features, as bits
 MQ, REPLY_ACK, BACKEND_REQ, CONFIG = 1 << 0, 1 << 3, 1 << 5, 1 << 9
-RESET_DEVICE, MEM_SLOTS, STATUS = 1 << 13, 1 << 15, 1 << 16
+INFLIGHT, RESET_DEVICE, INBAND, MEM_SLOTS, STATUS = 1 << 12, 1 << 13, 1 << 14, 1 << 15, 1 << 16
 
 # virtio features, as bits
 F_BLK_SIZE_MAX, F_BLK_SEG_MAX, F_BLK_RO, F_BLK_BLK_SIZE, F_BLK_FLUSH = 1 << 1, 1 << 2, 1 << 5, 1 << 6, 1 << 9
@@ -105,6 +105,7 @@ VRING_ADDR = struct.Struct("<IIQQQQ")
 REGION = struct.Struct("<QQQQ")
 IOTLB = struct.Struct("<QQQBB6x")
 CONFIG_HEAD = struct.Struct("<III")
+INFLIGHT_DESC = struct.Struct("<QQHH4x")
 
 
 def u64(value):
@@ -134,6 +135,10 @@ def mem_region(phys, size, uaddr, offset):
 
 def config(offset, size, flags=0, payload=None):
     return CONFIG_HEAD.pack(offset, size, flags) + (bytes(size) if payload is None else payload)
+
+
+def inflight(size, offset, queues, queue_size):
+    return INFLIGHT_DESC.pack(size, offset, queues, queue_size)
 
 
 class Violation(AssertionError):
@@ -298,6 +303,8 @@ class FrontEnd:
         self.events = {}            # eventfd → how often it was signalled
         self.protocol = 0           # protocol features in force
         self.unexpected = []
+        self.said = []              # what the back end says beside its questions: (request, payload)
+        self.answer_what_is_said = True
         self.patience = PATIENCE    # for every wait that names no time of its own
 
     # -- sending -------------------------------------------------------------
@@ -368,7 +375,11 @@ class FrontEnd:
     def _pump_back(self):
         try:
             while self.back is not None and (message := self.back.take()) is not None:
-                if self.on_backend_request:
+                if message.request != BACKEND_IOTLB_MSG:
+                    self.said.append(message)
+                    if self.answer_what_is_said:
+                        self.reply_on_backend_channel(message, 0)
+                elif self.on_backend_request:
                     self.on_backend_request(message)
                 else:
                     self.unexpected.append(message)
