@@ -83,7 +83,7 @@ bool d_calls_off;
 byte d_at;
 
 /*
- * driver half: viodma_driver_queue_add, put_descriptor, commit; viodma_driver_queue_publish
+ * driver half: viodma_driver_queue_add, store_segment, commit; viodma_driver_queue_publish
  * Heads are interchangeable, so the lowest free one will do.
  */
 inline viodma_driver_queue_add_and_publish()
@@ -114,7 +114,7 @@ inline viodma_driver_queue_add_and_publish()
 #endif
 }
 
-/* driver half: viodma_driver_queue_kick_needed, full_fence; then the kick itself */
+/* driver half: viodma_driver_queue_kick_needed, full_fence, device_wants_split; then the kick itself */
 #ifdef BUG_NO_FENCE_BEFORE_KICK
 #define FENCE_BEFORE_KICK true
 #else
@@ -130,14 +130,14 @@ inline viodma_driver_queue_kick()
 	d_unkicked = 0
 }
 
-/* driver half: look */
+/* driver half: look_at_index */
 inline look()
 {
 	d_seen_used = word[USED_IDX];
 	assert(MINUS(d_seen_used, d_used) <= MINUS(d_published, d_used))
 }
 
-/* driver half: viodma_driver_queue_get, viodma_driver_split_end */
+/* driver half: viodma_driver_queue_get, fetch_split, viodma_driver_chain_end */
 inline viodma_driver_queue_get()
 {
 	d_at = word[USED_RING(d_used % N)];
@@ -159,7 +159,7 @@ inline viodma_driver_queue_want_no_call()
 	d_calls_off = true
 }
 
-/* driver half: viodma_driver_queue_want_call: the wish; then the fence, and a last look */
+/* driver half: viodma_driver_queue_want_call, ask_split, something_split: the wish; then the fence, and a last look */
 inline viodma_driver_queue_want_call()
 {
 	if
@@ -182,8 +182,8 @@ inline viodma_driver_queue_want_call()
 #endif
 
 /*
- * driver half: viodma_driver_queue_take_back, once the reset is acknowledged; viodma_driver_queue_enable. Of this ring
- * alone or of the whole device: to the ring it is one and the same.
+ * driver half: viodma_driver_queue_reset, and once it is acknowledged viodma_driver_queue_take_back,
+ * viodma_driver_queue_restart, viodma_driver_queue_enable. The reset of the whole device is the same to the ring.
  */
 inline take_back_and_restart()
 {
