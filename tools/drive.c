@@ -8,6 +8,7 @@
  */
 #include "tools/commands.h"
 #include "tools/drive_device.h"
+#include "tools/drive_load.h"
 #include "tools/drive_report.h"
 #include "tools/drive_stray.h"
 #include "tools/drive_transfer.h"
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #define SECTOR_BYTES 512u
+#define LOAD_BYTES (UINT64_C(64) << 20) /* unless --length says more */
 
 /* ---- a transfer ---- */
 
@@ -87,7 +89,7 @@ static bool measure(const struct drive_device *device, struct drive_transfer *tr
 
 static void log_transfer(const struct drive_device *device, const struct drive_transfer *transfer)
 {
-	static const char *const done[] = { "", "read", "written", "the same", "copied", "" };
+	static const char *const done[] = { "", "read", "written", "the same", "copied" };
 	const uint64_t us = transfer->elapsed_ns / 1000;
 
 	log_event(device->name, "%s: %" PRIu64 " bytes in %" PRIu64 ".%03" PRIu64 " s, %" PRIu64 " MiB/s",
@@ -120,6 +122,47 @@ static enum viodma_result transfer_command(struct drive_device *device, struct d
 	}
 	if (result == VIODMA_OK && !options->quiet)
 		log_transfer(device, transfer);
+	return result;
+}
+
+/* ---- load ---- */
+
+static void log_load(const struct drive_device *device, const struct drive_load *load)
+{
+	struct viodma_front_statistics front;
+	const uint64_t us = load->elapsed_ns / 1000;
+
+	viodma_front_statistics(device->front, &front);
+	log_event(device->name,
+		  "load: %" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64 " flushes in %" PRIu64 ".%03" PRIu64
+		  " s; %" PRIu64 " bytes verified; %" PRIu64 " reconnections",
+		  load->reads, load->writes, load->flushes, us / 1000000, us / 1000 % 1000, load->verified_bytes,
+		  front.reconnections);
+}
+
+static enum viodma_result load_command(struct drive_device *device, struct drive_load *load)
+{
+	const struct drive_options *options = device->options;
+	const uint64_t disk_bytes = device->blk.capacity_sectors * SECTOR_BYTES;
+	const uint64_t rest = options->offset < disk_bytes ? disk_bytes - options->offset : 0;
+	enum viodma_result result;
+
+	*load = (struct drive_load){
+		.offset = options->offset,
+		.length = options->length != DRIVE_LENGTH_REST ? options->length : rest < LOAD_BYTES ? rest : LOAD_BYTES,
+		.requests = options->requests,
+		.seconds = options->seconds,
+		.seed = options->seed,
+		.progress = !options->quiet && isatty(STDERR_FILENO),
+	};
+	if (!load->length || load->length > rest) {
+		log_event(device->name, "%" PRIu64 " bytes at %" PRIu64 ": the disk has %" PRIu64 " bytes", load->length,
+			  load->offset, disk_bytes);
+		return VIODMA_E_IO;
+	}
+	result = drive_load_run(device, load);
+	if (result == VIODMA_OK && !options->quiet)
+		log_load(device, load);
 	return result;
 }
 
@@ -193,6 +236,7 @@ static int drive_blk(const struct drive_options *options)
 {
 	struct drive_transfer transfer = { .fd = -1 };
 	struct drive_device device;
+	struct drive_load load;
 	struct drive_report report = { .device = &device };
 	enum viodma_result result, closed;
 
@@ -201,6 +245,9 @@ static int drive_blk(const struct drive_options *options)
 		result = info_command(&device);
 	} else if (result == VIODMA_OK && options->command == DRIVE_STRAY) {
 		result = stray_command(&device);
+	} else if (result == VIODMA_OK && options->command == DRIVE_LOAD) {
+		report.load = &load;
+		result = load_command(&device, &load);
 	} else if (result == VIODMA_OK) {
 		report.transfer = &transfer;
 		result = transfer_command(&device, &transfer);

@@ -13,12 +13,14 @@
 #include "tools/log.h"
 
 #include <viodma/loop.h>
+#include <viodma/wire/vhost_user.h>
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define TURN_NS 100000000u
+#define POLLS_PER_LOOK 16u
 
 volatile int drive_interrupted;
 
@@ -74,7 +76,7 @@ static void log_of_front(void *context, const char *line)
 
 uint64_t drive_deadline_ns(const struct drive_device *device)
 {
-	return viodma_loop_now_ns() + (uint64_t)device->options->timeout_ms * 1000000;
+	return viodma_loop_now_ns() + ((uint64_t)device->options->timeout_ms + device->options->reconnect_ms) * 1000000;
 }
 
 /* ---- the beginning ---- */
@@ -90,6 +92,18 @@ static enum viodma_result describe(struct drive_device *device, bool late)
 	return result;
 }
 
+/* What was asked for, and the back end does not have: the run goes on without. */
+static void say_what_it_cannot(const struct drive_device *device)
+{
+	struct viodma_front_statistics statistics;
+
+	viodma_front_statistics(device->front, &statistics);
+	if (device->options->reconnect_ms && !(statistics.protocol_features >> VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD_BIT & 1))
+		log_event(device->name, "--reconnect-ms: the back end keeps no record of what is in flight: no successor can go on");
+	if (device->options->inband && !(statistics.protocol_features >> VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS_BIT & 1))
+		log_event(device->name, "--inband: the back end has no notifications as messages");
+}
+
 static enum viodma_result connect_front(struct drive_device *device)
 {
 	const struct viodma_front_options front = {
@@ -97,6 +111,11 @@ static enum viodma_result connect_front(struct drive_device *device)
 		.socket_path = device->options->socket_path,
 		.socket_fd = device->options->socket_fd,
 		.timeout_ms = device->options->timeout_ms,
+		/* A record costs the back end something for each request. */
+		.protocol_features_masked =
+			device->options->reconnect_ms ? 0 : UINT64_C(1) << VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD_BIT,
+		.inband_notifications = device->options->inband,
+		.reconnect_ms = device->options->reconnect_ms,
 		.log = log_of_front,
 		.context = device,
 	};
@@ -104,6 +123,8 @@ static enum viodma_result connect_front(struct drive_device *device)
 
 	if (result == VIODMA_E_IO || result == VIODMA_E_INVALID)
 		device->said = result; /* the front end has said all there is to say */
+	if (result == VIODMA_OK)
+		say_what_it_cannot(device);
 	return drive_check(device, front.socket_path ? front.socket_path : "--fd", result);
 }
 
@@ -196,12 +217,34 @@ enum viodma_result drive_device_close(struct drive_device *device)
 
 /* ---- while it runs ---- */
 
+/* Look again and again, before sleeping: the device may be about to be done. What it asks is answered meanwhile. */
+static enum viodma_result poll_busily(struct drive_device *device, uint64_t until_ns)
+{
+	enum viodma_result result;
+	uint64_t now = 0;
+
+	do {
+		result = viodma_front_wait(device->front, 0);
+		if (result != VIODMA_OK && result != VIODMA_E_TIMEOUT)
+			return result;
+		for (unsigned i = 0; i < POLLS_PER_LOOK; i++) {
+			now = viodma_loop_now_ns();
+			result = viodma_driver_blk_poll(&device->blk, now);
+			if (result != VIODMA_EMPTY)
+				return result;
+		}
+	} while (now < until_ns && !drive_interrupted);
+	return VIODMA_EMPTY;
+}
+
 enum viodma_result drive_device_turn(struct drive_device *device)
 {
 	const uint64_t now = viodma_loop_now_ns();
 	enum viodma_result result = viodma_driver_blk_poll(&device->blk, now);
 	uint64_t deadline = now + TURN_NS;
 
+	if (result == VIODMA_EMPTY && device->options->poll_us)
+		result = poll_busily(device, now + (uint64_t)device->options->poll_us * 1000);
 	if (result == VIODMA_OK)
 		return VIODMA_OK;
 	if (result == VIODMA_EMPTY) {
@@ -258,4 +301,14 @@ enum viodma_result drive_device_quiesce(struct drive_device *device)
 	while (result == VIODMA_OK && viodma_driver_blk_next_deadline(&device->blk) != UINT64_MAX)
 		result = drive_device_turn(device);
 	return result;
+}
+
+/* With bit 33 clear nothing is in flight at a reset, if that can be had: see drive_transfer.c. */
+void drive_device_give_up(struct drive_device *device, enum viodma_result why)
+{
+	if (device->running && device->driver.decision.addressing == VIODMA_ADDRESSING_PHYSICAL &&
+	    (why == VIODMA_E_RESET || why == VIODMA_E_IO))
+		(void)drive_device_quiesce(device);
+	if (device->running)
+		(void)drive_check(device, "resetting the device", drive_device_stop(device));
 }

@@ -36,6 +36,7 @@ struct drive_session {
 	struct viodma_driver_queue_statistics queues; /* all of them together */
 	unsigned queue_count;
 	uint32_t queue_size;
+	bool packed;
 	struct viodma_front_statistics front; /* of the connection, so far */
 	uint64_t shared_bytes, granted_bytes_peak;
 };
@@ -97,6 +98,15 @@ enum viodma_result drive_device_run(struct drive_device *device, struct viodma_d
 
 /* Wait until nothing is in flight; a device that does not get there is given up. */
 enum viodma_result drive_device_quiesce(struct drive_device *device);
+
+/* What its rings are. */
+static inline bool drive_device_is_packed(const struct drive_device *device)
+{
+	return device->driver.decision.accepted >> VIRTIO_F_RING_PACKED_BIT & 1;
+}
+
+/* Something has failed, or was interrupted: let nothing be with the device any more. */
+void drive_device_give_up(struct drive_device *device, enum viodma_result why);
 
 uint64_t drive_deadline_ns(const struct drive_device *device);
 

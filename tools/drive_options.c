@@ -21,11 +21,28 @@
 #define REQUEST_BYTES_MOST (64u * 1024 * 1024)
 #define IN_FLIGHT_BYTES_MOST (UINT64_C(16) << 30)
 #define TIMEOUT_MS_MOST 3600000u
+#define POLL_US_MOST 1000000u
+#define SECONDS_MOST 1000000u
+#define REQUESTS_DEFAULT 10000u
 #define WORDS_MOST 3
 
 static const char *const domain_names[] = { "direct",       "offset",     "bounce", "iommu",
 					    "bounce+iommu", "restricted", "own" };
-static const char *const command_names[] = { "info", "read", "write", "verify", "copy", "stray" };
+
+static const struct {
+	const char *name;
+	unsigned least, most; /* words, itself included */
+	const char *after;
+} commands[] = {
+	[DRIVE_INFO] = { "info", 1, 1, "nothing" },
+	[DRIVE_READ] = { "read", 2, 2, "FILE" },
+	[DRIVE_WRITE] = { "write", 2, 2, "FILE" },
+	[DRIVE_VERIFY] = { "verify", 2, 2, "FILE" },
+	[DRIVE_COPY] = { "copy", 3, 3, "FROM TO" },
+	[DRIVE_STRAY] = { "stray", 1, 2, "at most an ADDRESS" },
+	[DRIVE_LOAD] = { "load", 1, 1, "nothing" },
+};
+#define COMMANDS ((int)(sizeof(commands) / sizeof(commands[0])))
 
 enum {
 	SOCKET_PATH = OPTIONS_FIRST,
@@ -50,6 +67,16 @@ enum {
 	TIMEOUT_MS,
 	NO_INDIRECT,
 	NO_EVENT_IDX,
+	PACKED,
+	SPLIT,
+	IN_ORDER,
+	NO_RING_RESET,
+	INBAND,
+	RECONNECT_MS,
+	POLL_US,
+	REQUESTS,
+	SECONDS,
+	SEED,
 	QUIET,
 	STATS_JSON,
 	CANARY,
@@ -79,6 +106,16 @@ static const struct option known[] = {
 	{ "timeout-ms", required_argument, NULL, TIMEOUT_MS },
 	{ "no-indirect", no_argument, NULL, NO_INDIRECT },
 	{ "no-event-idx", no_argument, NULL, NO_EVENT_IDX },
+	{ "packed", no_argument, NULL, PACKED },
+	{ "split", no_argument, NULL, SPLIT },
+	{ "in-order", no_argument, NULL, IN_ORDER },
+	{ "no-ring-reset", no_argument, NULL, NO_RING_RESET },
+	{ "inband", no_argument, NULL, INBAND },
+	{ "reconnect-ms", required_argument, NULL, RECONNECT_MS },
+	{ "poll-us", required_argument, NULL, POLL_US },
+	{ "requests", required_argument, NULL, REQUESTS },
+	{ "seconds", required_argument, NULL, SECONDS },
+	{ "seed", required_argument, NULL, SEED },
 	{ "quiet", no_argument, NULL, QUIET },
 	{ "stats-json", required_argument, NULL, STATS_JSON },
 #ifdef VIODMA_TEST_BUILD
@@ -100,6 +137,7 @@ static const char help[] =
 	"  verify FILE               compare the disk with a file\n"
 	"  copy FROM TO              copy --length bytes of the disk from one byte offset to another\n"
 	"  stray [ADDRESS]           have the device access what nobody granted it, and say what it did\n"
+	"  load                      random reads and writes; whatever was written is read again, and compared\n"
 	"\n"
 	"the device\n"
 	"  --socket-path PATH        connect to this Unix socket\n"
@@ -107,6 +145,13 @@ static const char help[] =
 	"  --queues N                use so many queues, as far as the device has them (default 1)\n"
 	"  --no-indirect             do not use indirect descriptors\n"
 	"  --no-event-idx            do not use event indices\n"
+	"  --packed                  packed rings, or none; by default where the device offers them\n"
+	"  --split                   split rings\n"
+	"  --in-order                ask the device to complete requests in order, where it offers that\n"
+	"  --no-ring-reset           do not reset single rings\n"
+	"  --inband                  kicks and calls are messages, where the back end can: for tests\n"
+	"  --reconnect-ms N          when the back end goes, wait so long for its successor, and go on\n"
+	"  --poll-us N               look for completions for so long before sleeping (default 0)\n"
 	"  --timeout-ms N            how long the device may take for anything (default 10000)\n"
 	"  --strict                  a used length that is too large is an error; else it is cut and counted\n"
 	"\n"
@@ -133,6 +178,9 @@ static const char help[] =
 	"  --length BYTES            how much (default: all of the file, or the rest of the disk)\n"
 	"  --request SIZE            bytes of a request (default 128K)\n"
 	"  --depth N                 requests in flight (default 32)\n"
+	"  --requests N              load: end after so many (default 10000, or --seconds)\n"
+	"  --seconds N               load: end after this time\n"
+	"  --seed N                  load: which requests (default 1)\n"
 	"  --quiet                   show no progress\n"
 	"  --stats-json FILE         write statistics there at the end\n"
 	"\n"
@@ -147,7 +195,7 @@ const char *drive_domain_name(enum drive_domain domain)
 
 const char *drive_command_name(enum drive_command command)
 {
-	return command_names[command];
+	return commands[command].name;
 }
 
 void drive_options_init(struct drive_options *options)
@@ -159,6 +207,7 @@ void drive_options_init(struct drive_options *options)
 		.depth = 32,
 		.request_bytes = 128u << 10,
 		.timeout_ms = 10000,
+		.seed = 1,
 		.length = DRIVE_LENGTH_REST,
 	};
 }
@@ -245,6 +294,16 @@ static bool take_flag(int option, struct drive_options *options)
 		return options->no_indirect = true;
 	case NO_EVENT_IDX:
 		return options->no_event_idx = true;
+	case PACKED:
+		return options->packed = true;
+	case SPLIT:
+		return options->split = true;
+	case IN_ORDER:
+		return options->in_order = true;
+	case NO_RING_RESET:
+		return options->no_ring_reset = true;
+	case INBAND:
+		return options->inband = true;
 	case QUIET:
 		return options->quiet = true;
 	case CANARY:
@@ -299,6 +358,16 @@ static bool take(const struct options *reader, int option, const char *value, st
 		return true;
 	case TIMEOUT_MS:
 		return options_number(reader, "--timeout-ms", value, 1, TIMEOUT_MS_MOST, &options->timeout_ms);
+	case RECONNECT_MS:
+		return options_number(reader, "--reconnect-ms", value, 1, TIMEOUT_MS_MOST, &options->reconnect_ms);
+	case POLL_US:
+		return options_number(reader, "--poll-us", value, 0, POLL_US_MOST, &options->poll_us);
+	case REQUESTS:
+		return options_number(reader, "--requests", value, 1, UINT32_MAX, &options->requests);
+	case SECONDS:
+		return options_number(reader, "--seconds", value, 1, SECONDS_MOST, &options->seconds);
+	case SEED:
+		return options_number(reader, "--seed", value, 0, UINT32_MAX, &options->seed);
 	case STATS_JSON:
 		return options_path(reader, "--stats-json", value, &options->stats_json);
 	default:
@@ -311,20 +380,18 @@ static bool take(const struct options *reader, int option, const char *value, st
 
 static bool take_command(const struct options *reader, char **words, unsigned count, struct drive_options *options)
 {
-	static const unsigned least[] = { 1, 2, 2, 2, 3, 1 }, most[] = { 1, 2, 2, 2, 3, 2 };
-	static const char *const after[] = { "nothing", "FILE", "FILE", "FILE", "FROM TO", "at most an ADDRESS" };
-	int found;
+	int found = 0;
 
 	if (!count)
-		return options_wrong(reader,
-				     "expected a command: info, read, write, verify, copy or stray; see %s --help",
+		return options_wrong(reader, "expected a command: info, read, write, verify, copy, stray or load; see %s --help",
 				     reader->command);
-	found = find(words[0], command_names, 6);
-	if (found < 0)
-		return options_wrong(reader, "unknown command '%s', expected info, read, write, verify, copy or stray",
+	while (found < COMMANDS && strcmp(words[0], commands[found].name) != 0)
+		found++;
+	if (found == COMMANDS)
+		return options_wrong(reader, "unknown command '%s', expected info, read, write, verify, copy, stray or load",
 				     words[0]);
-	if (count < least[found] || count > most[found])
-		return options_wrong(reader, "%s: expected %s after it", words[0], after[found]);
+	if (count < commands[found].least || count > commands[found].most)
+		return options_wrong(reader, "%s: expected %s after it", words[0], commands[found].after);
 	options->command = (enum drive_command)found;
 	switch (options->command) {
 	case DRIVE_READ:
@@ -357,6 +424,28 @@ static bool check_copy(const struct options *reader, const struct drive_options 
 	return true;
 }
 
+static bool check_load(const struct options *reader, struct drive_options *options)
+{
+	const bool limited = options->requests || options->seconds;
+
+	if (options->command != DRIVE_LOAD)
+		return !limited || options_wrong(reader, "--requests, --seconds: have a meaning for load only");
+	if (options->restrict_after)
+		return options_wrong(reader, "--restrict-after: has no meaning for load");
+	if (!limited)
+		options->requests = REQUESTS_DEFAULT;
+	return true;
+}
+
+static bool check_ring(const struct options *reader, const struct drive_options *options)
+{
+	if (options->packed && options->split)
+		return options_wrong(reader, "--packed and --split: expected only one of them");
+	if (options->reconnect_ms && !options->socket_path)
+		return options_wrong(reader, "--reconnect-ms: expected --socket-path, where a successor can be found");
+	return true;
+}
+
 static bool check_whole(const struct options *reader, struct drive_options *options)
 {
 	const bool named = reader->seen >> (DOMAIN - OPTIONS_FIRST) & 1;
@@ -382,7 +471,8 @@ static bool check_whole(const struct options *reader, struct drive_options *opti
 	if (options->require_platform_dma && (options->decline_platform_dma || options->pool_at_physical))
 		return options_wrong(reader, "--require-platform-dma: contradicts %s, expected only one of them",
 				     options->decline_platform_dma ? "--decline-platform-dma" : "--pool-at-physical");
-	return options->command != DRIVE_COPY || check_copy(reader, options);
+	return check_ring(reader, options) && check_load(reader, options) &&
+	       (options->command != DRIVE_COPY || check_copy(reader, options));
 }
 
 bool drive_options_parse(int argc, char **argv, struct drive_options *options, int *status)

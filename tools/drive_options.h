@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum drive_command { DRIVE_INFO, DRIVE_READ, DRIVE_WRITE, DRIVE_VERIFY, DRIVE_COPY, DRIVE_STRAY };
+enum drive_command { DRIVE_INFO, DRIVE_READ, DRIVE_WRITE, DRIVE_VERIFY, DRIVE_COPY, DRIVE_STRAY, DRIVE_LOAD };
 
 /* The platforms that have a name (drive_platform.c says what they are), and one of the user's. */
 enum drive_domain {
@@ -41,7 +41,9 @@ struct drive_options {
 	bool require_platform_dma, pool_at_physical, decline_platform_dma;
 	unsigned platform_dma_bit;    /* 0: none */
 	bool strict, debug, no_indirect, no_event_idx, quiet, canary;
-	uint32_t queues, depth, request_bytes, timeout_ms;
+	bool packed, split, in_order, no_ring_reset, inband;
+	uint32_t queues, depth, request_bytes, timeout_ms, reconnect_ms, poll_us;
+	uint32_t requests, seconds, seed; /* LOAD; 0: no limit of that kind, and one stands */
 	uint64_t offset, length;      /* DRIVE_LENGTH_REST: not said */
 	uint64_t restrict_after;      /* 0: never */
 	const char *stats_json;       /* or NULL */

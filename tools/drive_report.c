@@ -63,7 +63,8 @@ void drive_report_info(const struct drive_device *device, const char *id)
 	else
 		printf("%-16s %" PRIu32 " used\n", "size_max", blk->size_max);
 	printf("%-16s %u used, of %u\n", "queues", device->queue_count, (unsigned)blk->device_queues);
-	printf("%-16s %" PRIu32 "\n", "queue size", device->queues[0].config.size);
+	printf("%-16s %" PRIu32 ", %s\n", "queue size", device->queues[0].config.size,
+	       drive_device_is_packed(device) ? "packed" : "split");
 	print_id(id);
 	print_features("offered", device->driver.offered);
 	print_features("accepted", decision->accepted);
@@ -135,15 +136,16 @@ static void write_device_side(FILE *file, const struct drive_session *session)
 	fprintf(file,
 		"\"shared_bytes\": %" PRIu64 ", \"granted_bytes\": %" PRIu64 ", \"granted_bytes_peak\": %" PRIu64
 		",\n \"misses\": {\"asked\": %" PRIu64 ", \"granted\": %" PRIu64 ", \"refused\": %" PRIu64
-		"}, \"updates\": %" PRIu64 ", \"invalidations\": %" PRIu64 ", \"messages\": %" PRIu64 ",\n ",
+		"}, \"updates\": %" PRIu64 ", \"invalidations\": %" PRIu64 ", \"messages\": %" PRIu64
+		", \"reconnections\": %" PRIu64 ",\n ",
 		front->shared_bytes, front->granted_bytes, front->granted_bytes_peak, front->misses, front->granted,
-		front->refused, front->updates, front->invalidations, front->messages);
+		front->refused, front->updates, front->invalidations, front->messages, front->reconnections);
 	fprintf(file,
-		"\"queues\": {\"count\": %u, \"size\": %" PRIu32 ", \"added\": %" PRIu64 ", \"got\": %" PRIu64
+		"\"queues\": {\"count\": %u, \"size\": %" PRIu32 ", \"packed\": %s, \"added\": %" PRIu64 ", \"got\": %" PRIu64
 		", \"indirect\": %" PRIu64 ", \"kicks\": %" PRIu64 ", \"kicks_suppressed\": %" PRIu64
 		", \"calls\": %" PRIu64
 		", \"calls_suppressed\": %" PRIu64 ", \"clamped\": %" PRIu64 "},\n ",
-		session->queue_count, session->queue_size, queues->added, queues->got, queues->indirect, queues->kicks,
+		session->queue_count, session->queue_size, json_bool(session->packed), queues->added, queues->got, queues->indirect, queues->kicks,
 		queues->kicks_suppressed, front->calls, queues->calls_suppressed, queues->clamped);
 	fprintf(file,
 		"\"requests\": {\"ended\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"parts\": %" PRIu64
@@ -175,6 +177,16 @@ static void write_debug(FILE *file, const struct drive_device *device)
 	fputs("}}", file);
 }
 
+static void write_load(FILE *file, const struct drive_load *load)
+{
+	fprintf(file,
+		"\"load\": {\"reads\": %" PRIu64 ", \"writes\": %" PRIu64 ", \"flushes\": %" PRIu64
+		", \"read_bytes\": %" PRIu64 ", \"written_bytes\": %" PRIu64 ", \"verified_bytes\": %" PRIu64
+		", \"queue_resets\": %" PRIu64 ", \"elapsed_ns\": %" PRIu64 "},\n ",
+		load->reads, load->writes, load->flushes, load->read_bytes, load->written_bytes, load->verified_bytes,
+		load->queue_resets, load->elapsed_ns);
+}
+
 static void write_all(FILE *file, const void *context)
 {
 	const struct drive_report *report = context;
@@ -196,6 +208,8 @@ static void write_all(FILE *file, const void *context)
 	fprintf(file,
 		"\"transfer\": {\"bytes\": %" PRIu64 ", \"requests\": %" PRIu64 ", \"elapsed_ns\": %" PRIu64 "},\n ",
 		transfer ? transfer->moved : 0, transfer ? transfer->requests : 0, transfer ? transfer->elapsed_ns : 0);
+	if (report->load)
+		write_load(file, report->load);
 	fputs("\"debug\": ", file);
 	if (options->debug)
 		write_debug(file, device);

@@ -6,6 +6,7 @@
 #define VIODMA_TOOLS_DRIVE_REPORT_H
 
 #include "tools/drive_device.h"
+#include "tools/drive_load.h"
 #include "tools/drive_transfer.h"
 
 /* To standard output. id: VIODMA_DRIVER_BLK_ID_BYTES, padded with NUL; NULL: the device has none. */
@@ -14,6 +15,7 @@ void drive_report_info(const struct drive_device *device, const char *id);
 struct drive_report {
 	const struct drive_device *device;     /* closed */
 	const struct drive_transfer *transfer; /* NULL: there was none */
+	const struct drive_load *load;         /* likewise */
 	int status;                            /* the exit status */
 };
 

@@ -226,6 +226,34 @@ static void log_decision(const struct drive_device *device)
 			  decision->addressing == VIODMA_ADDRESSING_PLATFORM ? "bus" : "physical", decision->rule);
 }
 
+static uint64_t wanted_features(const struct drive_options *options)
+{
+	uint64_t wanted = viodma_driver_blk_wanted();
+
+	if (options->no_indirect)
+		wanted &= ~VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT);
+	if (options->no_event_idx)
+		wanted &= ~VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT);
+	if (options->split)
+		wanted &= ~VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT);
+	if (!options->in_order)
+		wanted &= ~VIODMA_FEATURE(VIRTIO_F_IN_ORDER_BIT);
+	if (options->no_ring_reset)
+		wanted &= ~VIODMA_FEATURE(VIRTIO_F_RING_RESET_BIT);
+	return wanted;
+}
+
+static enum viodma_result check_layout(const struct drive_device *device)
+{
+	if (!device->options->packed || drive_device_is_packed(device))
+		return VIODMA_OK;
+	log_event(device->name, "--packed: %s",
+		  device->driver.offered & VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT)
+			  ? "packed rings are offered, and not accepted"
+			  : "the device does not offer packed rings");
+	return VIODMA_E_UNSUPPORTED;
+}
+
 static enum viodma_result negotiate(struct drive_device *device)
 {
 	const struct drive_options *options = device->options;
@@ -237,13 +265,9 @@ static enum viodma_result negotiate(struct drive_device *device)
 	};
 	const uint64_t deadline = drive_deadline_ns(device);
 	const struct timespec moment = { 0, 1000000 };
-	uint64_t wanted = viodma_driver_blk_wanted();
+	const uint64_t wanted = wanted_features(options);
 	enum viodma_result result;
 
-	if (options->no_indirect)
-		wanted &= ~VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT);
-	if (options->no_event_idx)
-		wanted &= ~VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT);
 	while ((result = viodma_driver_negotiate(&device->driver, viodma_front_transport(device->front),
 						 &device->platform.description, &policy, wanted)) == VIODMA_WAIT) {
 		if (viodma_loop_now_ns() >= deadline) {
@@ -255,6 +279,8 @@ static enum viodma_result negotiate(struct drive_device *device)
 	device->negotiated = result == VIODMA_OK;
 	if (result == VIODMA_OK)
 		log_decision(device);
+	if (result == VIODMA_OK)
+		result = check_layout(device);
 	return drive_check(device, "negotiating", result);
 }
 
@@ -402,6 +428,7 @@ static void take_session(struct drive_device *device, enum viodma_result result)
 		.decision = device->driver.decision,
 		.result = result,
 		.queue_count = device->queue_count,
+		.packed = drive_device_is_packed(device),
 	};
 	memcpy(session->platform, device->platform.text, sizeof(session->platform));
 	if (device->pool_made)

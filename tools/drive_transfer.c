@@ -67,6 +67,11 @@ uint64_t drive_transfer_private_bytes(const struct drive_options *options)
 	return DRIVE_SLOTS_AT + options->depth * stride(options);
 }
 
+uint64_t drive_transfer_slot_at(const struct drive_options *options, uint64_t number)
+{
+	return DRIVE_SLOTS_AT + number * stride(options) + (options->canary ? SECTOR_BYTES : 0);
+}
+
 static void *slot_memory(const struct slot *slot)
 {
 	return drive_memory_private(&slot->run->device->memory, slot->memory_at);
@@ -217,7 +222,7 @@ static enum viodma_result begin_piece(struct run *run)
 	enum viodma_result result = VIODMA_OK;
 
 	*slot = (struct slot){ .run = run, .state = READY, .at = run->begun };
-	slot->memory_at = DRIVE_SLOTS_AT + number * stride(options) + (options->canary ? SECTOR_BYTES : 0);
+	slot->memory_at = drive_transfer_slot_at(options, number);
 	slot->buffer.phys = drive_memory_private_phys(&run->device->memory, slot->memory_at);
 	slot->buffer.len_bytes = left < options->request_bytes ? (uint32_t)left : options->request_bytes;
 	if (run->transfer->command == DRIVE_WRITE)
@@ -326,15 +331,7 @@ static void give_up(struct run *run, enum viodma_result result)
 	run->holding = true;
 	if (result == VIODMA_E_RESET)
 		log_event(run->device->name, "interrupted after %" PRIu64 " bytes: resetting the device", run->retired);
-	if (run->device->running && run->device->driver.decision.addressing == VIODMA_ADDRESSING_PHYSICAL &&
-	    (result == VIODMA_E_RESET || result == VIODMA_E_IO))
-		(void)drive_device_quiesce(run->device);
-	if (run->device->running) {
-		const enum viodma_result stopped = drive_device_stop(run->device);
-
-		if (stopped != VIODMA_OK)
-			drive_failed(run->device, "resetting the device", stopped);
-	}
+	drive_device_give_up(run->device, result);
 }
 
 enum viodma_result drive_transfer_run(struct drive_device *device, struct drive_transfer *transfer)

@@ -25,6 +25,9 @@ struct drive_transfer {
 /* Private memory that a transfer of these options uses: a multiple of 4096. */
 uint64_t drive_transfer_private_bytes(const struct drive_options *options);
 
+/* Where in private memory the buffer of one of its requests is, from 0 to depth - 1. */
+uint64_t drive_transfer_slot_at(const struct drive_options *options, uint64_t number);
+
 /*
  * Do it; a write or copy is flushed. The device runs. VIODMA_E_RESET: interrupted. VIODMA_E_IO: the device or the file
  * failed, or data differ; like every other failure it was logged.
