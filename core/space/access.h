@@ -85,19 +85,25 @@ static inline bool viodma_space_gather(struct viodma_piece *pieces, uint32_t cap
 	return true;
 }
 
+/* Look it up, then as viodma_space_hit. NULL: not known, refused, or in several extents; viodma_space_map says which. */
+struct viodma_shared *viodma_space_find(struct viodma_space *space, struct viodma_space_cache *cache, viodma_bus bus,
+					uint64_t len_bytes, enum viodma_permission wanted);
+
 /* viodma_space_map. */
 static inline enum viodma_result viodma_space_bind(struct viodma_space *space, struct viodma_space_cache *cache,
 						   unsigned queue, const struct viodma_segment *segment,
 						   struct viodma_piece *pieces, uint32_t capacity, uint32_t *count,
 						   viodma_bus *missed)
 {
+	const uint32_t len = segment->len_bytes;
 	struct viodma_shared *memory =
-		segment->len_bytes ? viodma_space_hit(space, cache, segment->bus, segment->len_bytes, segment->permission)
-				   : NULL;
+		len ? viodma_space_hit(space, cache, segment->bus, len, segment->permission) : NULL;
 
+	if (!memory && len)
+		memory = viodma_space_find(space, cache, segment->bus, len, segment->permission);
 	if (!memory)
 		return viodma_space_map(space, cache, queue, segment, pieces, capacity, count, missed);
-	if (!viodma_space_gather(pieces, capacity, count, memory, segment->len_bytes))
+	if (!viodma_space_gather(pieces, capacity, count, memory, len))
 		return VIODMA_E_LIMIT;
 	viodma_space_count(space, cache, 1);
 	return VIODMA_OK;

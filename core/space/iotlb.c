@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * iotlb.c - how it works: entries live in the caller's array, linked into a tree (iotlb_tree.c) or into a list of free
- * ones. A clock hand runs over the array when one is needed and none is free: an entry used since the hand last came by
+ * ones. Where an entry is put is where it will be looked for (iotlb_index.h); the tree knows all of them, and their order.
+ * A clock hand runs over the array when one is needed and none is free: an entry used since the hand last came by
  * is spared once. Evicting is safe at any time, even under I/O in flight: a revocation compares address ranges with
  * what is pinned, not with entries; and a generation that stands still only means that the platform has not withdrawn
  * anything.
@@ -14,8 +15,8 @@
 #include <viodma/port.h>
 
 #include "../base/require.h"
+#include "iotlb_index.h"
 #include "iotlb_misses.h"
-#include "iotlb_tree.h"
 
 #define LEAST_ENTRIES 8u
 
@@ -31,16 +32,8 @@ uint32_t viodma_iotlb_least_capacity(uint32_t queue_size, uint64_t request_bytes
 
 static void free_everything(struct viodma_iotlb *iotlb)
 {
-	uint32_t i;
-
-	iotlb->root = iotlb->free_list = iotlb->entry_count = iotlb->hand = 0;
-	for (i = iotlb->config.capacity; i > 0; i--) {
-		struct viodma_iotlb_entry *entry = iotlb_entry(iotlb, i);
-
-		entry->live = 0;
-		entry->right = iotlb->free_list;
-		iotlb->free_list = i;
-	}
+	iotlb->root = iotlb->entry_count = iotlb->hand = 0;
+	viodma_iotlb_index_init(iotlb);
 	iotlb->statistics.reachable_bytes = 0;
 	viodma_iotlb_misses_init(iotlb);
 }
@@ -76,15 +69,17 @@ static void drop(struct viodma_iotlb *iotlb, uint32_t link)
 	struct viodma_iotlb_entry *entry = iotlb_entry(iotlb, link);
 
 	iotlb->statistics.reachable_bytes -= span(entry);
-	viodma_iotlb_tree_remove(iotlb, link);
-	entry->live = 0;
-	entry->right = iotlb->free_list;
-	iotlb->free_list = link;
 	iotlb->entry_count--;
+	viodma_iotlb_index_counts(iotlb, entry->first, entry->last, false);
+	viodma_iotlb_tree_remove(iotlb, link);
+	viodma_iotlb_index_free(iotlb, link);
 }
 
-/* A free entry; if need be, one not used since the hand last came by is evicted. Ends: the second round spares none. */
-static uint32_t take(struct viodma_iotlb *iotlb)
+/*
+ * A free entry for a mapping from `first` on; if need be, one not used since the hand last came by is evicted. Ends: the
+ * second round spares none.
+ */
+static uint32_t take(struct viodma_iotlb *iotlb, uint64_t first)
 {
 	uint32_t link;
 
@@ -103,13 +98,12 @@ static uint32_t take(struct viodma_iotlb *iotlb)
 		iotlb->statistics.evictions++;
 		iotlb->config.space->generation++; /* a last hit must not outlive it: the next grant will not know of it */
 	}
-	link = iotlb->free_list;
-	iotlb->free_list = iotlb_entry(iotlb, link)->right;
-	return link;
+	return viodma_iotlb_index_take(iotlb, first);
 }
 
-static void add(struct viodma_iotlb *iotlb, uint32_t link, const struct viodma_extent *extent)
+static void add(struct viodma_iotlb *iotlb, const struct viodma_extent *extent)
 {
+	const uint32_t link = take(iotlb, extent->first.v);
 	struct viodma_iotlb_entry *entry = iotlb_entry(iotlb, link);
 
 	entry->first = extent->first.v;
@@ -121,6 +115,7 @@ static void add(struct viodma_iotlb *iotlb, uint32_t link, const struct viodma_e
 	entry->live = 1;
 	viodma_iotlb_tree_insert(iotlb, link);
 	iotlb->entry_count++;
+	viodma_iotlb_index_counts(iotlb, entry->first, entry->last, true);
 	iotlb->statistics.reachable_bytes += span(entry);
 	if (iotlb->statistics.reachable_bytes > iotlb->statistics.reachable_bytes_peak)
 		iotlb->statistics.reachable_bytes_peak = iotlb->statistics.reachable_bytes;
@@ -140,6 +135,8 @@ static void cut_front(struct viodma_iotlb *iotlb, struct viodma_iotlb_entry *ent
 	uint64_t cut = first - entry->first;
 
 	iotlb->statistics.reachable_bytes -= cut;
+	viodma_iotlb_index_counts(iotlb, entry->first, entry->last, false);
+	viodma_iotlb_index_counts(iotlb, first, entry->last, true);
 	entry->first = first;
 	entry->memory = viodma_shared_at(entry->memory, cut);
 	entry->phys += cut;
@@ -161,6 +158,8 @@ static bool cut_out(struct viodma_iotlb *iotlb, uint64_t first, uint64_t last)
 			struct viodma_extent tail = extent_of(entry);
 
 			iotlb->statistics.reachable_bytes -= entry->last - first + 1;
+			viodma_iotlb_index_counts(iotlb, entry->first, entry->last, false);
+			viodma_iotlb_index_counts(iotlb, entry->first, first - 1, true);
 			entry->last = first - 1;
 			if (tail.last.v > last) {
 				/* It sticks out on both sides. Without room for a second entry the tail is asked for again. */
@@ -168,7 +167,7 @@ static bool cut_out(struct viodma_iotlb *iotlb, uint64_t first, uint64_t last)
 				tail.phys.v += last + 1 - tail.first.v;
 				tail.first.v = last + 1;
 				if (iotlb->free_list) {
-					add(iotlb, take(iotlb), &tail);
+					add(iotlb, &tail);
 				} else {
 					tell_revoked(iotlb, tail.first.v, tail.last.v);
 					iotlb->statistics.evictions++;
@@ -220,7 +219,7 @@ static void grant(struct viodma_iotlb *iotlb, const struct viodma_extent *offere
 			viodma_space_changed(iotlb->config.space);
 		}
 		if (extent.permission != VIODMA_NO_ACCESS)
-			add(iotlb, take(iotlb), &extent);
+			add(iotlb, &extent);
 	}
 	if (extent.permission != VIODMA_NO_ACCESS && events->grant)
 		events->grant(events->context, &extent);
@@ -349,16 +348,20 @@ static enum viodma_result refusal(const struct viodma_iotlb *iotlb, uint64_t bus
 enum viodma_result viodma_iotlb_translate(struct viodma_iotlb *iotlb, viodma_bus bus, enum viodma_permission wanted,
 					  struct viodma_extent *extent)
 {
-	uint32_t link = viodma_iotlb_tree_find(iotlb, bus.v);
-	struct viodma_iotlb_entry *entry;
+	struct viodma_iotlb_entry *entry = viodma_iotlb_known(iotlb, bus, wanted);
 
-	if (!link)
-		return refusal(iotlb, bus.v, wanted);
-	entry = iotlb_entry(iotlb, link);
-	if (((unsigned)wanted & ~(unsigned)entry->permission) && refusal(iotlb, bus.v, wanted) == VIODMA_MISS)
-		return VIODMA_MISS; /* perhaps the platform grants more than it was asked for so far */
-	entry->used_lately = 1;
-	iotlb->statistics.hits++;
+	if (!entry) {
+		const uint32_t link = viodma_iotlb_tree_find(iotlb, bus.v);
+
+		if (!link)
+			return refusal(iotlb, bus.v, wanted);
+		entry = iotlb_entry(iotlb, link);
+		if (((unsigned)wanted & ~(unsigned)entry->permission) && refusal(iotlb, bus.v, wanted) == VIODMA_MISS)
+			return VIODMA_MISS; /* perhaps the platform grants more than it was asked for so far */
+		viodma_iotlb_index_hint(iotlb, bus.v, link);
+		entry->used_lately = 1;
+		iotlb->statistics.hits++;
+	}
 	*extent = extent_of(entry);
 	return VIODMA_OK;
 }

@@ -13,6 +13,7 @@
 #include "../base/require.h"
 #include "../base/shared.h"
 #include "access.h"
+#include "iotlb_index.h"
 
 void viodma_space_init(struct viodma_space *space, void *storage, uint32_t capacity,
 		       const struct viodma_space_events *events)
@@ -107,10 +108,6 @@ static enum viodma_result translate_physical(const struct viodma_space *space, u
 static enum viodma_result look_up(struct viodma_space *space, viodma_bus bus, enum viodma_permission wanted,
 				  struct viodma_extent *extent)
 {
-	bool translated = VIODMA_REQUIRE(DEV_4, space->kind != VIODMA_SPACE_PHYSICAL);
-
-	if (VIODMA_REQUIRE(DEV_3, !translated))
-		return translate_physical(space, bus.v, extent);
 	switch (space->kind) {
 	case VIODMA_SPACE_IOTLB:
 		return viodma_iotlb_translate(space->iotlb, bus, wanted, extent);
@@ -129,47 +126,96 @@ static struct viodma_extent extent_of(const struct viodma_space_cache *cache)
 	return extent;
 }
 
-static void remember(struct viodma_space_cache *cache, const struct viodma_space *space,
-		     const struct viodma_extent *extent)
+/* Which addresses are these? The one place that asks. */
+static inline bool physical(const struct viodma_space *space)
+{
+	bool translated = VIODMA_REQUIRE(DEV_4, space->kind != VIODMA_SPACE_PHYSICAL);
+
+	return VIODMA_REQUIRE(DEV_3, !translated);
+}
+
+static inline void remember(struct viodma_space *space, struct viodma_space_cache *cache, uint64_t first, uint64_t last,
+			    uint64_t phys, struct viodma_shared *memory, unsigned permission)
 {
 	cache->generation = space->generation;
-	cache->first = extent->first.v;
-	cache->span = extent->last.v - extent->first.v;
-	cache->memory = extent->memory;
-	cache->phys = extent->phys.v;
-	cache->permission = (uint8_t)extent->permission;
-	cache->identity = extent->first.v == extent->phys.v;
+	cache->first = first;
+	cache->span = last - first;
+	cache->memory = memory;
+	cache->phys = phys;
+	cache->permission = (uint8_t)permission;
+	cache->identity = first == phys;
+	space->statistics.look_ups++;
+}
+
+/* What the IOTLB knows where it looks first, NULL if nothing, or if it does not permit what is wanted. */
+static inline struct viodma_iotlb_entry *remember_entry(struct viodma_space *space, struct viodma_space_cache *cache,
+							viodma_bus bus, enum viodma_permission wanted)
+{
+	struct viodma_iotlb_entry *entry;
+
+	if (physical(space) || space->kind != VIODMA_SPACE_IOTLB)
+		return NULL;
+	entry = viodma_iotlb_known(space->iotlb, bus, wanted);
+	if (entry)
+		remember(space, cache, entry->first, entry->last, entry->phys, entry->memory, entry->permission);
+	return entry;
+}
+
+/* Look an address up, and remember what was found. */
+static enum viodma_result fill(struct viodma_space *space, struct viodma_space_cache *cache, viodma_bus bus,
+			       enum viodma_permission wanted)
+{
+	struct viodma_extent extent;
+	enum viodma_result result = physical(space) ? translate_physical(space, bus.v, &extent)
+						    : look_up(space, bus, wanted, &extent);
+
+	if (result != VIODMA_OK) {
+		if (!viodma_result_is_fault(result))
+			return result;
+		/* Nothing falls back: what no live mapping covers is refused. */
+		if (!VIODMA_REQUIRE(DEV_10, false) || translate_physical(space, bus.v, &extent) != VIODMA_OK)
+			return result;
+	}
+	if (!covers(&extent, bus.v))
+		return VIODMA_FAULT_UNMAPPED; /* a translator's mistake does not become an access */
+	if (!VIODMA_REQUIRE(DEV_9, permits(&extent, wanted)))
+		return VIODMA_FAULT_PERMISSION;
+	remember(space, cache, extent.first.v, extent.last.v, extent.phys.v, extent.memory, (unsigned)extent.permission);
+	return VIODMA_OK;
 }
 
 enum viodma_result viodma_space_translate(struct viodma_space *space, struct viodma_space_cache *cache, viodma_bus bus,
 					  enum viodma_permission wanted, struct viodma_extent *extent)
 {
-	enum viodma_result result;
+	struct viodma_space_cache own;
+	enum viodma_result result = VIODMA_OK;
 
-	if (cache && viodma_space_hit(space, cache, bus, 1, wanted)) {
-		*extent = extent_of(cache);
-		viodma_space_count(space, cache, 1);
-		return VIODMA_OK;
-	}
-	result = look_up(space, bus, wanted, extent);
-	if (result != VIODMA_OK) {
-		if (!viodma_result_is_fault(result))
-			return result;
-		/* Nothing falls back: what no live mapping covers is refused. */
-		if (!VIODMA_REQUIRE(DEV_10, false) || translate_physical(space, bus.v, extent) != VIODMA_OK)
-			return result;
-	}
-	if (!covers(extent, bus.v))
-		return VIODMA_FAULT_UNMAPPED; /* a translator's mistake does not become an access */
-	if (!VIODMA_REQUIRE(DEV_9, permits(extent, wanted)))
-		return VIODMA_FAULT_PERMISSION;
-	if (cache)
-		remember(cache, space, extent);
-	space->statistics.look_ups++;
-	space->statistics.translations++;
-	if (extent->first.v == extent->phys.v)
-		space->statistics.identity_translations++;
+	if (!cache)
+		result = fill(space, cache = &own, bus, wanted);
+	else if (!viodma_space_hit(space, cache, bus, 1, wanted))
+		result = fill(space, cache, bus, wanted);
+	if (result != VIODMA_OK)
+		return result;
+	*extent = extent_of(cache);
+	viodma_space_count(space, cache, 1);
 	return VIODMA_OK;
+}
+
+static __attribute__((noinline)) struct viodma_shared *find_slowly(struct viodma_space *space,
+								    struct viodma_space_cache *cache, viodma_bus bus,
+								    uint64_t len_bytes, enum viodma_permission wanted)
+{
+	return fill(space, cache, bus, wanted) == VIODMA_OK ? viodma_space_hit(space, cache, bus, len_bytes, wanted) : NULL;
+}
+
+struct viodma_shared *viodma_space_find(struct viodma_space *space, struct viodma_space_cache *cache, viodma_bus bus,
+					uint64_t len_bytes, enum viodma_permission wanted)
+{
+	const struct viodma_iotlb_entry *entry = remember_entry(space, cache, bus, wanted);
+
+	if (!entry)
+		return find_slowly(space, cache, bus, len_bytes, wanted);
+	return len_bytes - 1 <= entry->last - bus.v ? viodma_shared_at(entry->memory, bus.v - entry->first) : NULL;
 }
 
 void viodma_space_want(struct viodma_space *space, viodma_bus bus, enum viodma_permission wanted)

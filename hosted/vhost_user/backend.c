@@ -268,7 +268,7 @@ static enum viodma_result make_space(struct viodma_vhost_user *backend)
 	};
 
 	backend->region_storage = calloc(1, VIODMA_SPACE_REGION_BYTES(VIODMA_BACKEND_MEMORY_SLOTS));
-	config.entries = calloc(config.capacity, sizeof(*config.entries));
+	config.entries = aligned_alloc(64, config.capacity * sizeof(*config.entries)); /* a cache line each */
 	config.misses = calloc(config.miss_capacity, sizeof(*config.misses));
 	backend->iotlb.config.entries = config.entries; /* freed with the back end, whatever comes */
 	backend->iotlb.config.misses = config.misses;

@@ -2,8 +2,9 @@
 /*
  * viodma/iotlb.h - the translator that caches what the platform grants: update, invalidate, miss.
  *
- * Entries never overlap: an update replaces what it covers and splits what it cuts. Look-up, update and invalidation
- * are O(log entries) for each entry touched. When full, an entry not used lately is evicted; it is asked for again
+ * Entries never overlap: an update replaces what it covers and splits what it cuts. Update and invalidation are
+ * O(log entries) for each entry touched; so is a look-up at worst, but most take one cache line, or two, whatever the
+ * number of entries. When full, an entry not used lately is evicted; it is asked for again
  * when it is needed. A miss is asked for once per page (4096 bytes) and permission until it is answered.
  *
  * Setting up: viodma_space_init, regions, viodma_iotlb_init (config.space), viodma_space_set_iotlb, then queues.
@@ -25,7 +26,12 @@ extern "C" {
 
 #define VIODMA_IOTLB_PAGE_BYTES 4096u
 
-/* One mapping: at most 64 bytes. Members are the library's. */
+#define VIODMA_IOTLB_HINTS 4u
+
+/*
+ * One mapping, and this place's share of what it takes to find mappings: 64 bytes, which should be one cache line (the
+ * array is best aligned to 64). Members are the library's.
+ */
 struct viodma_iotlb_entry {
 	uint64_t first, last; /* bus addresses, inclusive */
 	struct viodma_shared *memory;
@@ -35,6 +41,7 @@ struct viodma_iotlb_entry {
 	uint8_t height; /* of the subtree */
 	uint8_t used_lately;
 	uint8_t live;
+	uint32_t hints[VIODMA_IOTLB_HINTS]; /* of mappings elsewhere whose home this place is */
 };
 
 /* One question to the platform. Members are the library's. */
@@ -84,6 +91,11 @@ struct viodma_iotlb {
 	uint32_t failed_count;
 	uint32_t miss_slots_used;
 	bool turned_away; /* a question found no place in the table */
+	uint8_t key_shift, block_shift;
+	uint32_t blocks;
+	uint32_t link_mask;
+	uint64_t log_sizes;
+	struct viodma_iotlb_entry *behind, *end;
 	struct viodma_iotlb_statistics statistics;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * hooks.c - how it works: pointers, NULL unless a test wants to see reads of shared memory or stores to a record, and
- * counts of fences and stores.
+ * counts of fences, of stores and of entries looked at.
  */
 #include "tests/support/hooks.h"
 
@@ -28,6 +28,8 @@ void viodma_inflight_store_hook(void)
 		raise(SIGKILL);
 }
 
+_Thread_local unsigned long viodma_iotlb_steps;
+
 void viodma_shared_read_hook(const void *at, size_t bytes)
 {
 	if (viodma_shared_read_hook_fn)
@@ -37,4 +39,9 @@ void viodma_shared_read_hook(const void *at, size_t bytes)
 void viodma_shared_platform_hook(enum viodma_fence fence)
 {
 	__atomic_fetch_add(&viodma_shared_platform_fences[fence], 1, __ATOMIC_RELAXED);
+}
+
+void viodma_iotlb_step_hook(void)
+{
+	viodma_iotlb_steps++;
 }

@@ -10,6 +10,8 @@
  */
 #include "tests/support/check.h"
 
+#include "core/space/access.h"
+
 #include <viodma/iotlb.h>
 
 #define WINDOW 512u
@@ -27,6 +29,8 @@ static struct viodma_space space;
 static struct viodma_iotlb iotlb;
 static struct viodma_iotlb_miss misses[8];
 static struct viodma_iotlb_entry *entries;
+
+static struct viodma_space_cache last_hits[WINDOWS];
 
 static struct byte {
 	unsigned char *at; /* NULL: not mapped */
@@ -49,6 +53,7 @@ static bool make(uint32_t capacity)
 		.phys = {0x8000000}, .user = {USER + REGION}, .len_bytes = REGION, .memory = memory + 2 * REGION};
 
 	memset(model, 0, sizeof(model));
+	memset(last_hits, 0, sizeof(last_hits));
 	free(entries);
 	entries = calloc(capacity, sizeof(*entries));
 	config.entries = entries;
@@ -91,10 +96,18 @@ static bool invalidate(unsigned w, unsigned first, unsigned len)
 static bool look(unsigned w, unsigned at, bool may_be_forgotten)
 {
 	const struct byte *expected = &model[w][at];
-	struct viodma_extent extent;
-	enum viodma_result result = viodma_iotlb_translate(
-		&iotlb, (viodma_bus){window_bus[w] + at}, expected->at ? expected->permission : VIODMA_READ, &extent);
+	const viodma_bus there = {window_bus[w] + at};
+	const enum viodma_permission wanted = expected->at ? expected->permission : VIODMA_READ;
+	struct viodma_extent extent, again = {.memory = NULL};
+	enum viodma_result result = viodma_iotlb_translate(&iotlb, there, wanted, &extent);
+	const unsigned char *found = (unsigned char *)viodma_space_find(&space, &last_hits[w], there, 1, wanted);
 	uint64_t bus;
+
+	/* However it is asked. */
+	CHECK(found == (result == VIODMA_OK ? expected->at : NULL));
+	CHECK_RESULT(viodma_space_translate(&space, &last_hits[(w + at) % WINDOWS], there, wanted, &again), result);
+	CHECK(result != VIODMA_OK || (again.first.v == extent.first.v && again.last.v == extent.last.v &&
+				      again.memory == extent.memory && again.permission == extent.permission));
 
 	if (!expected->at || (may_be_forgotten && result == VIODMA_MISS)) {
 		CHECK_RESULT(result, VIODMA_MISS);
