@@ -104,8 +104,8 @@ static inline enum viodma_result raw_extent(viodma_bus bus, struct viodma_extent
 	((void)(cache), (void)(missed), raw_write(bus, source, len_bytes))
 #define viodma_space_put(space, cache, queue, bus, source, len_bytes, missed)                                          \
 	((void)(cache), (void)(missed), raw_write(bus, source, len_bytes))
-#define viodma_space_word(space, cache, queue, bus, permission, word, missed)                                          \
-	((void)(cache), (void)(missed), (void)(permission), raw_word(bus, word))
+#define viodma_space_word(space, cache, queue, bus, bytes, permission, word, missed)                                   \
+	((void)(cache), (void)(missed), (void)(bytes), (void)(permission), raw_word(bus, word))
 #define viodma_space_map(space, cache, queue, segment, pieces, capacity, count, missed)                                \
 	((void)(missed), raw_append(segment, pieces, capacity, count))
 #define viodma_space_bind(space, cache, queue, segment, pieces, capacity, count, missed)                               \

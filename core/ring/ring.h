@@ -1,31 +1,136 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ring.h - what the files of this room share.
+ * ring.h - what the files of this room's device half share.
  *
- *   queue.c    life: memory, start, stop, reset; pop and push as the device sees them
- *   split.c    the split ring's words: available index and entries, used elements, notification suppression
- *   walk.c     THE walker: every chain of every queue, direct and indirect
- *   request.c  one request's memory: translate, pin or copy, read, write, pieces
+ *   queue.c       pop and push as the device sees them: the state machine of requests
+ *   queue_life.c  its memory, start, stop, reset
+ *   words.c       what split and packed rings have in common: reaching a ring's words, who wants to be notified
+ *   split.c       a split ring's words: available index and entries, used elements
+ *   packed.c      a packed ring's words: flags of descriptors, used descriptors, event suppression
+ *   walk.c        THE walker: every chain of every queue, split and packed, direct and indirect
+ *   request.c     one request's memory: translate, pin or copy, read, write, pieces
  */
 #ifndef VIODMA_RING_RING_H
 #define VIODMA_RING_RING_H
 
 #include <viodma/queue.h>
 
-/* ---- split.c ---- */
+#include "../base/shared.h"
+#include "../space/access.h"
 
-/*
- * The head of the next available chain, and whether there is one. VIODMA_OK, VIODMA_EMPTY (kicks have been asked for),
- * VIODMA_WAIT, VIODMA_FAULT_*, VIODMA_PEER_*. Does not advance next_avail.
- */
-enum viodma_result viodma_split_next_head(struct viodma_queue *queue, uint16_t *head);
+#define VIODMA_RING_WRAP (1u << VIRTQ_PACKED_WRAP_BIT)
 
-/* Put one element into the used ring and publish it. VIODMA_OK, VIODMA_WAIT, VIODMA_FAULT_*. Repeatable until OK. */
-enum viodma_result viodma_split_put_used(struct viodma_queue *queue, uint16_t head, uint32_t used_bytes);
+/* ---- positions: split, an index that runs freely; packed, a place and its wrap counter ---- */
+
+static inline uint32_t viodma_ring_place(const struct viodma_queue *queue, uint16_t position)
+{
+	return position & (queue->setup.packed ? VIODMA_RING_WRAP - 1u : queue->setup.size - 1u);
+}
+
+/* Pre: count is at most the ring's size. */
+static inline uint16_t viodma_ring_behind(const struct viodma_queue *queue, uint16_t position, uint32_t count)
+{
+	uint32_t place;
+
+	if (!queue->setup.packed)
+		return (uint16_t)(position + count);
+	place = (position & (VIODMA_RING_WRAP - 1u)) + count;
+	if (place < queue->setup.size)
+		return (uint16_t)((position & VIODMA_RING_WRAP) | place);
+	return (uint16_t)(((position & VIODMA_RING_WRAP) ^ VIODMA_RING_WRAP) | (place - queue->setup.size));
+}
+
+static inline uint16_t viodma_ring_before(const struct viodma_queue *queue, uint16_t position, uint32_t count)
+{
+	uint32_t place;
+
+	if (!queue->setup.packed)
+		return (uint16_t)(position - count);
+	place = position & (VIODMA_RING_WRAP - 1u);
+	if (place >= count)
+		return (uint16_t)(position - count);
+	return (uint16_t)(((position & VIODMA_RING_WRAP) ^ VIODMA_RING_WRAP) | (place + queue->setup.size - count));
+}
+
+/* Where both positions stand. */
+static inline uint32_t viodma_ring_base(const struct viodma_queue *queue)
+{
+	return queue->setup.packed ? (uint32_t)queue->next_used << 16 | queue->next_avail : queue->next_avail;
+}
+
+/* Is a descriptor with these flags available to a device at this position? */
+static inline bool viodma_packed_available(uint16_t flags, uint16_t position)
+{
+	const uint32_t both = VIRTQ_PACKED_DESC_F_AVAIL | VIRTQ_PACKED_DESC_F_USED;
+
+	return (flags & both) == (position & VIODMA_RING_WRAP ? VIRTQ_PACKED_DESC_F_AVAIL : VIRTQ_PACKED_DESC_F_USED);
+}
+
+static inline viodma_bus viodma_ring_at(viodma_bus base, uint32_t offset)
+{
+	return (viodma_bus){base.v + offset};
+}
+
+/* ---- words.c ---- */
 
 /* The ring itself could not be reached: remember what for. Returns VIODMA_WAIT for a miss, else the fault. */
-enum viodma_result viodma_split_park_ring(struct viodma_queue *queue, enum viodma_result result, viodma_bus bus,
-					  enum viodma_permission permission);
+enum viodma_result viodma_ring_park(struct viodma_queue *queue, enum viodma_result result, viodma_bus bus,
+				    enum viodma_permission permission);
+
+/* One ring word's memory, of 2 or 4 bytes. VIODMA_OK, or the queue is parked. */
+static inline enum viodma_result viodma_ring_word(struct viodma_queue *queue, struct viodma_space_cache *cache,
+						  viodma_bus bus, uint32_t bytes, enum viodma_permission permission,
+						  struct viodma_shared **memory)
+{
+	viodma_bus missed = bus;
+	enum viodma_result result = viodma_space_word(queue->config.space, cache, queue->config.index, bus, bytes,
+						      permission, memory, &missed);
+
+	return result == VIODMA_OK ? VIODMA_OK : viodma_ring_park(queue, result, missed, permission);
+}
+
+/* Say from where on the next kick is wanted; behind a full fence. */
+enum viodma_result viodma_ring_ask_for_kick(struct viodma_queue *queue);
+
+/* Without EVENT_IDX: no kicks while there is work. */
+void viodma_ring_decline_kicks(struct viodma_queue *queue);
+
+/* Barriers as shared.h describes them, those of the platform with them where they were asked for (= DRV-23). */
+static inline void viodma_ring_read_fence(const struct viodma_queue *queue)
+{
+	if (queue->setup.order_platform)
+		viodma_shared_platform_read_fence();
+}
+
+static inline void viodma_ring_write_fence(const struct viodma_queue *queue)
+{
+	if (queue->setup.order_platform)
+		viodma_shared_platform_write_fence();
+}
+
+static inline void viodma_ring_fence(const struct viodma_queue *queue)
+{
+	viodma_shared_fence();
+	if (queue->setup.order_platform)
+		viodma_shared_platform_fence();
+}
+
+/* ---- split.c, packed.c ---- */
+
+/*
+ * The head of the next available chain; packed: queue->first, its first descriptor, private. VIODMA_OK, VIODMA_EMPTY
+ * (kicks have been asked for), VIODMA_WAIT, VIODMA_FAULT_*, VIODMA_PEER_*. Does not advance next_avail.
+ */
+enum viodma_result viodma_split_next_head(struct viodma_queue *queue, uint16_t *head);
+enum viodma_result viodma_packed_next(struct viodma_queue *queue);
+
+/* Put one used element into the ring and publish it. VIODMA_OK, VIODMA_WAIT, VIODMA_FAULT_*. Repeatable until OK. */
+enum viodma_result viodma_split_put_used(struct viodma_queue *queue, uint16_t head, uint32_t used_bytes);
+enum viodma_result viodma_packed_put_used(struct viodma_queue *queue, uint16_t id, uint32_t used_bytes);
+
+/* Does the driver's word about calls name one of the last queue->unsignalled entries used, of `unsignalled`? */
+bool viodma_split_call_wanted(struct viodma_queue *queue, uint32_t unsignalled);
+bool viodma_packed_call_wanted(struct viodma_queue *queue, uint32_t unsignalled);
 
 /* ---- walk.c ---- */
 
@@ -33,6 +138,7 @@ enum viodma_result viodma_split_park_ring(struct viodma_queue *queue, enum viodm
  * Fetch the chain of a request into its segments, from where it stood. VIODMA_OK: request->result is VIODMA_OK, or why
  * it cannot be served. VIODMA_WAIT: the ring's own table missed, start over later. VIODMA_MISS: an indirect table
  * missed; the request's wait address is set. VIODMA_PEER_*, VIODMA_FAULT_* (ring's own table): the ring is at fault.
+ * Packed: walk_id is the buffer id once it is known, that is, in every case but those of the ring's own table.
  */
 enum viodma_result viodma_walk_chain(struct viodma_request *request);
 
@@ -52,5 +158,17 @@ void viodma_request_release(struct viodma_request *request);
 
 /* Write the last bytes of the writable part, straight to the driver's memory. As viodma_space_write. */
 enum viodma_result viodma_request_write_tail(struct viodma_request *request, const void *tail, uint32_t tail_bytes);
+
+/* ---- queue.c ---- */
+
+/* Take it out of the list of parked ones. Make it free. */
+void viodma_queue_unpark(struct viodma_queue *queue, struct viodma_request *request);
+void viodma_queue_free_request(struct viodma_queue *queue, struct viodma_request *request);
+
+/* Forget those that are parked or done; how many there were. */
+uint32_t viodma_queue_drop_held(struct viodma_queue *queue);
+
+/* Finish what is DONE and can be finished now. */
+void viodma_queue_flush_done(struct viodma_queue *queue);
 
 #endif

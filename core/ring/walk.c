@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * walk.c - how it works: THE walker. Every chain of every queue of every device type comes through here, so that bounds
- * and loop checks exist once.
+ * and loop checks exist once; what differs between split and packed rings is how a descriptor is fetched, and where the
+ * next one is.
  *
  * Each descriptor is copied into private memory once, checked there, and becomes a segment (= DEV-11). The bound on a
  * chain is the queue size, counted over the buffers of direct and indirect descriptors, so a loop ends as a chain that
@@ -13,39 +14,96 @@
  */
 #include "ring.h"
 
-#include <viodma/wire/ring.h>
-
 #include "../base/require.h"
-#include "../space/access.h"
 
+/* Of either layout. */
 struct descriptor {
 	uint64_t address;
 	uint32_t len;
-	uint16_t flags, next;
+	uint16_t flags, next; /* packed: next is the buffer id */
 };
 
-static enum viodma_result fetch(struct viodma_request *request, struct descriptor *descriptor)
+/* 16 bytes of the ring's own table, or of the request's indirect one. */
+static enum viodma_result fetch_wire(struct viodma_request *request, viodma_bus table, uint32_t place, void *wire)
 {
 	struct viodma_queue *queue = request->queue;
-	viodma_bus table = request->indirect ? request->table : queue->setup.desc;
 	struct viodma_space_cache *cache = request->indirect ? &queue->buffer_cache : &queue->desc_cache;
-	viodma_bus bus = {table.v + (uint64_t)request->walk_next * sizeof(struct virtq_desc)}, missed = bus;
-	struct virtq_desc wire;
-	enum viodma_result result = viodma_space_fetch(queue->config.space, cache, queue->config.index, bus, &wire,
-						       sizeof(wire), &missed);
+	viodma_bus bus = {table.v + (uint64_t)place * sizeof(struct virtq_desc)}, missed = bus;
+	enum viodma_result result = viodma_space_fetch(queue->config.space, cache, queue->config.index, bus, wire,
+						       sizeof(struct virtq_desc), &missed);
 
-	if (result != VIODMA_OK) {
-		if (!request->indirect)
-			return viodma_split_park_ring(queue, result, missed, VIODMA_READ);
-		request->wait_bus = missed;
-		request->wait_permission = VIODMA_READ;
+	if (result == VIODMA_OK)
+		return VIODMA_OK;
+	if (!request->indirect)
+		return viodma_ring_park(queue, result, missed, VIODMA_READ);
+	request->wait_bus = missed;
+	request->wait_permission = VIODMA_READ;
+	return result;
+}
+
+static enum viodma_result fetch_split(struct viodma_request *request, struct descriptor *descriptor)
+{
+	const viodma_bus table = request->indirect ? request->table : request->queue->setup.desc;
+	struct virtq_desc wire;
+	enum viodma_result result = fetch_wire(request, table, request->walk_next, &wire);
+
+	if (result != VIODMA_OK)
 		return result;
-	}
 	descriptor->address = viodma_le64_get(wire.addr);
 	descriptor->len = viodma_le32_get(wire.len);
 	descriptor->flags = viodma_le16_get(wire.flags);
 	descriptor->next = viodma_le16_get(wire.next);
 	return VIODMA_OK;
+}
+
+/* The next descriptor of the ring; the first of the chain has been fetched already. */
+static enum viodma_result fetch_ring(struct viodma_request *request, struct virtq_packed_desc *wire)
+{
+	struct viodma_queue *queue = request->queue;
+	enum viodma_result result;
+
+	if (!VIODMA_REQUIRE(DRV_24, queue->in_flight + request->count < queue->setup.size))
+		return VIODMA_PEER_DESCRIPTOR;
+	if (!request->count) {
+		*wire = queue->first;
+	} else {
+		result = fetch_wire(request, queue->setup.desc, viodma_ring_place(queue, request->walk_next), wire);
+		if (result != VIODMA_OK)
+			return result;
+		if (!VIODMA_REQUIRE(DRV_24, viodma_packed_available(viodma_le16_get(wire->flags), request->walk_next)))
+			return VIODMA_PEER_DESCRIPTOR;
+	}
+	request->count++;
+	request->walk_id = viodma_le16_get(wire->id); /* the last one's counts */
+	return VIODMA_OK;
+}
+
+static enum viodma_result fetch_packed(struct viodma_request *request, struct descriptor *descriptor)
+{
+	struct virtq_packed_desc wire;
+	enum viodma_result result = request->indirect ? fetch_wire(request, request->table, request->walk_next, &wire)
+						      : fetch_ring(request, &wire);
+
+	if (result != VIODMA_OK)
+		return result;
+	descriptor->address = viodma_le64_get(wire.addr);
+	descriptor->len = viodma_le32_get(wire.len);
+	descriptor->flags = viodma_le16_get(wire.flags);
+	if (request->indirect)
+		descriptor->flags &= VIRTQ_DESC_F_WRITE; /* the others mean nothing in a table */
+	return VIODMA_OK;
+}
+
+/* Where the chain goes on behind a buffer. False: it ends there. */
+static bool goes_on(struct viodma_request *request, const struct descriptor *descriptor)
+{
+	if (!request->queue->setup.packed)
+		request->walk_next = descriptor->next;
+	else if (request->indirect)
+		return ++request->walk_next < request->table_descriptors;
+	else
+		request->walk_next = viodma_ring_behind(request->queue, request->walk_next, 1);
+	return descriptor->flags & VIRTQ_DESC_F_NEXT;
 }
 
 /* Go on in an indirect table. */
@@ -55,6 +113,8 @@ static enum viodma_result enter_table(struct viodma_request *request, const stru
 	uint32_t count = descriptor->len / (uint32_t)sizeof(struct virtq_desc);
 
 	if (!VIODMA_REQUIRE(DRV_14, queue->setup.indirect_desc && !(descriptor->flags & VIRTQ_DESC_F_NEXT)))
+		return VIODMA_PEER_INDIRECT_FLAGS;
+	if (!VIODMA_REQUIRE(DRV_14, request->count <= 1)) /* packed: a list is of one kind */
 		return VIODMA_PEER_INDIRECT_FLAGS;
 	if (request->indirect) {
 		if (!VIODMA_REQUIRE(DRV_14, false))
@@ -119,19 +179,21 @@ static enum viodma_result add_buffer(struct viodma_request *request, const struc
 enum viodma_result viodma_walk_chain(struct viodma_request *request)
 {
 	const uint32_t size = request->queue->setup.size;
+	const bool packed = request->queue->setup.packed;
 
 	for (;;) {
 		struct descriptor descriptor = {0};
 		enum viodma_result result;
 
-		if (!VIODMA_REQUIRE(DRV_11, request->walk_next < (request->indirect ? request->table_descriptors : size)))
+		if (!packed && !VIODMA_REQUIRE(DRV_11, request->walk_next <
+							       (request->indirect ? request->table_descriptors : size)))
 			return VIODMA_PEER_HEAD;
 		if (request->walk_count == size) {
 			if (!VIODMA_REQUIRE(DRV_12, false))
 				return VIODMA_PEER_CHAIN_LENGTH;
 			return VIODMA_OK;
 		}
-		result = fetch(request, &descriptor);
+		result = packed ? fetch_packed(request, &descriptor) : fetch_split(request, &descriptor);
 		if (result != VIODMA_OK)
 			return result;
 		if (descriptor.flags & VIRTQ_DESC_F_INDIRECT) {
@@ -144,8 +206,7 @@ enum viodma_result viodma_walk_chain(struct viodma_request *request)
 		if (result != VIODMA_OK)
 			return result;
 		request->walk_count++;
-		if (!(descriptor.flags & VIRTQ_DESC_F_NEXT))
+		if (!goes_on(request, &descriptor))
 			return VIODMA_OK;
-		request->walk_next = descriptor.next;
 	}
 }

@@ -124,21 +124,22 @@ void viodma_space_touch(struct viodma_space *space, struct viodma_space_cache *c
 
 /* viodma_space_word, when the last hit does not know. */
 enum viodma_result viodma_space_find_word(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
-					  viodma_bus bus, enum viodma_permission permission,
+					  viodma_bus bus, uint32_t bytes, enum viodma_permission permission,
 					  struct viodma_shared **word, viodma_bus *missed);
 
 /*
- * The memory of one aligned ring word of 2 bytes. VIODMA_PEER_RING_LAYOUT: the platform mapped it to an odd address, so
- * that it cannot be read or written in one go.
+ * The memory of one aligned ring word of 2 or 4 bytes. VIODMA_PEER_RING_LAYOUT: the platform mapped it to an address that
+ * is not, so that it cannot be read or written in one go.
  */
 static inline enum viodma_result viodma_space_word(struct viodma_space *space, struct viodma_space_cache *cache,
-						   unsigned queue, viodma_bus bus, enum viodma_permission permission,
-						   struct viodma_shared **word, viodma_bus *missed)
+						   unsigned queue, viodma_bus bus, uint32_t bytes,
+						   enum viodma_permission permission, struct viodma_shared **word,
+						   viodma_bus *missed)
 {
-	*word = viodma_space_hit(space, cache, bus, sizeof(uint16_t), permission);
-	if (*word && viodma_shared_aligned(*word, sizeof(uint16_t)))
+	*word = viodma_space_hit(space, cache, bus, bytes, permission);
+	if (*word && viodma_shared_aligned(*word, bytes))
 		return VIODMA_OK;
-	return viodma_space_find_word(space, cache, queue, bus, permission, word, missed);
+	return viodma_space_find_word(space, cache, queue, bus, bytes, permission, word, missed);
 }
 
 #endif

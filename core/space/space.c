@@ -425,16 +425,16 @@ static enum viodma_result take_word(void *context, struct viodma_shared *memory,
 }
 
 enum viodma_result viodma_space_find_word(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
-					  viodma_bus bus, enum viodma_permission permission,
+					  viodma_bus bus, uint32_t bytes, enum viodma_permission permission,
 					  struct viodma_shared **word, viodma_bus *missed)
 {
 	struct word found = {NULL, 0};
-	enum viodma_result result = viodma_space_each(space, cache, queue, bus, sizeof(uint16_t), permission, take_word,
-						      &found, missed);
+	enum viodma_result result = viodma_space_each(space, cache, queue, bus, bytes, permission, take_word, &found,
+						      missed);
 
 	if (result != VIODMA_OK)
 		return result;
-	if (found.bytes != sizeof(uint16_t) || !viodma_shared_aligned(found.at, sizeof(uint16_t)))
+	if (found.bytes != bytes || !viodma_shared_aligned(found.at, bytes))
 		return VIODMA_PEER_RING_LAYOUT; /* = DRV-17 */
 	*word = found.at;
 	return VIODMA_OK;

@@ -125,9 +125,10 @@ bool viodma_options_sound(struct viodma_vhost_user *backend)
 uint64_t viodma_options_features(const struct viodma_vhost_user *backend)
 {
 	const struct viodma_vhost_user_options *options = &backend->options;
+	/* A kick is an eventfd: there is no room for notification data. */
 	const uint64_t rings = viodma_feature_offer_device(options->platform_dma, options->platform_dma_bit,
-							   options->ring_features_also) &
-			       ~(VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT) | VIODMA_FEATURE(VIRTIO_F_RING_RESET_BIT));
+							   options->ring_features_also &
+								   ~VIODMA_FEATURE(VIRTIO_F_NOTIFICATION_DATA_BIT));
 
 	return (rings & ~options->ring_features_masked) | VIODMA_FEATURE(VHOST_USER_F_PROTOCOL_FEATURES_BIT) |
 	       (backend->ops.features ? backend->ops.features(backend->device) : 0);

@@ -19,6 +19,12 @@ static struct viodma_vring *ring_of(struct viodma_vhost_user *backend, const str
 	return &backend->rings[message->payload.state.index];
 }
 
+/* Its addresses, base and size are a packed ring's: what features were accepted is known before anything about rings. */
+static bool packed(const struct viodma_vhost_user *backend)
+{
+	return backend->accepted >> VIRTIO_F_RING_PACKED_BIT & 1;
+}
+
 static enum viodma_verdict start_if_complete(struct viodma_vring *ring, const struct viodma_message *message)
 {
 	const char *why;
@@ -34,7 +40,7 @@ enum viodma_verdict viodma_handle_vring_num(struct viodma_vhost_user *backend, s
 	struct viodma_vring *ring = ring_of(backend, message);
 	const uint32_t size = message->payload.state.num;
 
-	if (!size || size > backend->options.queue_size_max || (size & (size - 1))) /* = DRV-17 */
+	if (!size || size > backend->options.queue_size_max || (size & (size - 1) && !packed(backend))) /* = DRV-17 */
 		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_RING_LAYOUT,
 						"size %u, at most %u", size, backend->options.queue_size_max);
 	ring->size = size;
@@ -62,10 +68,10 @@ enum viodma_verdict viodma_handle_vring_base(struct viodma_vhost_user *backend, 
 	struct viodma_vring *ring = ring_of(backend, message);
 	const uint32_t base = message->payload.state.num;
 
-	if (!VIODMA_REQUIRE(PLT_9, base <= UINT16_MAX))
+	if (!VIODMA_REQUIRE(PLT_9, base <= UINT16_MAX || packed(backend)))
 		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
 						"base %u is beyond 16 bits", base);
-	ring->base = (uint16_t)base;
+	ring->base = base;
 	ring->base_set = true;
 	return start_if_complete(ring, message);
 }

@@ -122,6 +122,8 @@ static enum viodma_result locate(const struct viodma_vring *ring, struct viodma_
 {
 	const struct viodma_space *space = &ring->backend->space;
 	const uint32_t event_bytes = setup->event_idx ? 2 : 0;
+	const uint32_t n = ring->size;
+	const bool packed = setup->packed;
 	viodma_phys desc, avail, used;
 
 	if (ring->backend->addressing == VIODMA_ADDRESSING_PLATFORM) {
@@ -130,11 +132,13 @@ static enum viodma_result locate(const struct viodma_vring *ring, struct viodma_
 		setup->used.v = ring->used;
 		return VIODMA_OK;
 	}
-	if (viodma_space_user_to_phys(space, (viodma_uaddr){ring->desc}, VIRTQ_DESC_BYTES(ring->size), &desc) ||
+	if (viodma_space_user_to_phys(space, (viodma_uaddr){ring->desc},
+				      packed ? VIRTQ_PACKED_DESC_BYTES(n) : VIRTQ_DESC_BYTES(n), &desc) ||
 	    viodma_space_user_to_phys(space, (viodma_uaddr){ring->avail},
-				      VIRTQ_AVAIL_BYTES(ring->size) - 2 + event_bytes, &avail) ||
+				      packed ? VIRTQ_PACKED_EVENT_BYTES : VIRTQ_AVAIL_BYTES(n) - 2 + event_bytes,
+				      &avail) ||
 	    viodma_space_user_to_phys(space, (viodma_uaddr){ring->used},
-				      VIRTQ_USED_BYTES(ring->size) - 2 + event_bytes, &used))
+				      packed ? VIRTQ_PACKED_EVENT_BYTES : VIRTQ_USED_BYTES(n) - 2 + event_bytes, &used))
 		return VIODMA_PEER_MAPPING; /* = PLT-10 */
 	setup->desc.v = desc.v;
 	setup->avail.v = avail.v;
@@ -154,6 +158,9 @@ static struct viodma_queue_setup setup_of(const struct viodma_vring *ring)
 		.base = ring->base,
 		.indirect_desc = accepted(ring->backend, VIRTIO_F_INDIRECT_DESC_BIT),
 		.event_idx = accepted(ring->backend, VIRTIO_F_EVENT_IDX_BIT),
+		.packed = accepted(ring->backend, VIRTIO_F_RING_PACKED_BIT),
+		.in_order = accepted(ring->backend, VIRTIO_F_IN_ORDER_BIT),
+		.order_platform = accepted(ring->backend, VIRTIO_F_ORDER_PLATFORM_BIT),
 	};
 }
 

@@ -32,13 +32,13 @@
 #define VIODMA_QUEUE_H
 
 #include <viodma/space.h>
+#include <viodma/wire/ring.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 struct viodma_queue;
-struct virtq_packed_desc;
 
 enum viodma_request_state {
 	VIODMA_REQUEST_FREE,
@@ -73,11 +73,13 @@ struct viodma_request {
 	enum viodma_request_state state;
 	uint8_t indirect;
 	uint8_t extent_count;
-	bool pinned, walked, held;
+	bool pinned, walked, held, resumed;
 	uint64_t waiting_pages, walk_bytes;
-	uint16_t position;
-	uint16_t walk_next;
+	uint16_t position; /* in the ring; packed: of its first descriptor, wrap counter in bit 15 */
+	uint16_t count;    /* entries of the ring it takes: split 1; packed: descriptors of the ring */
+	uint16_t walk_next, walk_id;
 	uint16_t readable_segments;
+	uint32_t sequence;
 	uint32_t walk_count;
 	uint32_t table_descriptors;
 	viodma_bus table;
@@ -183,10 +185,15 @@ struct viodma_queue {
 	uint32_t submitted, parked, done; /* requests in those states */
 	struct viodma_queue_statistics statistics;
 	/* ---- */
-	uint16_t next_avail, next_used, seen_avail, signalled_used, stopped_base, armed_at;
+	/* Split: 16-bit indices. Packed: a position in bits 0 to 14, its wrap counter in bit 15. */
+	uint16_t next_avail, next_used, seen_avail, armed_at;
+	uint32_t unsignalled; /* entries of the ring used since viodma_queue_call_needed was asked last */
+	uint32_t in_flight;   /* entries of the ring that requests take */
+	uint32_t sequence, stopped_base;
 	bool signalled_valid, pushed_any, armed_valid, stopped_valid, no_notify;
-	struct viodma_request *requests; /* by head */
-	uint16_t *order;                 /* head by position modulo size */
+	struct virtq_packed_desc first;  /* packed: of the chain that is being fetched */
+	struct viodma_request *requests; /* by head; one more behind them: a chain whose buffer id is not known yet */
+	uint16_t *order;                 /* head by place in the ring; packed: at its first and last */
 	struct viodma_request *parked_first, *parked_last, *done_first, *done_last;
 	struct viodma_request *cursor;
 	uint64_t scanned_epoch, done_epoch;
@@ -196,14 +203,13 @@ struct viodma_queue {
 	bool ring_waits, ring_faulted;
 	enum viodma_space_kind started_kind;
 	uint64_t ring_wait_epoch;
-	struct viodma_space_cache desc_cache, avail_cache, used_cache, buffer_cache;
+	struct viodma_space_cache desc_cache, avail_cache, used_cache, buffer_cache, used_desc_cache;
 };
 
 /* At least that many bytes, as a constant. */
 #define VIODMA_QUEUE_MEMORY_BYTES(size_max, segments_max, pieces_max)                                                 \
-	((size_t)(size_max) * (sizeof(struct viodma_request) + sizeof(uint16_t) +                                     \
-			       (segments_max) * sizeof(struct viodma_segment) +                                       \
-			       (pieces_max) * sizeof(struct viodma_piece)) +                                          \
+	((size_t)(size_max) * (sizeof(uint16_t) + (pieces_max) * sizeof(struct viodma_piece)) +                        \
+	 ((size_t)(size_max) + 1) * (sizeof(struct viodma_request) + (segments_max) * sizeof(struct viodma_segment)) + \
 	 64)
 
 /* Bytes of memory a queue of this configuration needs; 0 if a limit is out of range. `memory*` are not looked at. */

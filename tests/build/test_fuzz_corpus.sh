@@ -19,7 +19,8 @@ diff -r -x 'found-*' "$work/made" fuzz/corpus
 mkdir "$work/objects"
 # shellcheck disable=SC2086
 (cd "$work/objects" && gcc $flags -c "$root"/core/*/*.c "$root"/tests/support/blk_rig.c "$root"/tests/support/hooks.c \
-	"$root"/tests/support/mutant.c "$root"/tests/support/test_driver.c)
+	"$root"/tests/support/mutant.c "$root"/tests/support/test_driver.c \
+	"$root"/tests/support/test_driver_packed.c)
 failures=0
 for target in walker blk messages driver; do
 	more=

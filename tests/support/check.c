@@ -6,6 +6,7 @@
 #include "tests/support/check.h"
 
 #include "tests/support/mutant.h"
+#include "tests/support/test_driver.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -78,4 +79,17 @@ uint64_t check_random(struct check_random *random)
 	x ^= x >> 27;
 	random->state = x;
 	return x * 2685821657736338717u;
+}
+
+int check_run(const char *name, const struct CMUnitTest *both, size_t both_count, const struct CMUnitTest *split,
+	     size_t split_count, CMFixtureFunction after)
+{
+	struct CMUnitTest tests[128];
+	size_t count = both_count + (test_packed() ? 0 : split_count);
+
+	if (both_count + split_count > sizeof(tests) / sizeof(tests[0]))
+		abort();
+	memcpy(tests, both, both_count * sizeof(*both));
+	memcpy(tests + both_count, split, split_count * sizeof(*split));
+	return _cmocka_run_group_tests(name, tests, count, NULL, after);
 }

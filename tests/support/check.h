@@ -75,6 +75,15 @@ void check_fails_without(bool (*behaviour)(void), const char *requirement);
 #define WITH_MUTANT(behaviour)                                                                                        \
 	cmocka_unit_test(test_##behaviour), cmocka_unit_test(test_##behaviour##_and_not_without_the_check)
 
+/*
+ * Run the tests of a program: with a packed ring `both` only, else those and the ones about split rings.
+ * (cmocka_run_group_tests_name without set-up.)
+ */
+int check_run(const char *name, const struct CMUnitTest *both, size_t both_count, const struct CMUnitTest *split,
+	     size_t split_count, CMFixtureFunction after);
+#define CHECK_RUN(name, both, split, after)                                                                            \
+	check_run(name, both, sizeof(both) / sizeof((both)[0]), split, sizeof(split) / sizeof((split)[0]), after)
+
 /* Repeatable random numbers; the seed is printed with a failure. */
 struct check_random {
 	uint64_t state;

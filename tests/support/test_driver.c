@@ -5,7 +5,7 @@
  * a buffer page is multiplied by SCATTER modulo their number, which keeps no two neighbours together. A buffer of several
  * pages is contiguous in bus addresses; where its bytes are, test_offset_of_bus says.
  */
-#include "tests/support/test_driver.h"
+#include "tests/support/test_driver_packed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,6 +120,8 @@ static void make_queue(struct test_driver *driver)
 		.copy_context = driver,
 	};
 
+	config.record = driver->options.record;
+	config.record_context = driver->options.record_context;
 	config.memory_bytes = viodma_queue_memory_bytes(&config);
 	must(config.memory_bytes != 0, "viodma_queue_memory_bytes");
 	driver->queue_memory = zeroed(1, config.memory_bytes);
@@ -131,7 +133,15 @@ static void make_queue(struct test_driver *driver)
 	driver->setup.used = test_bus(driver, TEST_USED);
 	driver->setup.indirect_desc = !driver->options.no_indirect;
 	driver->setup.event_idx = driver->options.event_idx;
+	driver->setup.in_order = driver->options.in_order;
+	driver->setup.order_platform = driver->options.order_platform;
+	driver->setup.packed = driver->options.packed;
+	driver->next = driver->used = (uint16_t)VIODMA_QUEUE_PACKED_BASE;
+	driver->setup.base = driver->setup.packed ? VIODMA_QUEUE_PACKED_BASE : 0;
 	must(viodma_queue_start(&driver->queue, &driver->setup, NULL) == VIODMA_OK, "viodma_queue_start");
+	/* Used descriptors are written where available ones were read: not asked for a second time in every test. */
+	if (driver->setup.packed && driver->options.platform && !driver->options.granted)
+		test_grant(driver, TEST_DESC, 4 * TEST_PAGE, VIODMA_READ_WRITE);
 }
 
 struct test_driver *test_driver_new(const struct test_options *options)
@@ -143,6 +153,7 @@ struct test_driver *test_driver_new(const struct test_options *options)
 	struct viodma_region region = {.phys = test_phys(0), .user = test_user(0), .len_bytes = TEST_BYTES};
 
 	*set = options ? *options : defaults;
+	set->packed = !set->split && (set->packed || test_packed());
 	set->size = set->size ? set->size : 16;
 	set->size_max = set->size_max ? set->size_max : 256;
 	set->segments_max = set->segments_max ? set->segments_max : set->size_max;
@@ -273,13 +284,28 @@ void test_table_desc(struct test_driver *driver, size_t table, uint32_t index, v
 
 	test_put64(driver, at, bus.v);
 	test_put32(driver, at + 8, len);
-	test_put16(driver, at + 12, flags);
-	test_put16(driver, at + 14, next);
+	test_put16(driver, at + 12, driver->setup.packed ? next : flags);
+	test_put16(driver, at + 14, driver->setup.packed ? flags : next);
 }
 
 void test_desc(struct test_driver *driver, uint32_t index, viodma_bus bus, uint32_t len, uint16_t flags, uint16_t next)
 {
-	test_table_desc(driver, TEST_DESC, index, bus, len, flags, next);
+	const struct test_noted noted = {bus.v, len, flags, next};
+
+	if (!driver->setup.packed) {
+		test_table_desc(driver, TEST_DESC, index, bus, len, flags, next);
+		return;
+	}
+	must(index < TEST_NOTED, "so many descriptors cannot be noted");
+	driver->noted[index] = noted;
+}
+
+void test_desc_flags(struct test_driver *driver, uint32_t index, uint16_t flags)
+{
+	if (driver->setup.packed)
+		driver->noted[index].flags = flags;
+	else
+		test_put16(driver, TEST_DESC + 16u * (size_t)index + 12, flags);
 }
 
 void test_request(struct test_driver *driver, uint16_t head, size_t readable, uint32_t readable_bytes, size_t writable,
@@ -296,20 +322,31 @@ void test_request(struct test_driver *driver, uint16_t head, size_t readable, ui
 		test_desc(driver, at, test_bus(driver, writable), writable_bytes, VIRTQ_DESC_F_WRITE, 0);
 }
 
-void test_make_available(struct test_driver *driver, uint16_t head)
+static void split_make_available(struct test_driver *driver, uint16_t head)
 {
 	uint16_t *index = (uint16_t *)(void *)(driver->memory + TEST_AVAIL + VIRTQ_AVAIL_IDX);
 
 	test_put16(driver, TEST_AVAIL + VIRTQ_AVAIL_RING(driver->avail_idx % driver->setup.size), head);
-	driver->avail_idx++;
-	__atomic_store_n(index, viodma_le16_of(driver->avail_idx).wire, __ATOMIC_RELEASE);
+	__atomic_store_n(index, viodma_le16_of((uint16_t)(driver->avail_idx + 1)).wire, __ATOMIC_RELEASE);
 }
 
-uint16_t test_used_idx(const struct test_driver *driver)
+void test_make_available(struct test_driver *driver, uint16_t head)
+{
+	if (driver->setup.packed)
+		test_packed_make_available(driver, head);
+	else
+		split_make_available(driver, head);
+	driver->avail_idx++;
+}
+
+uint16_t test_used_idx(struct test_driver *driver)
 {
 	const uint16_t *index = (const uint16_t *)(const void *)(driver->memory + TEST_USED + VIRTQ_USED_IDX);
-	viodma_le16 wire = {.wire = __atomic_load_n(index, __ATOMIC_ACQUIRE)};
+	viodma_le16 wire;
 
+	if (driver->setup.packed)
+		return test_packed_used_count(driver);
+	wire.wire = __atomic_load_n(index, __ATOMIC_ACQUIRE);
 	return viodma_le16_get(wire);
 }
 
@@ -319,8 +356,13 @@ bool test_take_used(struct test_driver *driver, uint32_t *id, uint32_t *len)
 
 	if (test_used_idx(driver) == driver->used_seen)
 		return false;
-	*id = test_get32(driver, at);
-	*len = test_get32(driver, at + 4);
+	if (driver->setup.packed) {
+		*id = driver->used_elements[driver->used_seen % TEST_NOTED].id;
+		*len = driver->used_elements[driver->used_seen % TEST_NOTED].len;
+	} else {
+		*id = test_get32(driver, at);
+		*len = test_get32(driver, at + 4);
+	}
 	driver->used_seen++;
 	return true;
 }
@@ -346,9 +388,21 @@ void test_grant_all(struct test_driver *driver)
 
 void test_grant_rings(struct test_driver *driver)
 {
-	test_grant(driver, TEST_DESC, 4 * TEST_PAGE, VIODMA_READ);
+	test_grant(driver, TEST_DESC, 4 * TEST_PAGE, driver->setup.packed ? VIODMA_READ_WRITE : VIODMA_READ);
 	test_grant(driver, TEST_AVAIL, TEST_PAGE, VIODMA_READ);
 	test_grant(driver, TEST_USED, 3 * TEST_PAGE, VIODMA_READ_WRITE);
+}
+
+size_t test_used_area(const struct test_driver *driver)
+{
+	return driver->setup.packed ? TEST_DESC : TEST_USED;
+}
+
+void test_revoke_used(struct test_driver *driver)
+{
+	test_revoke(driver, test_used_area(driver), 3 * TEST_PAGE);
+	if (driver->setup.packed)
+		test_grant(driver, TEST_DESC, 3 * TEST_PAGE, VIODMA_READ);
 }
 
 void test_revoke(struct test_driver *driver, size_t offset, size_t bytes)

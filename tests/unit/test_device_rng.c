@@ -204,7 +204,7 @@ static bool a_request_that_waits_is_rejected_before_a_stop(void)
 	CHECK_EQUAL(rng.statistics.failed, 1);
 	CHECK_RESULT(refused_reason, VIODMA_FAULT_STOPPED);
 	CHECK_RESULT(viodma_queue_stop(&driver->queue, &base), VIODMA_OK);
-	CHECK_EQUAL(base, 1);
+	CHECK_EQUAL(base, test_base_at(driver, 1, 1));
 	return true;
 }
 HOLDS(a_request_that_waits_is_rejected_before_a_stop)

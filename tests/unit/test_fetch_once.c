@@ -31,8 +31,22 @@ static bool polled(size_t offset)
 {
 	const size_t entries = TEST_AVAIL + VIRTQ_AVAIL_RING(0);
 
+	if (current->driver->setup.packed)
+		return offset >= TEST_AVAIL && offset < TEST_TABLES;
 	return (offset >= TEST_AVAIL && offset < entries) ||
 	       (offset >= entries + 2u * current->driver->setup.size && offset < TEST_TABLES);
+}
+
+/* Packed: flags of a descriptor that is not available are looked at again and again. */
+static bool flags_without_a_descriptor(size_t offset, size_t bytes)
+{
+	const unsigned both = VIRTQ_PACKED_DESC_F_AVAIL | VIRTQ_PACKED_DESC_F_USED;
+	unsigned flags;
+
+	if (!current->driver->setup.packed || bytes != 2 || offset < TEST_DESC || offset >= TEST_AVAIL)
+		return false;
+	flags = test_get16(current->driver, offset) & both;
+	return flags == 0 || flags == both;
 }
 
 static void flip(const void *at, size_t bytes)
@@ -42,6 +56,8 @@ static void flip(const void *at, size_t bytes)
 
 	if ((uintptr_t)at < (uintptr_t)memory || (uintptr_t)at >= (uintptr_t)memory + TEST_BYTES)
 		return; /* private memory of COPY mode */
+	if (flags_without_a_descriptor(offset, bytes))
+		return;
 	for (i = 0; i < bytes; i++) {
 		if (polled(offset + i))
 			continue;
@@ -258,15 +274,17 @@ static int no_rig(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		TEST(a_chain_is_what_it_was_when_it_was_first_read),
+	const struct CMUnitTest both[] = {
 		TEST(an_indirect_table_is_what_it_was_when_it_was_first_read),
-		TEST(a_ring_under_change_serves_what_was_first_said),
 		TEST(a_block_request_is_what_its_header_first_said),
-		TEST(a_malformed_chain_stays_malformed),
-		TEST(a_chain_fetched_anew_is_new_as_a_whole),
 		TEST(two_reads_of_one_byte_are_noticed),
 	};
+	const struct CMUnitTest split[] = {
+		TEST(a_chain_is_what_it_was_when_it_was_first_read),
+		TEST(a_ring_under_change_serves_what_was_first_said),
+		TEST(a_malformed_chain_stays_malformed),
+		TEST(a_chain_fetched_anew_is_new_as_a_whole),
+	};
 
-	return cmocka_run_group_tests_name("fetch once", tests, NULL, no_rig);
+	return CHECK_RUN("fetch once", both, split, no_rig);
 }

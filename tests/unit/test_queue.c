@@ -537,7 +537,7 @@ static int no_driver(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
+	const struct CMUnitTest both[] = {
 		TEST(an_empty_ring_has_nothing_to_pop),
 		TEST(a_request_is_read_written_and_given_back),
 		TEST(access_beyond_a_part_of_the_request_is_refused),
@@ -551,11 +551,13 @@ int main(void)
 		TEST(a_chain_longer_than_the_device_takes_is_failed_alone),
 		TEST(more_pieces_than_the_device_takes_fail_their_request_alone),
 		TEST(configurations_out_of_range_are_refused),
+	};
+	const struct CMUnitTest split[] = {
 		TEST(without_event_index_the_flags_say_who_wants_to_be_called),
 		TEST(with_event_index_the_driver_says_when_it_wants_to_be_called),
 		TEST(with_event_index_an_empty_ring_asks_for_the_next_kick),
 		TEST(a_ring_may_start_anywhere),
 	};
 
-	return cmocka_run_group_tests_name("queue", tests, NULL, no_driver);
+	return CHECK_RUN("queue", both, split, no_driver);
 }

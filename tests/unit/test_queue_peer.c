@@ -45,7 +45,7 @@ static bool breaks(struct test_driver *d, enum viodma_result wanted)
 	CHECK_EQUAL(test_used_idx(d), 0);
 	CHECK_RESULT(viodma_queue_pop(&d->queue, &request), wanted); /* it stays broken */
 	CHECK_RESULT(viodma_queue_stop(&d->queue, &base), VIODMA_OK);
-	setup.base = d->avail_idx;
+	setup.base = test_base(d);
 	CHECK_RESULT(viodma_queue_start(&d->queue, &setup, NULL), VIODMA_OK);
 	CHECK_RESULT(d->queue.broken, VIODMA_OK);
 	test_desc(d, 0, buffer(d, 1), 16, R, 0);
@@ -433,15 +433,8 @@ static int no_driver(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		WITH_MUTANT(an_available_index_more_than_the_queue_ahead_breaks_the_queue),
-		WITH_MUTANT(an_available_index_that_goes_back_breaks_the_queue),
-		WITH_MUTANT(a_head_beyond_the_table_breaks_the_queue),
-		WITH_MUTANT(a_next_index_beyond_the_table_breaks_the_queue),
-		WITH_MUTANT(a_next_index_beyond_an_indirect_table_breaks_the_queue),
+	const struct CMUnitTest both[] = {
 		WITH_MUTANT(a_chain_that_loops_breaks_the_queue),
-		WITH_MUTANT(an_indirect_table_that_loops_breaks_the_queue),
-		WITH_MUTANT(a_chain_longer_than_the_queue_breaks_it),
 		WITH_MUTANT(a_chain_of_more_than_4_gib_breaks_the_queue),
 		WITH_MUTANT(bytes_beyond_4_gib_are_counted_to_the_end_of_the_chain),
 		TEST(a_chain_of_4_gib_to_the_byte_breaks_nothing_but_is_not_served),
@@ -449,7 +442,6 @@ int main(void)
 		WITH_MUTANT(an_indirect_table_that_is_no_whole_number_of_descriptors_breaks_the_queue),
 		WITH_MUTANT(an_indirect_table_longer_than_the_queue_breaks_it),
 		WITH_MUTANT(an_empty_indirect_table_breaks_the_queue),
-		WITH_MUTANT(an_indirect_table_in_an_indirect_table_breaks_the_queue),
 		WITH_MUTANT(an_indirect_descriptor_with_next_breaks_the_queue),
 		WITH_MUTANT(an_indirect_descriptor_that_was_not_negotiated_breaks_the_queue),
 		WITH_MUTANT(a_buffer_that_wraps_breaks_the_queue),
@@ -457,11 +449,21 @@ int main(void)
 		WITH_MUTANT(a_buffer_of_length_0_breaks_the_queue),
 		WITH_MUTANT(a_head_made_available_twice_breaks_the_queue),
 		TEST(a_head_may_come_again_once_it_was_used),
+		TEST(a_running_queue_is_not_started_again),
+	};
+	const struct CMUnitTest split[] = {
+		WITH_MUTANT(an_available_index_more_than_the_queue_ahead_breaks_the_queue),
+		WITH_MUTANT(an_available_index_that_goes_back_breaks_the_queue),
+		WITH_MUTANT(a_head_beyond_the_table_breaks_the_queue),
+		WITH_MUTANT(a_next_index_beyond_the_table_breaks_the_queue),
+		WITH_MUTANT(a_next_index_beyond_an_indirect_table_breaks_the_queue),
+		WITH_MUTANT(an_indirect_table_that_loops_breaks_the_queue),
+		WITH_MUTANT(a_chain_longer_than_the_queue_breaks_it),
+		WITH_MUTANT(an_indirect_table_in_an_indirect_table_breaks_the_queue),
 		WITH_MUTANT(a_queue_size_that_is_no_power_of_two_or_too_large_is_refused),
 		WITH_MUTANT(a_misaligned_ring_part_is_refused),
 		WITH_MUTANT(a_ring_part_that_wraps_is_refused),
-		TEST(a_running_queue_is_not_started_again),
 	};
 
-	return cmocka_run_group_tests_name("queue peer", tests, NULL, no_driver);
+	return CHECK_RUN("queue peer", both, split, no_driver);
 }

@@ -121,8 +121,8 @@ static bool both_ways(struct setup *s, uint64_t bus, uint32_t len, enum viodma_p
 		CHECK(memcmp(bytes, again, len) == 0);
 	result = viodma_space_write(&s->space, NULL, 5, segment.bus, again, len, &missed_too);
 	CHECK_RESULT(viodma_space_put(&s->space, &s->cache, 5, segment.bus, again, len, &missed), result);
-	result = viodma_space_find_word(&s->space, NULL, 5, segment.bus, permission, &word, &missed_too);
-	CHECK_RESULT(viodma_space_word(&s->space, &s->cache, 5, segment.bus, permission, &word, &missed), result);
+	result = viodma_space_find_word(&s->space, NULL, 5, segment.bus, 2, permission, &word, &missed_too);
+	CHECK_RESULT(viodma_space_word(&s->space, &s->cache, 5, segment.bus, 2, permission, &word, &missed), result);
 	if (result == VIODMA_OK)
 		CHECK(viodma_shared_aligned(word, 2));
 	return true;
@@ -185,7 +185,7 @@ static bool buffers_are_counted_and_ring_words_are_not(void)
 		uint32_t count = 0;
 
 		CHECK_RESULT(viodma_space_bind(&s->space, &s->cache, 5, &segment, &piece, 1, &count, &missed), VIODMA_OK);
-		CHECK_RESULT(viodma_space_word(&s->space, &s->cache, 5, segment.bus, VIODMA_READ, &word, &missed), VIODMA_OK);
+		CHECK_RESULT(viodma_space_word(&s->space, &s->cache, 5, segment.bus, 2, VIODMA_READ, &word, &missed), VIODMA_OK);
 	}
 	CHECK_EQUAL(s->space.statistics.translations, 11);
 	CHECK_EQUAL(s->space.statistics.identity_translations, 11);
