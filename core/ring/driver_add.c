@@ -29,7 +29,6 @@ struct making {
 	uint32_t at, last, left;
 	uint32_t id, lap, size;   /* packed ring */
 	bool hidden;              /* packed ring: the next descriptor is the one whose flags come last */
-	uint16_t first_flags;     /* of that one */
 	uint64_t bytes, writable_bytes;
 };
 
@@ -52,17 +51,19 @@ VIODMA_DRIVER_INLINE void store(struct viodma_shared *descriptor, uint64_t bus, 
 }
 
 /* In the packed ring: with flags, unless it is the one whose flags come last. */
-VIODMA_DRIVER_INLINE void store_packed(struct making *making, uint64_t bus, uint32_t len, uint32_t flags)
+VIODMA_DRIVER_INLINE void store_packed(struct viodma_driver_queue *queue, struct making *making, uint64_t bus,
+				       uint32_t len, uint32_t flags)
 {
 	struct viodma_shared *descriptor = viodma_shared_at(making->to, VIODMA_DRIVER_DESC(making->at));
 
 	flags |= making->lap;
 	if (making->hidden) {
+		making->hidden = false;
+		queue->first_place = (uint16_t)making->at;
+		queue->first_flags = (uint16_t)flags;
 		viodma_shared_put64(descriptor, bus); /* = DRV-2 */
 		viodma_shared_put32(viodma_shared_at(descriptor, VIODMA_DRIVER_PACKED_LEN), len);
-		viodma_shared_put16(viodma_shared_at(descriptor, VIODMA_DRIVER_PACKED_LEN + 4), (uint16_t)making->id);
-		making->first_flags = (uint16_t)flags;
-		making->hidden = false;
+		viodma_shared_put16(viodma_shared_at(descriptor, VIODMA_DRIVER_PACKED_ID), (uint16_t)making->id);
 	} else {
 		store(descriptor, bus, len, making->id, flags);
 	}
@@ -72,16 +73,17 @@ VIODMA_DRIVER_INLINE void store_packed(struct making *making, uint64_t bus, uint
 	}
 }
 
-VIODMA_DRIVER_INLINE void store_segment(struct making *making, const struct viodma_segment *segment, enum form form)
+VIODMA_DRIVER_INLINE void store_segment(struct viodma_driver_queue *queue, struct making *making,
+					const struct viodma_segment *segment, enum form form)
 {
-	uint32_t flags = segment->permission == VIODMA_WRITE ? VIRTQ_DESC_F_WRITE : 0, next;
+	uint32_t flags = segment->permission & VIRTQ_DESC_F_WRITE, next;
 	struct viodma_shared *descriptor = viodma_shared_at(making->to, VIODMA_DRIVER_DESC(making->at));
 
 	if (form != IN_PACKED_TABLE && --making->left)
 		flags |= VIRTQ_DESC_F_NEXT;
 	switch (form) {
 	case IN_PACKED_RING:
-		store_packed(making, segment->bus.v, segment->len_bytes, flags);
+		store_packed(queue, making, segment->bus.v, segment->len_bytes, flags);
 		break;
 	case IN_PACKED_TABLE:
 		store(descriptor, segment->bus.v, segment->len_bytes, 0, flags);
@@ -95,42 +97,46 @@ VIODMA_DRIVER_INLINE void store_segment(struct making *making, const struct viod
 	}
 }
 
+_Static_assert(VIODMA_READ == 1 && VIODMA_WRITE == 2 && VIRTQ_DESC_F_WRITE == 2, "what follows counts with it");
+
 /* Is it one, and may it come here? */
 VIODMA_DRIVER_INLINE bool segment_holds(struct making *making, const struct viodma_segment *segment)
 {
-	uint32_t len = segment->len_bytes;
+	const uint32_t len = segment->len_bytes, permission = segment->permission;
 
 	if (!VIODMA_REQUIRE(DRV_15, len && segment->bus.v + (len - 1) >= segment->bus.v))
 		return false;
-	if (segment->permission == VIODMA_WRITE)
-		making->writable_bytes += len;
-	else if (segment->permission != VIODMA_READ || !VIODMA_REQUIRE(DRV_13, !making->writable_bytes))
+	if (permission - 1 > 1)
 		return false;
+	if (making->writable_bytes && !VIODMA_REQUIRE(DRV_13, permission == VIODMA_WRITE))
+		return false;
+	making->writable_bytes += len & (0u - (permission >> 1));
 	making->bytes += len;
 	return true;
 }
 
-VIODMA_DRIVER_INLINE bool put(struct making *making, const struct viodma_segment *segments, uint32_t count,
-			      enum form form)
+VIODMA_DRIVER_INLINE bool put(struct viodma_driver_queue *queue, struct making *making,
+			      const struct viodma_segment *segments, uint32_t count, enum form form)
 {
 	const struct viodma_segment *end;
 
 	for (end = segments + count; segments != end; segments++) {
 		if (!segment_holds(making, segments))
 			return false;
-		store_segment(making, segments, form);
+		store_segment(queue, making, segments, form);
 	}
 	return true;
 }
 
-VIODMA_DRIVER_INLINE bool put_all(struct making *making, const struct source *source, enum form form)
+VIODMA_DRIVER_INLINE bool put_all(struct viodma_driver_queue *queue, struct making *making, const struct source *source,
+				  enum form form)
 {
 	uint32_t i;
 
 	if (!source->mappings)
-		return put(making, source->segments, source->count, form);
+		return put(queue, making, source->segments, source->count, form);
 	for (i = 0; i < source->count; i++)
-		if (!put(making, source->mappings[i]->segments, source->mappings[i]->segment_count, form))
+		if (!put(queue, making, source->mappings[i]->segments, source->mappings[i]->segment_count, form))
 			return false;
 	return true;
 }
@@ -175,7 +181,7 @@ VIODMA_DRIVER_INLINE void begin_in_ring(const struct viodma_driver_queue *queue,
 /* What a chain that is not to be had has written into a packed ring is not available. */
 static void take_flags_back(const struct viodma_driver_queue *queue, uint32_t written)
 {
-	uint16_t place = queue->avail_idx, lap = queue->avail_flags;
+	uint32_t place = queue->avail_idx, lap = queue->avail_flags;
 
 	for (; written; written--) {
 		viodma_shared_store16(viodma_shared_at(queue->desc, VIODMA_DRIVER_DESC(place) +
@@ -189,7 +195,7 @@ static void take_flags_back(const struct viodma_driver_queue *queue, uint32_t wr
 VIODMA_DRIVER_INLINE void commit(struct viodma_driver_queue *queue, const struct making *making, uint32_t count,
 				 uint32_t table, void *token, bool packed)
 {
-	uint32_t id = queue->free_head, descriptors = table == VIODMA_DRIVER_NO_TABLE ? count : 1;
+	uint32_t id = making->id, descriptors = table == VIODMA_DRIVER_NO_TABLE ? count : 1;
 	struct viodma_driver_chain *chain = &queue->chains[id];
 
 	chain->token = token;
@@ -203,7 +209,7 @@ VIODMA_DRIVER_INLINE void commit(struct viodma_driver_queue *queue, const struct
 		chain->last = (uint16_t)making->last;
 	if (queue->in_order)
 		chain->sequence = queue->added++;
-	queue->free_head = packed ? queue->next[id] : (uint16_t)making->at;
+	queue->free_head = packed ? queue->next[id] : making->at;
 	queue->free_descriptors -= descriptors;
 	queue->out++; /* = DRV-10 DRV-11 DRV-16: at most `size` are out, and only what is free is used */
 	queue->statistics.added++;
@@ -213,13 +219,9 @@ VIODMA_DRIVER_INLINE void commit(struct viodma_driver_queue *queue, const struct
 		queue->avail_idx++;
 		return;
 	}
-	if (!queue->unpublished) {
-		queue->first_place = queue->avail_idx;
-		queue->first_flags = making->first_flags;
-	}
 	queue->unpublished += descriptors;
-	queue->avail_idx = (uint16_t)making->at;
-	queue->avail_flags = (uint16_t)making->lap;
+	queue->avail_idx = making->at;
+	queue->avail_flags = making->lap;
 }
 
 /* Segments are in a table: one descriptor leads there. */
@@ -230,7 +232,7 @@ VIODMA_DRIVER_INLINE void lead_to_table(struct viodma_driver_queue *queue, struc
 
 	begin_in_ring(queue, making, packed);
 	if (packed) {
-		store_packed(making, bus.v, bytes, VIRTQ_DESC_F_INDIRECT);
+		store_packed(queue, making, bus.v, bytes, VIRTQ_DESC_F_INDIRECT);
 	} else {
 		store(viodma_shared_at(queue->desc, VIODMA_DRIVER_DESC(making->at)), bus.v, bytes, VIRTQ_DESC_F_INDIRECT,
 		      0);
@@ -250,11 +252,11 @@ VIODMA_DRIVER_INLINE enum viodma_result add_to(struct viodma_driver_queue *queue
 		making.to = table_memory(queue, table, &bus);
 	else
 		begin_in_ring(queue, &making, packed);
-	if (!put_all(&making, source,
+	if (!put_all(queue, &making, source,
 		     packed ? in_table ? IN_PACKED_TABLE : IN_PACKED_RING
 			    : in_table ? IN_SPLIT_TABLE : IN_SPLIT_RING) ||
 	    !VIODMA_REQUIRE(DRV_12, making.bytes <= (uint64_t)1 << 32)) {
-		if (packed && !in_table)
+		if (packed && !in_table && count > 1)
 			take_flags_back(queue, count - making.left);
 		return VIODMA_E_INVALID;
 	}
@@ -280,29 +282,51 @@ VIODMA_DRIVER_INLINE enum viodma_result add(struct viodma_driver_queue *queue, c
 	return add_to(queue, source, count, VIODMA_DRIVER_NO_TABLE, token, packed, false);
 }
 
-static enum viodma_result add_split(struct viodma_driver_queue *queue, const struct source *source, uint32_t count,
-				    void *token)
+/* The general forms, one for each layout; so are those for one segment, which have no loop and no table. */
+static VIODMA_DRIVER_APART enum viodma_result add_split(struct viodma_driver_queue *queue, const struct source *source,
+							 uint32_t count, void *token)
 {
 	return add(queue, source, count, token, false);
 }
 
-static enum viodma_result add_packed(struct viodma_driver_queue *queue, const struct source *source, uint32_t count,
-				     void *token)
+static VIODMA_DRIVER_APART enum viodma_result add_packed(struct viodma_driver_queue *queue, const struct source *source,
+							  uint32_t count, void *token)
 {
 	return add(queue, source, count, token, true);
+}
+
+static VIODMA_DRIVER_APART enum viodma_result add_one_split(struct viodma_driver_queue *queue,
+							     const struct viodma_segment *segment, void *token)
+{
+	const struct source source = {.segments = segment, .count = 1};
+
+	return add(queue, &source, 1, token, false);
+}
+
+static VIODMA_DRIVER_APART enum viodma_result add_one_packed(struct viodma_driver_queue *queue,
+							      const struct viodma_segment *segment, void *token)
+{
+	const struct source source = {.segments = segment, .count = 1};
+
+	return add(queue, &source, 1, token, true);
+}
+
+static VIODMA_DRIVER_APART enum viodma_result add_many(struct viodma_driver_queue *queue,
+							const struct viodma_segment *segments, uint32_t count, void *token)
+{
+	const struct source source = {.segments = segments, .count = count};
+
+	return queue->packed ? add_packed(queue, &source, count, token) : add_split(queue, &source, count, token);
 }
 
 enum viodma_result viodma_driver_queue_add(struct viodma_driver_queue *queue, const struct viodma_segment *segments,
 					   uint32_t count, void *token)
 {
-	const struct source source = {.segments = segments, .count = count};
-	const struct source one = {.segments = segments, .count = 1};
-
 	if (queue->broken != VIODMA_OK)
 		return queue->broken;
-	if (count == 1)
-		return queue->packed ? add(queue, &one, 1, token, true) : add(queue, &one, 1, token, false);
-	return queue->packed ? add_packed(queue, &source, count, token) : add_split(queue, &source, count, token);
+	if (count != 1)
+		return add_many(queue, segments, count, token);
+	return queue->packed ? add_one_packed(queue, segments, token) : add_one_split(queue, segments, token);
 }
 
 /* ---- mappings ---- */
@@ -374,8 +398,8 @@ static void publish_packed(struct viodma_driver_queue *queue)
 	queue->unkicked += queue->unpublished;
 	queue->unpublished = 0;
 	queue->batch++;
-	queue->published_idx = queue->avail_idx;
-	queue->published_flags = queue->avail_flags;
+	queue->published_idx = (uint16_t)queue->avail_idx;
+	queue->published_flags = (uint16_t)queue->avail_flags;
 	if (queue->order_platform)
 		viodma_shared_platform_write_fence(); /* = DRV-23; pairs with the device's, after it read the flags */
 	/* Pairs with the device's acquire of these flags: tables and all descriptors since are seen with it. */
@@ -395,11 +419,11 @@ void viodma_driver_queue_publish(struct viodma_driver_queue *queue)
 	count = (uint16_t)(queue->avail_idx - queue->published_idx);
 	if (!count)
 		return;
-	queue->published_idx = queue->avail_idx;
+	queue->published_idx = (uint16_t)queue->avail_idx;
 	queue->unkicked += count;
 	queue->batch++;
 	if (queue->order_platform)
 		viodma_shared_platform_write_fence(); /* = DRV-23; pairs with the device's, after it read the index */
 	/* Pairs with the device's acquire of the available index: descriptors, tables and heads are seen with it. */
-	viodma_shared_store_release16(viodma_shared_at(queue->avail, VIRTQ_AVAIL_IDX), queue->avail_idx);
+	viodma_shared_store_release16(viodma_shared_at(queue->avail, VIRTQ_AVAIL_IDX), queue->published_idx);
 }

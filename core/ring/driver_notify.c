@@ -95,7 +95,7 @@ static void ask_split(const struct viodma_driver_queue *queue)
 {
 	if (queue->event_idx)
 		viodma_shared_store16(viodma_shared_at(queue->avail, VIRTQ_AVAIL_USED_EVENT(queue->size)),
-				      queue->used_idx);
+				      (uint16_t)queue->used_idx);
 	else if (queue->calls_off)
 		viodma_shared_store16(viodma_shared_at(queue->avail, VIRTQ_AVAIL_FLAGS), 0);
 }
@@ -111,8 +111,10 @@ static void ask_packed(const struct viodma_driver_queue *queue)
 /* Is there something that was not there when last looked? A look only: what it is, get says. */
 static bool something_split(const struct viodma_driver_queue *queue)
 {
-	return queue->seen_used != queue->used_idx ||
-	       viodma_shared_load16(viodma_shared_at(queue->used, VIRTQ_USED_IDX)) != queue->used_idx;
+	uint16_t here = (uint16_t)queue->used_idx;
+
+	return queue->seen_used != here ||
+	       viodma_shared_load16(viodma_shared_at(queue->used, VIRTQ_USED_IDX)) != here;
 }
 
 static bool something_packed(const struct viodma_driver_queue *queue)

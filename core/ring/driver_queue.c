@@ -154,7 +154,8 @@ enum viodma_result viodma_driver_queue_take_back(struct viodma_driver_queue *que
 	for (; queue->taken_back < queue->size; queue->taken_back++) {
 		*token = queue->chains[queue->taken_back].token;
 		if (*token) {
-			(void)viodma_driver_chain_end(queue, queue->taken_back++, queue->packed);
+			(void)viodma_driver_chain_end(queue, queue->taken_back++, queue->packed, queue->in_order);
+			queue->out--;
 			return VIODMA_OK;
 		}
 	}

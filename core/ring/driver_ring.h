@@ -29,6 +29,8 @@
 
 /* A function of which each caller has its own, with its constants in it. */
 #define VIODMA_DRIVER_INLINE static inline __attribute__((always_inline))
+/* One that stays apart, so that its callers need not keep registers for it. */
+#define VIODMA_DRIVER_APART __attribute__((noinline))
 
 /* AVAIL and USED of a descriptor that is available, or used, in the first lap; in the next, the other two. */
 #define VIODMA_DRIVER_AVAILABLE VIRTQ_PACKED_DESC_F_AVAIL
@@ -37,6 +39,7 @@
 /* Offset in bytes of a descriptor; of the members of a packed one. */
 #define VIODMA_DRIVER_DESC(place) ((uint64_t)(place) * sizeof(struct virtq_desc))
 #define VIODMA_DRIVER_PACKED_LEN 8u
+#define VIODMA_DRIVER_PACKED_ID 12u
 #define VIODMA_DRIVER_PACKED_FLAGS 14u
 
 /* ---- driver_queue.c ---- */
@@ -56,8 +59,9 @@ bool viodma_driver_memory_still_clear(const struct viodma_driver_queue *queue);
 
 /* ---- the shadow ---- */
 
-/* A chain that is out ends: its descriptors and its table are free again. Returns how many descriptors it had. */
-VIODMA_DRIVER_INLINE uint32_t viodma_driver_chain_end(struct viodma_driver_queue *queue, uint32_t id, bool packed)
+/* A chain ends: its descriptors and its table are free again. Returns how many descriptors it had; `out` is the caller's. */
+VIODMA_DRIVER_INLINE uint32_t viodma_driver_chain_end(struct viodma_driver_queue *queue, uint32_t id, bool packed,
+						      bool in_order)
 {
 	struct viodma_driver_chain *chain = &queue->chains[id];
 	uint32_t descriptors = chain->descriptors, last = packed ? id : chain->last;
@@ -69,19 +73,18 @@ VIODMA_DRIVER_INLINE uint32_t viodma_driver_chain_end(struct viodma_driver_queue
 		last = id;
 	}
 	chain->token = NULL;
-	if (queue->in_order) {
+	if (in_order) {
 		queue->oldest = queue->next[last];
 	} else {
-		queue->next[last] = queue->free_head;
-		queue->free_head = (uint16_t)id;
+		queue->next[last] = (uint16_t)queue->free_head;
+		queue->free_head = id;
 	}
 	queue->free_descriptors += descriptors;
-	queue->out--;
 	return descriptors;
 }
 
 /* A place in a packed ring, so many descriptors further on; its flags change with each lap. */
-VIODMA_DRIVER_INLINE void viodma_driver_go_on(uint16_t *place, uint16_t *flags, uint32_t descriptors, uint32_t size)
+VIODMA_DRIVER_INLINE void viodma_driver_go_on(uint32_t *place, uint32_t *flags, uint32_t descriptors, uint32_t size)
 {
 	uint32_t at = *place + descriptors;
 
@@ -89,7 +92,7 @@ VIODMA_DRIVER_INLINE void viodma_driver_go_on(uint16_t *place, uint16_t *flags, 
 		at -= size;
 		*flags ^= VIODMA_DRIVER_LAP;
 	}
-	*place = (uint16_t)at;
+	*place = at;
 }
 
 #endif

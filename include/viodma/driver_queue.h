@@ -55,8 +55,8 @@ struct viodma_driver_queue_config {
 struct viodma_driver_chain {
 	void *token;             /* NULL: not out */
 	uint32_t writable_bytes; /* a used length beyond is a lie */
-	uint32_t batch;          /* it was added for that publication */
 	uint32_t sequence;       /* in_order: so many were added before it */
+	uint32_t batch;          /* it was added for that publication */
 	uint16_t descriptors;    /* of the ring; 0: one, which leads to a table */
 	uint16_t last;           /* split: the last of them; where there is a table, the table */
 };
@@ -73,33 +73,38 @@ struct viodma_driver_queue_statistics {
 
 /* Members are the library's; read config, broken, free_descriptors, out and statistics only. */
 struct viodma_driver_queue {
-	/* ---- what every request touches, on two cache lines; "place": packed only, where `idx` is a place, too ---- */
+	/* ---- what every request touches, on two cache lines. Packed: an `idx` is a place in the ring ---- */
 	enum viodma_result broken;
 	uint32_t free_descriptors;
-	uint32_t out;       /* chains added, not come back */
 	uint32_t size;
+	uint32_t out; /* chains added, not come back */
 	struct viodma_shared *desc, *avail, *used; /* packed: the ring, the driver's events, the device's */
 	struct viodma_driver_chain *chains;        /* by id */
 	uint16_t *next;     /* by id: the free list; split: of each descriptor, also within a chain */
+	uint32_t *table_next;
 	uint32_t batch;     /* number of the publication to come */
-	uint32_t unpublished, unkicked; /* chains; packed: descriptors */
+	uint32_t free_head; /* id */
+	uint32_t avail_idx, used_idx;
+	uint32_t avail_flags, used_flags; /* packed: AVAIL and USED as they are this time round */
+	uint32_t unpublished; /* packed: descriptors */
 	uint32_t table_free;
+	uint32_t oldest;    /* in_order: the id that is used next */
 	uint32_t added;     /* in_order: the sequence of the next chain */
-	uint32_t in_order_left, in_order_bytes; /* chains of a batch used at once; what the device wrote to its last */
-	uint16_t free_head; /* id */
-	uint16_t oldest;    /* in_order: the id that is used next */
-	uint16_t avail_idx, published_idx, used_idx, seen_used;
-	uint16_t avail_flags, published_flags, used_flags; /* packed: AVAIL and USED as they are this time round */
-	uint16_t first_place, first_flags; /* of what was added: where, and what makes it available */
-	bool packed, in_order, event_idx, order_platform, calls_off;
+	uint32_t in_order_left; /* in_order: chains of several used at once that have not come back */
+	uint16_t published_idx, seen_used; /* seen_used: split */
+	uint16_t first_place, first_flags; /* packed: of what was added: where, and what makes it available */
+	bool packed, in_order, event_idx, order_platform;
 	/* ---- */
+	bool calls_off;
+	uint16_t published_flags;
+	uint32_t unkicked;       /* chains; packed: descriptors */
+	uint32_t in_order_bytes; /* what the device wrote to the last of them */
 	struct viodma_driver_queue_statistics statistics;
 	uint32_t table_shift, table_bytes, taken_back;
 	bool cleared, reset; /* the device has acknowledged the reset of this queue */
 	struct viodma_driver_queue_config config;
 	struct viodma_dma_memory driver_area, device_area; /* descriptors, split: with the available ring; used ring */
 	struct viodma_dma_memory avail_area; /* the available ring, where it is not in driver_area */
-	uint32_t *table_next;
 	uint32_t table_block_count;
 	struct viodma_dma_memory table_blocks[VIODMA_DRIVER_QUEUE_TABLE_BLOCKS];
 };

@@ -521,7 +521,7 @@ static void watch(const void *at, size_t bytes)
 
 	if (within(at, bytes, driver->used, watched->setup.packed ? 4 : VIRTQ_USED_BYTES(16)))
 		return;
-	if (watched->setup.packed && bytes <= 6 &&
+	if (watched->setup.packed && bytes <= 4 &&
 	    within(at, bytes, viodma_shared_at(driver->desc, 16u * driver->used_idx + 8), 8))
 		return;
 	looked_back++;

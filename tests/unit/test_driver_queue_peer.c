@@ -227,8 +227,8 @@ static unsigned flips;
 /* Right after it was read, the element says something else. */
 static void flip(const void *at, size_t bytes)
 {
-	if (TEST_PACKED ? bytes != 2 && bytes != 6 : bytes != sizeof(struct virtq_used_elem))
-		return; /* packed: flags; length and id */
+	if (TEST_PACKED ? bytes > 4 : bytes != sizeof(struct virtq_used_elem))
+		return; /* packed: flags, length, id */
 	memset((void *)(uintptr_t)at, 0xff, bytes);
 	flips++;
 }
@@ -243,7 +243,7 @@ static bool an_element_is_fetched_once(void)
 	viodma_shared_read_hook_fn = flip;
 	CHECK_RESULT(viodma_driver_queue_get(&flipped->driver, &completion), VIODMA_OK);
 	viodma_shared_read_hook_fn = NULL;
-	CHECK_EQUAL(flips, TEST_PACKED ? 2 : 1);
+	CHECK_EQUAL(flips, TEST_PACKED ? 3 : 1);
 	CHECK(completion.token == &tokens[3]);
 	CHECK_EQUAL(completion.written_bytes, 20);
 	return true;
