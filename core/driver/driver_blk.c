@@ -2,8 +2,8 @@
 /*
  * driver_blk.c - how it works: virtio-blk, driver half (virtio 1.2, section 5.2).
  *
- * init reads the configuration once, as far as accepted features give it a meaning, and checks it (DEV-22); what it
- * says and what the domain says is combined into the size of a part (driver_blk_parts.c). Ring memory for a header and
+ * init reads the configuration once (driver_blk_config.c); what it says and what the domain says is combined into the
+ * size of a part (driver_blk_parts.c). Ring memory for a header, with a list of ranges where the device takes some, and
  * a status byte of each part is allocated; statuses have a line each while the pool's runs are large enough for that.
  *
  * A request is in one of two lists from submit to done: with something to send yet, or all of it sent. One poll:
@@ -22,83 +22,6 @@
 #define SECTOR VIRTIO_BLK_SECTOR_BYTES
 #define LINE_BYTES 64u
 #define BATCH 16u
-
-uint64_t viodma_driver_blk_wanted(void)
-{
-	return VIODMA_FEATURE(VIRTIO_BLK_F_SIZE_MAX_BIT) | VIODMA_FEATURE(VIRTIO_BLK_F_SEG_MAX_BIT) |
-	       VIODMA_FEATURE(VIRTIO_BLK_F_RO_BIT) | VIODMA_FEATURE(VIRTIO_BLK_F_BLK_SIZE_BIT) |
-	       VIODMA_FEATURE(VIRTIO_BLK_F_FLUSH_BIT) | VIODMA_FEATURE(VIRTIO_BLK_F_MQ_BIT) |
-	       viodma_driver_ring_wanted();
-}
-
-static bool accepted(const struct viodma_driver *driver, unsigned bit)
-{
-	return driver->decision.accepted & VIODMA_FEATURE(bit);
-}
-
-/* ---- what the device says ---- */
-
-/* As much of the configuration as accepted features give a meaning; the rest is 0. */
-static enum viodma_result read_layout(struct viodma_driver *driver, struct virtio_blk_config_layout *layout)
-{
-	uint32_t len = offsetof(struct virtio_blk_config_layout, size_max);
-
-	memset(layout, 0, sizeof(*layout));
-	if (accepted(driver, VIRTIO_BLK_F_SIZE_MAX_BIT))
-		len = offsetof(struct virtio_blk_config_layout, seg_max);
-	if (accepted(driver, VIRTIO_BLK_F_SEG_MAX_BIT))
-		len = offsetof(struct virtio_blk_config_layout, geometry);
-	if (accepted(driver, VIRTIO_BLK_F_BLK_SIZE_BIT))
-		len = offsetof(struct virtio_blk_config_layout, topology);
-	if (accepted(driver, VIRTIO_BLK_F_MQ_BIT))
-		len = offsetof(struct virtio_blk_config_layout, max_discard_sectors);
-	return viodma_driver_read_config(driver, 0, layout, len);
-}
-
-enum viodma_result viodma_driver_blk_queues(struct viodma_driver *driver, uint16_t *queues)
-{
-	struct virtio_blk_config_layout layout;
-	enum viodma_result result;
-
-	*queues = 1;
-	if (!accepted(driver, VIRTIO_BLK_F_MQ_BIT))
-		return VIODMA_OK;
-	result = read_layout(driver, &layout);
-	if (result != VIODMA_OK)
-		return result;
-	*queues = viodma_le16_get(layout.num_queues);
-	return VIODMA_REQUIRE(DEV_22, *queues) ? VIODMA_OK : VIODMA_PEER_ANSWER;
-}
-
-/* VIODMA_PEER_ANSWER: what it says cannot be. */
-static enum viodma_result take_layout(struct viodma_driver_blk *blk, const struct virtio_blk_config_layout *layout)
-{
-	const struct viodma_driver *driver = blk->config.driver;
-
-	blk->capacity_sectors = viodma_le64_get(layout->capacity);
-	blk->seg_max = blk->device_queues = 1; /* unless it says more */
-	blk->size_max = UINT32_MAX;
-	blk->blk_size = SECTOR;
-	if (accepted(driver, VIRTIO_BLK_F_SEG_MAX_BIT))
-		blk->seg_max = viodma_le32_get(layout->seg_max);
-	if (accepted(driver, VIRTIO_BLK_F_SIZE_MAX_BIT))
-		blk->size_max = viodma_le32_get(layout->size_max);
-	if (!blk->size_max) /* what QEMU's storage daemon says, which offers the bit and has no limit */
-		blk->size_max = UINT32_MAX;
-	if (accepted(driver, VIRTIO_BLK_F_BLK_SIZE_BIT))
-		blk->blk_size = viodma_le32_get(layout->blk_size);
-	if (accepted(driver, VIRTIO_BLK_F_MQ_BIT))
-		blk->device_queues = viodma_le16_get(layout->num_queues);
-	blk->read_only = accepted(driver, VIRTIO_BLK_F_RO_BIT);
-	blk->flush = blk->writeback = accepted(driver, VIRTIO_BLK_F_FLUSH_BIT);
-	if (!VIODMA_REQUIRE(DEV_22, blk->capacity_sectors <= UINT64_MAX / SECTOR))
-		return VIODMA_PEER_ANSWER;
-	if (!VIODMA_REQUIRE(DEV_22, blk->seg_max && blk->device_queues))
-		return VIODMA_PEER_ANSWER;
-	if (!VIODMA_REQUIRE(DEV_22, blk->blk_size >= SECTOR && !(blk->blk_size & (blk->blk_size - 1))))
-		return VIODMA_PEER_ANSWER;
-	return VIODMA_OK;
-}
 
 /* ---- life ---- */
 
@@ -191,6 +114,30 @@ static enum viodma_result allocate_statuses(struct viodma_driver_blk *blk, uint3
 	return result;
 }
 
+/* A header for each part, and behind it a list of ranges, as long as the device takes and a run of the pool holds. */
+static enum viodma_result allocate_headers(struct viodma_driver_blk *blk, uint32_t align)
+{
+	const uint32_t mask = align - 1;
+	enum viodma_result result;
+
+	blk->ranges_max = viodma_driver_blk_ranges_wanted(blk);
+	blk->ranges_at = ((uint32_t)sizeof(struct virtio_blk_request_header) + mask) & ~mask;
+	for (;;) {
+		uint32_t list = (blk->ranges_max * (uint32_t)sizeof(struct virtio_blk_range) + mask) & ~mask;
+
+		blk->header_bytes = blk->ranges_at + list;
+		result = viodma_domain_alloc(blk->config.domain, &blk->headers,
+					     (uint64_t)blk->config.parts * blk->header_bytes,
+					     align > LINE_BYTES ? align : LINE_BYTES, VIODMA_TO_DEVICE);
+		if (result != VIODMA_E_LIMIT || blk->ranges_max <= 1)
+			break;
+		blk->ranges_max /= 2;
+	}
+	if (result != VIODMA_OK)
+		blk->headers.memory = NULL;
+	return result;
+}
+
 static enum viodma_result allocate(struct viodma_driver_blk *blk)
 {
 	struct viodma_limits limits;
@@ -199,15 +146,9 @@ static enum viodma_result allocate(struct viodma_driver_blk *blk)
 
 	viodma_domain_limits(blk->config.domain, &limits);
 	align = limits.alignment_bytes ? limits.alignment_bytes : 1;
-	blk->header_bytes =
-		align > sizeof(struct virtio_blk_request_header) ? align : sizeof(struct virtio_blk_request_header);
-	result = viodma_domain_alloc(blk->config.domain, &blk->headers, (uint64_t)blk->config.parts * blk->header_bytes,
-				     align > LINE_BYTES ? align : LINE_BYTES, VIODMA_TO_DEVICE);
-	if (result != VIODMA_OK) {
-		blk->headers.memory = NULL;
-		return result;
-	}
-	result = allocate_statuses(blk, align);
+	result = allocate_headers(blk, align);
+	if (result == VIODMA_OK)
+		result = allocate_statuses(blk, align);
 	if (result != VIODMA_OK)
 		return result;
 	viodma_driver_blk_clear_statuses(blk);
@@ -217,7 +158,6 @@ static enum viodma_result allocate(struct viodma_driver_blk *blk)
 
 enum viodma_result viodma_driver_blk_init(struct viodma_driver_blk *blk, const struct viodma_driver_blk_config *config)
 {
-	struct virtio_blk_config_layout layout;
 	enum viodma_result result;
 
 	if (!config_holds(config))
@@ -225,9 +165,7 @@ enum viodma_result viodma_driver_blk_init(struct viodma_driver_blk *blk, const s
 	memset(blk, 0, sizeof(*blk));
 	blk->config = *config;
 	blk->deadline_ns = UINT64_MAX;
-	result = read_layout(config->driver, &layout);
-	if (result == VIODMA_OK)
-		result = take_layout(blk, &layout);
+	result = viodma_driver_blk_configure(blk);
 	if (result == VIODMA_OK) {
 		lower_to_queues(blk);
 		lay_out(blk);
@@ -296,10 +234,26 @@ void viodma_driver_blk_end(struct viodma_driver_blk *blk, struct viodma_driver_b
 
 /* ---- requests ---- */
 
+static bool has(const struct viodma_driver_blk *blk, const struct viodma_driver_blk_request *request)
+{
+	switch (request->operation) {
+	case VIODMA_DRIVER_BLK_WRITE:
+		return !blk->read_only;
+	case VIODMA_DRIVER_BLK_GET_LIFETIME:
+		return blk->lifetime;
+	case VIODMA_DRIVER_BLK_DISCARD:
+	case VIODMA_DRIVER_BLK_WRITE_ZEROES:
+	case VIODMA_DRIVER_BLK_SECURE_ERASE:
+		return !blk->read_only && viodma_driver_blk_ranges_of(blk, request->operation)->max_sectors;
+	default:
+		return true;
+	}
+}
+
 static enum viodma_result check(const struct viodma_driver_blk *blk, const struct viodma_driver_blk_request *request,
 				uint64_t *len_bytes)
 {
-	uint64_t sectors;
+	uint64_t sectors, exactly = 0;
 	uint32_t i;
 
 	*len_bytes = 0;
@@ -309,22 +263,32 @@ static enum viodma_result check(const struct viodma_driver_blk *blk, const struc
 		*len_bytes += request->buffers[i].len_bytes;
 	}
 	switch (request->operation) {
-	case VIODMA_DRIVER_BLK_FLUSH:
-		return *len_bytes ? VIODMA_E_INVALID : VIODMA_OK;
 	case VIODMA_DRIVER_BLK_GET_ID:
-		return request->buffer_count == 1 && *len_bytes == VIODMA_DRIVER_BLK_ID_BYTES ? VIODMA_OK
-											      : VIODMA_E_INVALID;
+	case VIODMA_DRIVER_BLK_GET_LIFETIME:
+		exactly = request->operation == VIODMA_DRIVER_BLK_GET_ID ? VIODMA_DRIVER_BLK_ID_BYTES :
+									   VIODMA_DRIVER_BLK_LIFETIME_BYTES;
+		if (request->buffer_count != 1)
+			return VIODMA_E_INVALID;
+		/* fall through */
+	case VIODMA_DRIVER_BLK_FLUSH:
+		if (*len_bytes != exactly)
+			return VIODMA_E_INVALID;
+		return has(blk, request) ? VIODMA_OK : VIODMA_E_UNSUPPORTED;
 	case VIODMA_DRIVER_BLK_READ:
 	case VIODMA_DRIVER_BLK_WRITE:
+		sectors = *len_bytes % SECTOR ? 0 : *len_bytes / SECTOR;
+		break;
+	case VIODMA_DRIVER_BLK_DISCARD:
+	case VIODMA_DRIVER_BLK_WRITE_ZEROES:
+	case VIODMA_DRIVER_BLK_SECURE_ERASE:
+		sectors = *len_bytes ? 0 : request->sectors;
 		break;
 	default:
 		return VIODMA_E_INVALID;
 	}
-	sectors = *len_bytes / SECTOR;
-	if (!sectors || *len_bytes % SECTOR || request->sector > blk->capacity_sectors ||
-	    sectors > blk->capacity_sectors - request->sector)
+	if (!sectors || request->sector > blk->capacity_sectors || sectors > blk->capacity_sectors - request->sector)
 		return VIODMA_E_INVALID;
-	return request->operation == VIODMA_DRIVER_BLK_WRITE && blk->read_only ? VIODMA_E_UNSUPPORTED : VIODMA_OK;
+	return has(blk, request) ? VIODMA_OK : VIODMA_E_UNSUPPORTED;
 }
 
 enum viodma_result viodma_driver_blk_submit(struct viodma_driver_blk *blk, struct viodma_driver_blk_request *request)
@@ -337,7 +301,7 @@ enum viodma_result viodma_driver_blk_submit(struct viodma_driver_blk *blk, struc
 	if (!request->done)
 		return VIODMA_E_INVALID;
 	request->len_bytes = len_bytes;
-	request->next_byte = 0;
+	request->next_byte = request->next_sector = 0;
 	request->next_buffer = request->next_offset = request->parts_out = 0;
 	request->result = VIODMA_OK;
 	viodma_driver_blk_enlist(blk, request, true);

@@ -95,7 +95,7 @@ static void round_part(const struct viodma_driver_blk *blk, const struct viodma_
 	uint64_t end = request->sector * SECTOR + request->next_byte + part->len_bytes;
 	uint32_t over = (uint32_t)(end & (blk->blk_size - 1));
 
-	if (request->operation == VIODMA_DRIVER_BLK_GET_ID ||
+	if (request->operation > VIODMA_DRIVER_BLK_WRITE || /* a few bytes */
 	    request->next_byte + part->len_bytes == request->len_bytes)
 		return;
 	if (over >= part->len_bytes)
@@ -142,6 +142,7 @@ static void advance(struct viodma_driver_blk_request *request, const struct viod
 {
 	uint32_t left = part->len_bytes;
 
+	request->next_sector += part->sectors;
 	request->next_byte += left;
 	while (left) {
 		uint32_t here = request->buffers[request->next_buffer].len_bytes - request->next_offset;
@@ -160,7 +161,16 @@ static void advance(struct viodma_driver_blk_request *request, const struct viod
 
 static void put_header(struct viodma_driver_blk *blk, const struct viodma_driver_blk_part *part)
 {
-	static const uint32_t types[] = {VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID};
+	static const uint32_t types[] = {
+		[VIODMA_DRIVER_BLK_READ] = VIRTIO_BLK_T_IN,
+		[VIODMA_DRIVER_BLK_WRITE] = VIRTIO_BLK_T_OUT,
+		[VIODMA_DRIVER_BLK_FLUSH] = VIRTIO_BLK_T_FLUSH,
+		[VIODMA_DRIVER_BLK_GET_ID] = VIRTIO_BLK_T_GET_ID,
+		[VIODMA_DRIVER_BLK_DISCARD] = VIRTIO_BLK_T_DISCARD,
+		[VIODMA_DRIVER_BLK_WRITE_ZEROES] = VIRTIO_BLK_T_WRITE_ZEROES,
+		[VIODMA_DRIVER_BLK_SECURE_ERASE] = VIRTIO_BLK_T_SECURE_ERASE,
+		[VIODMA_DRIVER_BLK_GET_LIFETIME] = VIRTIO_BLK_T_GET_LIFETIME,
+	};
 	const struct viodma_driver_blk_request *request = part->request;
 	const uint64_t at = (uint64_t)part->number * blk->header_bytes;
 	struct virtio_blk_request_header header = {.type = viodma_le32_of(types[request->operation])};
@@ -319,6 +329,7 @@ static enum viodma_result map_data(struct viodma_driver_blk *blk, struct viodma_
 static enum viodma_result send_part(struct viodma_driver_blk *blk, struct viodma_driver_blk_request *request,
 				    uint64_t bytes_max)
 {
+	const bool by_range = viodma_driver_blk_by_range(request->operation);
 	struct viodma_driver_queue *queue;
 	struct viodma_driver_blk_part *part;
 	uint32_t buffers = 0, count = 0;
@@ -329,12 +340,13 @@ static enum viodma_result send_part(struct viodma_driver_blk *blk, struct viodma
 	part = take_part(blk);
 	part->request = request;
 	part->len_bytes = 0;
+	part->sectors = 0;
 	if (request->len_bytes) {
 		buffers = cut(blk, request, part, bytes_max);
 		if (!buffers)
 			result = VIODMA_E_LIMIT;
 	}
-	queue = queue_for(blk, segments_for(blk, buffers, part->len_bytes) + 2);
+	queue = queue_for(blk, by_range ? 3 : segments_for(blk, buffers, part->len_bytes) + 2);
 	if (result == VIODMA_OK && !queue)
 		result = VIODMA_E_NO_SPACE;
 	if (result == VIODMA_OK && buffers)
@@ -344,6 +356,10 @@ static enum viodma_result send_part(struct viodma_driver_blk *blk, struct viodma
 		return result;
 	}
 	put_header(blk, part); /* = DRV-18 */
+	if (by_range) {
+		viodma_driver_blk_put_ranges(blk, part);
+		count = 1;
+	}
 	put_status(blk, part, count + 1);
 	result = viodma_driver_queue_add(queue, part->segments, count + 2, part);
 	if (result != VIODMA_OK) {
@@ -398,7 +414,9 @@ static enum viodma_result send_request(struct viodma_driver_blk *blk, struct vio
 			if (result == VIODMA_E_EXHAUSTED)
 				result = send_small(blk, request);
 		}
-	} while (result == VIODMA_OK && request->next_byte < request->len_bytes);
+	} while (result == VIODMA_OK && (request->next_byte < request->len_bytes ||
+					 (viodma_driver_blk_by_range(request->operation) &&
+					  request->next_sector < request->sectors)));
 	if (result != VIODMA_OK)
 		request->result = result;
 	return viodma_result_is_peer(result) ? result : VIODMA_OK;
@@ -456,18 +474,20 @@ static void end_part(struct viodma_driver_blk *blk, struct viodma_driver_blk_par
 void viodma_driver_blk_part_used(struct viodma_driver_blk *blk, struct viodma_driver_blk_part *part,
 				 uint64_t written_bytes)
 {
+	const enum viodma_driver_blk_operation operation = part->request->operation;
+	const bool whole = operation == VIODMA_DRIVER_BLK_READ || operation == VIODMA_DRIVER_BLK_GET_LIFETIME;
 	enum viodma_result result = take_status(blk, part);
 	uint64_t data = written_bytes < part->len_bytes ? written_bytes : part->len_bytes;
 
-	if (part->request->operation == VIODMA_DRIVER_BLK_WRITE || result != VIODMA_OK)
+	if (operation == VIODMA_DRIVER_BLK_WRITE || result != VIODMA_OK)
 		data = 0;
-	else if (part->request->operation == VIODMA_DRIVER_BLK_READ && !VIODMA_REQUIRE(DEV_22, data == part->len_bytes))
+	else if (whole && !VIODMA_REQUIRE(DEV_22, data == part->len_bytes))
 		result = VIODMA_PEER_ANSWER;
 	if (part->len_bytes && viodma_domain_unmap(&part->mapping, data) == VIODMA_E_QUARANTINED)
 		result = VIODMA_E_QUARANTINED; /* = DRV-22 */
-	if (result == VIODMA_OK && part->request->operation == VIODMA_DRIVER_BLK_READ)
+	if (result == VIODMA_OK && operation == VIODMA_DRIVER_BLK_READ)
 		blk->statistics.read_bytes += part->len_bytes;
-	if (result == VIODMA_OK && part->request->operation == VIODMA_DRIVER_BLK_WRITE)
+	if (result == VIODMA_OK && operation == VIODMA_DRIVER_BLK_WRITE)
 		blk->statistics.written_bytes += part->len_bytes;
 	end_part(blk, part, result);
 }

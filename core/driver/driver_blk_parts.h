@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * driver_blk_parts.h - what the two files of the block driver share.
+ * driver_blk_parts.h - what the files of the block driver share.
  *
- *   driver_blk.c        the device's configuration, life, requests in and out, deadlines
- *   driver_blk_parts.c  from requests to chains and back
+ *   driver_blk.c         life, requests in and out, deadlines
+ *   driver_blk_config.c  the device's configuration
+ *   driver_blk_parts.c   from requests to chains and back
+ *   driver_blk_ranges.c  from sectors to lists of ranges
  */
 #ifndef VIODMA_DRIVER_DRIVER_BLK_PARTS_H
 #define VIODMA_DRIVER_DRIVER_BLK_PARTS_H
@@ -13,6 +15,33 @@
 #define VIODMA_DRIVER_BLK_NO_PART (~0u)
 #define VIODMA_DRIVER_BLK_NO_STATUS 0xffu /* what no device answers */
 #define VIODMA_DRIVER_BLK_PART_BYTES_MAX (1u << 30)
+
+/* ---- driver_blk_config.c ---- */
+
+/* Read and check it: what the members above the line of struct viodma_driver_blk say. */
+enum viodma_result viodma_driver_blk_configure(struct viodma_driver_blk *blk);
+
+/* ---- driver_blk_ranges.c ---- */
+
+static inline bool viodma_driver_blk_by_range(enum viodma_driver_blk_operation operation)
+{
+	return operation == VIODMA_DRIVER_BLK_DISCARD || operation == VIODMA_DRIVER_BLK_WRITE_ZEROES ||
+	       operation == VIODMA_DRIVER_BLK_SECURE_ERASE;
+}
+
+static inline const struct viodma_driver_blk_ranges *
+viodma_driver_blk_ranges_of(const struct viodma_driver_blk *blk, enum viodma_driver_blk_operation operation)
+{
+	return operation == VIODMA_DRIVER_BLK_DISCARD	   ? &blk->discard :
+	       operation == VIODMA_DRIVER_BLK_WRITE_ZEROES ? &blk->write_zeroes :
+							     &blk->secure_erase;
+}
+
+/* How many ranges it would be good to have room for behind each header; 0: the device takes none. */
+uint32_t viodma_driver_blk_ranges_wanted(const struct viodma_driver_blk *blk);
+
+/* The next ranges of the part's request, as many as one request takes: part->sectors, and segment 1. */
+void viodma_driver_blk_put_ranges(struct viodma_driver_blk *blk, struct viodma_driver_blk_part *part);
 
 /* ---- driver_blk_parts.c ---- */
 

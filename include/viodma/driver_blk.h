@@ -55,7 +55,7 @@ enum viodma_driver_blk_operation {
 	VIODMA_DRIVER_BLK_GET_ID,
 	/*
 	 * `sectors` from `sector` on, any number: split into ranges by what the device states. No buffers. Where the device
-	 * has no such feature: VIODMA_E_UNSUPPORTED from submit.
+	 * has no such feature: VIODMA_E_UNSUPPORTED from submit. One that failed may have happened in part.
 	 */
 	VIODMA_DRIVER_BLK_DISCARD,
 	VIODMA_DRIVER_BLK_WRITE_ZEROES, /* with `unmap`: the device may give the room back */
@@ -83,7 +83,7 @@ struct viodma_driver_blk_request {
 	void (*done)(void *context, struct viodma_driver_blk_request *request, enum viodma_result result);
 	void *context;
 	/* ---- */
-	uint64_t len_bytes, next_byte;
+	uint64_t len_bytes, next_byte, next_sector; /* the last one, of those by range: so many sectors are sent */
 	uint32_t next_buffer, next_offset, parts_out;
 	enum viodma_result result;
 	bool sending; /* there is something to send yet */
@@ -98,6 +98,7 @@ struct viodma_driver_blk_part {
 	struct viodma_segment *segments; /* segments_max + 2: header, data, status */
 	struct viodma_segment *uncut;    /* segments_max: what was mapped, where the device wants shorter ones */
 	uint32_t len_bytes;
+	uint64_t sectors;                /* of ranges */
 	uint32_t number;
 	uint32_t next;
 };
@@ -137,6 +138,12 @@ struct viodma_driver_blk_statistics {
 	uint64_t failed;
 };
 
+/* What the device states of an operation by range. max_sectors 0: it has none. */
+struct viodma_driver_blk_ranges {
+	uint32_t max_sectors, max_ranges; /* of one range; of one request */
+	uint32_t alignment_sectors;       /* where ranges are best cut; 0, 1: anywhere */
+};
+
 /* Members are the library's; read those above the line. */
 struct viodma_driver_blk {
 	uint64_t capacity_sectors;
@@ -144,13 +151,24 @@ struct viodma_driver_blk {
 	uint32_t seg_max, size_max; /* as used: the device's, lowered by the domain and config; data segments, bytes */
 	uint64_t part_bytes_max; /* largest part, if it is one buffer; of several it may take less */
 	uint16_t device_queues; /* what the device has; 1 without MQ */
-	bool read_only, flush, writeback;
+	bool read_only, flush, lifetime;
+	bool writeback;         /* the cache mode: writes are durable after a flush only; else when they are done */
+	bool may_switch;        /* it can be set */
+	struct viodma_driver_blk_ranges discard, write_zeroes, secure_erase;
+	bool may_unmap;         /* what is zeroed with `unmap` may give its room back */
+	struct viodma_driver_blk_topology {
+		uint8_t physical_block_exp; /* 2^n logical blocks are a physical one */
+		uint8_t alignment_offset;   /* the first aligned logical block */
+		uint16_t min_io_blocks;     /* logical blocks, as the next; 0: not said */
+		uint32_t opt_io_blocks;
+	} topology;
 	struct viodma_driver_blk_statistics statistics;
 	/* ---- */
 	struct viodma_driver_blk_config config;
 	struct viodma_driver_blk_part *parts;
 	uint32_t part_free, parts_out, next_queue;
 	uint32_t header_bytes, status_bytes; /* from one part's to the next one's */
+	uint32_t ranges_at, ranges_max;      /* behind a header: bytes to the list of ranges; how many it takes */
 	uint32_t per_buffer, buffers_max;    /* see struct viodma_limits */
 	uint64_t grain_bytes;                /* so many bytes may need one segment more, or two of them */
 	bool grain_twice, grain_whole, cuts;
@@ -182,11 +200,23 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_blk_init(struct viodma_driver_b
 
 /*
  * Take a request: `done` will be called once, from viodma_driver_blk_poll or _stop. VIODMA_E_INVALID: lengths, or
- * sectors beyond the end. VIODMA_E_UNSUPPORTED: a write to a read-only disk. VIODMA_E_RESET: stopped. Then it is not
- * taken.
+ * sectors beyond the end, or none. VIODMA_E_UNSUPPORTED: a write to a read-only disk, or what the device has no feature
+ * for. VIODMA_E_RESET: stopped. Then it is not taken.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_blk_submit(struct viodma_driver_blk *blk,
 							    struct viodma_driver_blk_request *request);
+
+/*
+ * Switch the cache mode. What was done before is not made durable by that: flush. VIODMA_E_UNSUPPORTED: the device has no
+ * such switch, or the transport cannot write. VIODMA_PEER_ANSWER: it was not switched. Results of the transport.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_blk_set_writeback(struct viodma_driver_blk *blk, bool writeback);
+
+/*
+ * The device has said that its configuration changed: read the capacity again. Requests in flight go on. VIODMA_PEER_ANSWER,
+ * results of the transport: as viodma_driver_blk_init; the capacity is what it was.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_driver_blk_look_again(struct viodma_driver_blk *blk);
 
 /*
  * Send what can be sent, take in what has come back, kick where needed. now_ns: in the clock of deadlines. VIODMA_OK: a

@@ -251,13 +251,21 @@ static void make_queues(struct test_device *device)
 		.seg_max = device->options.seg_max,
 		.size_max = device->options.size_max,
 		.read_only = device->options.read_only,
+		.lifetime = device->options.lifetime,
+		.discard = device->options.discard,
+		.write_zeroes = device->options.write_zeroes,
+		.secure_erase = device->options.secure_erase,
+		.write_zeroes_may_unmap = true,
+		.physical_block_exp = device->options.physical_block_exp,
 		.serial = "viodma-test-device!!",
 	};
+	uint32_t ios = 1024 * viodma_blk_ios_per_head(&config);
 	unsigned i;
 
 	for (i = 0; i < TEST_DEVICE_QUEUES; i++) {
 		struct test_device_queue *queue = &device->queues[i];
-		struct viodma_blk_ops ops = {.submit = test_device_submit, .context = queue};
+		struct viodma_blk_ops ops = {
+			.submit = test_device_submit, .context = queue, .lifetime = test_device_lifetime};
 		struct viodma_queue_config queue_config = {
 			.space = &device->space, .index = i, .size_max = 1024, .segments_max = 64, .pieces_max = 1024};
 
@@ -267,16 +275,16 @@ static void make_queues(struct test_device *device)
 			continue;
 		queue_config.memory_bytes = viodma_queue_memory_bytes(&queue_config);
 		queue->memory = queue_config.memory = zeroed(1, queue_config.memory_bytes);
-		queue->ios = zeroed(1024, sizeof(*queue->ios));
+		queue->ios = zeroed(ios, sizeof(*queue->ios));
 		must(viodma_queue_init(&queue->queue, &queue_config) == VIODMA_OK, "viodma_queue_init");
-		must(viodma_blk_init(&queue->blk, &config, &ops, queue->ios, 1024) == VIODMA_OK, "viodma_blk_init");
+		must(viodma_blk_init(&queue->blk, &config, &ops, queue->ios, ios) == VIODMA_OK, "viodma_blk_init");
 		viodma_blk_set_accepted(&queue->blk, viodma_blk_features(&queue->blk));
 	}
 	viodma_blk_read_config(&device->queues[0].blk, 0, device->config, sizeof(device->config));
 	device->config[34] = (unsigned char)device->options.queues;
 	device->offered |= viodma_blk_features(&device->queues[0].blk);
 	if (device->options.no_flush)
-		device->offered &= ~VIODMA_FEATURE(VIRTIO_BLK_F_FLUSH_BIT);
+		device->offered &= ~(VIODMA_FEATURE(VIRTIO_BLK_F_FLUSH_BIT) | VIODMA_FEATURE(VIRTIO_BLK_F_CONFIG_WCE_BIT));
 	if (device->options.queues > 1)
 		device->offered |= VIODMA_FEATURE(VIRTIO_BLK_F_MQ_BIT);
 }

@@ -55,8 +55,14 @@ struct test_device_options {
 	uint32_t queues;
 	/* The disk; defaults as in test_device.c. */
 	uint32_t seg_max, size_max, blk_size;
-	bool read_only, no_flush;
+	bool read_only, no_flush, lifetime;
+	struct viodma_blk_range_limits discard, write_zeroes, secure_erase;
+	uint8_t physical_block_exp;
 };
+/* What the disk holds after an operation by range, and what GET_LIFETIME answers. */
+#define TEST_DISCARDED 0xdd
+#define TEST_ERASED 0xee
+#define TEST_LIFETIME {1, 2, 3}
 
 struct test_grant {
 	uint64_t bus, len_bytes;
@@ -131,8 +137,9 @@ struct test_device {
 	bool hold;     /* operations of the disk stay in `pending` */
 	bool backward; /* and end youngest first */
 	bool broken_disk;
+	unsigned ranges, longest_range, unmapped; /* operations by range: how many, sectors of the longest, with unmap */
 	/* lies of the transport */
-	bool clear_features_ok, changing_config;
+	bool clear_features_ok, changing_config, mode_stuck; /* the last: the cache mode does not change */
 	unsigned queue_reset_waits; /* so often a queue is not reset yet */
 	unsigned reset_reads; /* so often status does not read 0 after a reset */
 	unsigned calls, fail_at; /* of the transport, counted from 1; 0: never */
@@ -181,6 +188,7 @@ void test_device_finish(struct test_device *device);
 /* For test_device.c. */
 extern const struct viodma_transport_ops test_device_transport_ops;
 void test_device_submit(void *context, struct viodma_blk_io *io);
+bool test_device_lifetime(void *context, struct viodma_blk_lifetime *lifetime);
 
 /* ---- by hand ---- */
 

@@ -112,11 +112,17 @@ static enum viodma_result read_config(void *context, uint32_t offset, void *dest
 
 static enum viodma_result write_config(void *context, uint32_t offset, const void *source, uint32_t len)
 {
-	(void)context;
-	(void)offset;
-	(void)source;
-	(void)len;
-	return VIODMA_E_UNSUPPORTED;
+	struct test_device *device = context;
+	unsigned i;
+
+	if (fails(device))
+		return failed(device);
+	for (i = 0; i < device->options.queues; i++)
+		if (viodma_blk_write_config(&device->queues[i].blk, offset, source, len) != VIODMA_OK)
+			return VIODMA_E_IO;
+	if (!device->mode_stuck)
+		memcpy(device->config + offset, source, len);
+	return VIODMA_OK;
 }
 
 static enum viodma_result config_generation(void *context, uint32_t *generation)
@@ -228,7 +234,15 @@ static void move(struct test_device *device, struct viodma_blk_io *io)
 	uint32_t count = 0, i;
 
 	must(io->offset_bytes + io->len_bytes <= TEST_DISK_BYTES, "beyond the disk");
-	must(viodma_blk_io_pieces(io, 0, io->len_bytes, pieces, 1024, &count) == VIODMA_OK, "viodma_blk_io_pieces");
+	if (io->operation > VIODMA_BLK_FLUSH) {
+		memset(disk,
+		       io->operation == VIODMA_BLK_WRITE_ZEROES ? 0 :
+		       io->operation == VIODMA_BLK_DISCARD	? TEST_DISCARDED :
+								  TEST_ERASED,
+		       io->len_bytes);
+		return;
+	}
+	must(viodma_blk_io_pieces(io, 0, (uint32_t)io->len_bytes, pieces, 1024, &count) == VIODMA_OK, "viodma_blk_io_pieces");
 	for (i = 0; i < count; i++) {
 		if (io->operation == VIODMA_BLK_READ)
 			memcpy((void *)pieces[i].memory, disk, pieces[i].len_bytes);
@@ -251,6 +265,12 @@ void test_device_submit(void *context, struct viodma_blk_io *io)
 {
 	struct test_device_queue *queue = context;
 
+	if (io->operation > VIODMA_BLK_FLUSH) {
+		queue->device->ranges++;
+		queue->device->unmapped += io->unmap;
+		if (io->len_bytes / 512 > queue->device->longest_range)
+			queue->device->longest_range = (unsigned)(io->len_bytes / 512);
+	}
 	io->user = queue;
 	if (!queue->device->hold) {
 		complete(queue->device, io);
@@ -258,6 +278,13 @@ void test_device_submit(void *context, struct viodma_blk_io *io)
 	}
 	must(queue->device->pending_count < 256, "more operations than a test needs");
 	queue->device->pending[queue->device->pending_count++] = io;
+}
+
+bool test_device_lifetime(void *context, struct viodma_blk_lifetime *lifetime)
+{
+	(void)context;
+	*lifetime = (struct viodma_blk_lifetime)TEST_LIFETIME;
+	return true;
 }
 
 void test_device_finish(struct test_device *device)
