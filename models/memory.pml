@@ -5,21 +5,21 @@
  * A store does not reach memory at once: it stays in the store buffer of its side, one place for each word, and memory()
  * takes words out of it in any order, at any time. So stores of different words reach memory in any order, and loads run
  * ahead of stores: what orders them is only
- *   store_release   reaches memory after everything its side stored before it (viodma_shared_store_release16)
- *   fence           goes on when the buffer is empty (viodma_shared_fence)
+ *   ..._store_release   reaches memory after everything that its side stored before it (viodma_shared_store_release16)
+ *   ..._FENCE           goes on when the buffer is empty (viodma_shared_fence)
  * A side sees its own stores at once. Loads happen in the order of the program; where the code asks for an acquire, the
  * twin LOADS_EARLY makes them happen in the other order.
  *
  * A store to a word that is still in the buffer takes its place: the other side may miss the first of them, as it may
  * in fact; that it sees it is the case in which memory() came in between.
  *
- * WORDS, DRIVER_RELEASES and DEVICE_RELEASES (the one word each side stores with release) are the including model's.
+ * The including model says how many WORDS there are; those that a side may store with release are the first RELEASABLE.
  */
 byte word[WORDS];
-byte driver_has[WORDS], device_has[WORDS];        /* what waits in the buffers */
-int driver_waits = 0, device_waits = 0;           /* which words do: a bit each */
-int driver_before = 0, device_before = 0;         /* which of them must go before the one that is released */
-bool device_silent = false;                       /* the device has acknowledged a reset: it touches nothing any more */
+byte driver_has[WORDS], device_has[WORDS]; /* what waits in the buffers */
+int driver_waits, device_waits;            /* which words do: a bit each */
+int driver_before[RELEASABLE], device_before[RELEASABLE]; /* released: what has to reach memory before it */
+bool device_silent;                        /* the device has acknowledged a reset: it touches nothing any more */
 
 #define BIT(at) (1 << (at))
 
@@ -54,42 +54,77 @@ inline device_put(at, what)
 #endif
 }
 
-inline driver_store_release(what)
+inline driver_store_release(at, what)
 {
-	driver_before = driver_waits & ~BIT(DRIVER_RELEASES);
-	driver_has[DRIVER_RELEASES] = what;
-	driver_waits = driver_waits | BIT(DRIVER_RELEASES)
+	driver_before[at] = driver_waits & ~BIT(at);
+	driver_store(at, what)
 }
 
-inline device_store_release(what)
+inline device_store_release(at, what)
 {
-	device_before = device_waits & ~BIT(DEVICE_RELEASES);
-	device_has[DEVICE_RELEASES] = what;
-	device_waits = device_waits | BIT(DEVICE_RELEASES)
+	device_before[at] = device_waits & ~BIT(at);
+	device_store(at, what)
 }
 
+/* What a side reads. */
 #define DRIVER_LOAD(at) ((driver_waits & BIT(at)) -> driver_has[at] : word[at])
 #define DEVICE_LOAD(at) ((device_waits & BIT(at)) -> device_has[at] : word[at])
 
-/* A full fence: blocks until all is in memory. */
+/* A full fence blocks until all is in memory. */
 #define DRIVER_FENCE (driver_waits == 0)
 #define DEVICE_FENCE (device_waits == 0)
 
+/* The word is in memory: who waited for it does not any more. */
+#if RELEASABLE == 1
+#define ARRIVED(before, at) before[0] = before[0] & ~BIT(at)
+#elif RELEASABLE == 2
+#define ARRIVED(before, at) before[0] = before[0] & ~BIT(at); before[1] = before[1] & ~BIT(at)
+#elif RELEASABLE == 3
+#define ARRIVED(before, at)                                                                                           \
+	before[0] = before[0] & ~BIT(at); before[1] = before[1] & ~BIT(at); before[2] = before[2] & ~BIT(at)
+#else
+#define ARRIVED(before, at)                                                                                           \
+	before[0] = before[0] & ~BIT(at); before[1] = before[1] & ~BIT(at); before[2] = before[2] & ~BIT(at);         \
+	before[3] = before[3] & ~BIT(at)
+#endif
+
 #define FROM_DRIVER(at)                                                                                               \
 	:: d_step {                                                                                                   \
-		(driver_waits & BIT(at)) && (at != DRIVER_RELEASES || !(driver_waits & driver_before)) ->             \
+		(driver_waits & BIT(at)) && (at >= RELEASABLE || !(driver_waits & driver_before[at % RELEASABLE])) -> \
 		word[at] = driver_has[at];                                                                            \
 		driver_has[at] = 0;                                                                                   \
 		driver_waits = driver_waits & ~BIT(at);                                                               \
-		driver_before = driver_before & ~BIT(at)                                                              \
+		ARRIVED(driver_before, at)                                                                            \
 	}
 
 #define FROM_DEVICE(at)                                                                                               \
 	:: d_step {                                                                                                   \
-		(device_waits & BIT(at)) && (at != DEVICE_RELEASES || !(device_waits & device_before)) ->             \
+		(device_waits & BIT(at)) && (at >= RELEASABLE || !(device_waits & device_before[at % RELEASABLE])) -> \
 		assert(!device_silent);                                                                               \
 		word[at] = device_has[at];                                                                            \
 		device_has[at] = 0;                                                                                   \
 		device_waits = device_waits & ~BIT(at);                                                               \
-		device_before = device_before & ~BIT(at)                                                              \
+		ARRIVED(device_before, at)                                                                            \
 	}
+
+/* The ring's memory as new. */
+inline clear_memory(kept)
+{
+	d_at = 0;
+	do
+	:: d_at < WORDS ->
+		word[d_at] = (d_at == kept -> word[d_at] : 0);
+		driver_has[d_at] = 0;
+		d_at++
+	:: else -> break
+	od;
+	driver_waits = 0;
+	d_at = 0;
+	do
+	:: d_at < RELEASABLE ->
+		driver_before[d_at] = 0;
+		d_at++
+	:: else -> break
+	od;
+	d_at = 0
+}

@@ -50,16 +50,15 @@
 #endif
 
 /* The ring's words. */
-#define DESC(i) (i)                    /* driver: a descriptor, written or not */
-#define AVAIL_RING(i) (N + (i))        /* driver: a head, plus 1 */
-#define AVAIL_IDX (2 * N)              /* driver */
-#define AVAIL_WISH (2 * N + 1)         /* driver: flags without EVENT_IDX, used_event with */
-#define USED_RING(i) (2 * N + 2 + (i)) /* device: a head, plus 1 */
-#define USED_IDX (3 * N + 2)           /* device */
-#define USED_WISH (3 * N + 3)          /* device: flags, or avail_event */
-#define WORDS (3 * N + 4)
-#define DRIVER_RELEASES AVAIL_IDX
-#define DEVICE_RELEASES USED_IDX
+#define AVAIL_IDX 0                    /* driver */
+#define USED_IDX 1                     /* device */
+#define AVAIL_WISH 2                   /* driver: flags without EVENT_IDX, used_event with */
+#define USED_WISH 3                    /* device: flags, or avail_event */
+#define DESC(i) (4 + (i))              /* driver: a descriptor, written or not */
+#define AVAIL_RING(i) (4 + N + (i))    /* driver: a head, plus 1 */
+#define USED_RING(i) (4 + 2 * N + (i)) /* device: a head, plus 1 */
+#define WORDS (4 + 3 * N)
+#define RELEASABLE 2
 #include "memory.pml"
 
 #define NOTHING 0
@@ -69,7 +68,7 @@
 #ifdef BUG_EVENT_COMPARED
 #define PASSED(now, event, by) ((event) == (now))
 #else
-#define PASSED(now, event, by) (MINUS(now, ((event) + 1) % M) < (by))
+#define PASSED(now, event, by) ((by) >= M || MINUS(now, ((event) + 1) % M) < (by))
 #endif
 
 bool kicked, called; /* eventfds */
@@ -110,7 +109,7 @@ inline viodma_driver_queue_add_and_publish()
 #ifdef BUG_NO_RELEASE
 	driver_store(AVAIL_IDX, d_published)
 #else
-	driver_store_release(d_published)
+	driver_store_release(AVAIL_IDX, d_published)
 #endif
 }
 
@@ -123,7 +122,7 @@ inline viodma_driver_queue_add_and_publish()
 inline viodma_driver_queue_kick()
 {
 	if
-	:: EVENT_IDX && (d_unkicked > M - 1 || PASSED(d_published, word[USED_WISH], d_unkicked)) -> kicked = true
+	:: EVENT_IDX && PASSED(d_published, word[USED_WISH], d_unkicked) -> kicked = true
 	:: !EVENT_IDX && !word[USED_WISH] -> kicked = true
 	:: else
 	fi;
@@ -187,20 +186,12 @@ inline viodma_driver_queue_want_call()
  */
 inline take_back_and_restart()
 {
-	d_at = 0;
-	do
-	:: d_at < WORDS ->
 #ifdef BUG_RESET_LEAVES_USED
-		word[d_at] = (d_at == USED_IDX -> word[d_at] : 0);
+	clear_memory(USED_IDX);
 #else
-		word[d_at] = 0;
+	clear_memory(WORDS);
 #endif
-		driver_has[d_at] = 0;
-		d_at++
-	:: else -> break
-	od;
-	driver_waits = 0; driver_before = 0;
-	d_at = 0; d_out = 0; d_published = 0; d_used = 0; d_seen_used = 0; d_unkicked = 0;
+	d_out = 0; d_published = 0; d_used = 0; d_seen_used = 0; d_unkicked = 0;
 	d_calls_off = false;
 	called = false;
 	device_silent = false;
@@ -229,7 +220,7 @@ progress:	skip
 
 /* ---- the device half ---- */
 
-byte v_next_avail, v_seen_avail, v_next_used, v_signalled_used, v_armed_at;
+byte v_next_avail, v_seen_avail, v_next_used, v_unsignalled, v_armed_at;
 bool v_signalled, v_armed, v_no_notify;
 int v_has;           /* by head: submitted */
 byte v_at, v_early;
@@ -242,8 +233,8 @@ inline ahead()
 	assert(MINUS(v_seen_avail, v_next_avail) <= N)
 }
 
-/* device half: ask_for_kick: the wish; then a fence, unless it was said already */
-inline ask_for_kick()
+/* device half: viodma_ring_ask_for_kick: the wish; then a fence, unless it was said already */
+inline viodma_ring_ask_for_kick()
 {
 	v_armed_at = v_next_avail;
 	if
@@ -262,8 +253,8 @@ inline ask_for_kick()
 #define FENCE_AFTER_WISH DEVICE_FENCE
 #endif
 
-/* device half: decline_kicks */
-inline decline_kicks()
+/* device half: viodma_ring_decline_kicks */
+inline viodma_ring_decline_kicks()
 {
 	if
 	:: !EVENT_IDX && !v_no_notify ->
@@ -276,7 +267,7 @@ inline decline_kicks()
 /* device half: fetch, viodma_split_next_head, viodma_walk_chain */
 inline fetch()
 {
-	decline_kicks();
+	viodma_ring_decline_kicks();
 #ifdef BUG_LOADS_EARLY
 	v_at = v_early;
 #else
@@ -303,24 +294,22 @@ inline viodma_queue_push()
 	fi;
 	v_has = v_has & ~BIT(v_at);
 #ifdef BUG_INDEX_BEFORE_ELEMENT
-	device_store_release(NEXT(v_next_used));
+	device_store_release(USED_IDX, NEXT(v_next_used));
 	device_put(USED_RING(v_next_used % N), v_at + 1);
 #else
 	device_put(USED_RING(v_next_used % N), v_at + 1);
-	device_store_release(NEXT(v_next_used));
+	device_store_release(USED_IDX, NEXT(v_next_used));
 #endif
 	v_next_used = NEXT(v_next_used);
+#ifdef BUG_COUNT_WRAPS
+	v_unsignalled = NEXT(v_unsignalled);
+#else
+	v_unsignalled = (v_unsignalled < M -> v_unsignalled + 1 : M);
+#endif
 	v_at = 0
 }
 
-#define UNASKED MINUS(v_next_used, v_signalled_used)
-#ifdef BUG_ASKS_RARELY
-#define MAY_PUSH true
-#else
-#define MAY_PUSH (UNASKED < N)
-#endif
-
-/* device half: viodma_queue_call_needed; then the call itself */
+/* device half: viodma_queue_call_needed, viodma_split_call_wanted; then the call itself */
 #ifdef BUG_NO_FENCE_BEFORE_CALL
 #define FENCE_BEFORE_CALL true
 #else
@@ -328,12 +317,13 @@ inline viodma_queue_push()
 #endif
 inline viodma_queue_call_needed()
 {
+	v_unsignalled = (v_signalled -> v_unsignalled : M);
 	if
-	:: EVENT_IDX && (!v_signalled || PASSED(v_next_used, word[AVAIL_WISH], UNASKED)) -> called = true
+	:: EVENT_IDX && PASSED(v_next_used, word[AVAIL_WISH], v_unsignalled) -> called = true
 	:: !EVENT_IDX && !word[AVAIL_WISH] -> called = true
 	:: else
 	fi;
-	v_signalled_used = v_next_used;
+	v_unsignalled = 0;
 	v_signalled = true
 }
 
@@ -345,7 +335,7 @@ inline viodma_queue_start(base)
 #endif
 	v_next_avail = base;
 	v_seen_avail = base;
-	v_signalled_used = v_next_used;
+	v_unsignalled = 0;
 	v_signalled = false; v_armed = false; v_no_notify = false; v_armed_at = 0; v_empty = false
 }
 
@@ -363,7 +353,7 @@ end:	do
 			:: v_seen_avail != v_next_avail
 			:: v_seen_avail == v_next_avail && WISH_IS_SAID -> goto again
 			:: v_seen_avail == v_next_avail && !WISH_IS_SAID ->
-				ask_for_kick();
+				viodma_ring_ask_for_kick();
 				goto fence
 			fi
 		};
@@ -376,8 +366,8 @@ again:		atomic {
 			v_empty = (v_seen_avail == v_next_avail)
 		}
 	:: d_step { v_seen_avail != v_next_avail && !(ORDERLY && v_has) -> fetch() }
-	:: atomic { v_has && MAY_PUSH -> viodma_queue_push() }
-	:: d_step { UNASKED && (!ORDERLY || v_empty || UNASKED == N) && FENCE_BEFORE_CALL -> viodma_queue_call_needed() }
+	:: atomic { v_has -> viodma_queue_push() }
+	:: d_step { v_unsignalled && (!ORDERLY || v_empty || v_unsignalled >= N) && FENCE_BEFORE_CALL -> viodma_queue_call_needed() }
 	:: d_step { v_empty && kicked -> kicked = false; v_empty = false }
 	:: atomic { resetting && ring_on -> ring_on = false }; /* device half: viodma_queue_reset */
 #ifdef BUG_LATE_WRITE
@@ -398,7 +388,7 @@ again:		atomic {
 			resetting = false
 		};
 		ring_on
-	:: d_step { RESUMES && ring_on && !v_has && !UNASKED && DEVICE_FENCE -> viodma_queue_start(v_next_avail) }
+	:: d_step { RESUMES && ring_on && !v_has && !v_unsignalled && DEVICE_FENCE -> viodma_queue_start(v_next_avail) }
 	od
 }
 
