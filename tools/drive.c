@@ -9,6 +9,7 @@
 #include "tools/commands.h"
 #include "tools/drive_device.h"
 #include "tools/drive_load.h"
+#include "tools/drive_manage.h"
 #include "tools/drive_report.h"
 #include "tools/drive_stray.h"
 #include "tools/drive_transfer.h"
@@ -245,6 +246,8 @@ static int drive_blk(const struct drive_options *options)
 		result = info_command(&device);
 	} else if (result == VIODMA_OK && options->command == DRIVE_STRAY) {
 		result = stray_command(&device);
+	} else if (result == VIODMA_OK && drive_manages(options->command)) {
+		result = drive_manage(&device);
 	} else if (result == VIODMA_OK && options->command == DRIVE_LOAD) {
 		report.load = &load;
 		result = load_command(&device, &load);

@@ -41,8 +41,15 @@ static const struct {
 	[DRIVE_COPY] = { "copy", 3, 3, "FROM TO" },
 	[DRIVE_STRAY] = { "stray", 1, 2, "at most an ADDRESS" },
 	[DRIVE_LOAD] = { "load", 1, 1, "nothing" },
+	[DRIVE_DISCARD] = { "discard", 1, 1, "nothing" },
+	[DRIVE_WRITE_ZEROES] = { "write-zeroes", 1, 1, "nothing" },
+	[DRIVE_SECURE_ERASE] = { "secure-erase", 1, 1, "nothing" },
+	[DRIVE_LIFETIME] = { "lifetime", 1, 1, "nothing" },
+	[DRIVE_CACHE] = { "cache", 2, 2, "writeback or writethrough" },
 };
 #define COMMANDS ((int)(sizeof(commands) / sizeof(commands[0])))
+#define COMMAND_NAMES                                                                                                 \
+	"info, read, write, verify, copy, stray, load, discard, write-zeroes, secure-erase, lifetime or cache"
 
 enum {
 	SOCKET_PATH = OPTIONS_FIRST,
@@ -77,6 +84,7 @@ enum {
 	REQUESTS,
 	SECONDS,
 	SEED,
+	UNMAP,
 	QUIET,
 	STATS_JSON,
 	CANARY,
@@ -116,6 +124,7 @@ static const struct option known[] = {
 	{ "requests", required_argument, NULL, REQUESTS },
 	{ "seconds", required_argument, NULL, SECONDS },
 	{ "seed", required_argument, NULL, SEED },
+	{ "unmap", no_argument, NULL, UNMAP },
 	{ "quiet", no_argument, NULL, QUIET },
 	{ "stats-json", required_argument, NULL, STATS_JSON },
 #ifdef VIODMA_TEST_BUILD
@@ -138,6 +147,11 @@ static const char help[] =
 	"  copy FROM TO              copy --length bytes of the disk from one byte offset to another\n"
 	"  stray [ADDRESS]           have the device access what nobody granted it, and say what it did\n"
 	"  load                      random reads and writes; whatever was written is read again, and compared\n"
+	"  discard                   say that --length bytes of the disk are not needed any more\n"
+	"  write-zeroes              make --length bytes of the disk zeroes, without moving them\n"
+	"  secure-erase              erase --length bytes of the disk, with whatever copies there are\n"
+	"  lifetime                  how worn the storage is\n"
+	"  cache MODE                writeback: writes are durable after a flush; writethrough: when they end\n"
 	"\n"
 	"the device\n"
 	"  --socket-path PATH        connect to this Unix socket\n"
@@ -181,6 +195,7 @@ static const char help[] =
 	"  --requests N              load: end after so many (default 10000, or --seconds)\n"
 	"  --seconds N               load: end after this time\n"
 	"  --seed N                  load: which requests (default 1)\n"
+	"  --unmap                   write-zeroes: the device may give the room back\n"
 	"  --quiet                   show no progress\n"
 	"  --stats-json FILE         write statistics there at the end\n"
 	"\n"
@@ -304,6 +319,8 @@ static bool take_flag(int option, struct drive_options *options)
 		return options->no_ring_reset = true;
 	case INBAND:
 		return options->inband = true;
+	case UNMAP:
+		return options->unmap = true;
 	case QUIET:
 		return options->quiet = true;
 	case CANARY:
@@ -383,13 +400,11 @@ static bool take_command(const struct options *reader, char **words, unsigned co
 	int found = 0;
 
 	if (!count)
-		return options_wrong(reader, "expected a command: info, read, write, verify, copy, stray or load; see %s --help",
-				     reader->command);
+		return options_wrong(reader, "expected a command: " COMMAND_NAMES "; see %s --help", reader->command);
 	while (found < COMMANDS && strcmp(words[0], commands[found].name) != 0)
 		found++;
 	if (found == COMMANDS)
-		return options_wrong(reader, "unknown command '%s', expected info, read, write, verify, copy, stray or load",
-				     words[0]);
+		return options_wrong(reader, "unknown command '%s', expected " COMMAND_NAMES, words[0]);
 	if (count < commands[found].least || count > commands[found].most)
 		return options_wrong(reader, "%s: expected %s after it", words[0], commands[found].after);
 	options->command = (enum drive_command)found;
@@ -404,9 +419,26 @@ static bool take_command(const struct options *reader, char **words, unsigned co
 	case DRIVE_STRAY:
 		options->address_given = count == 2;
 		return count == 1 || options_size(reader, "stray: ADDRESS", words[1], 0, UINT64_MAX, &options->address);
+	case DRIVE_CACHE:
+		options->writeback = !strcmp(words[1], "writeback");
+		return options->writeback || !strcmp(words[1], "writethrough") ||
+		       options_wrong(reader, "cache: '%s', expected writeback or writethrough", words[1]);
 	default:
 		return true;
 	}
+}
+
+/* What destroys is told how much. */
+static bool check_ranges(const struct options *reader, const struct drive_options *options)
+{
+	const enum drive_command command = options->command;
+
+	if (options->unmap && command != DRIVE_WRITE_ZEROES)
+		return options_wrong(reader, "--unmap: has a meaning for write-zeroes only");
+	if ((command == DRIVE_DISCARD || command == DRIVE_WRITE_ZEROES || command == DRIVE_SECURE_ERASE) &&
+	    options->length == DRIVE_LENGTH_REST)
+		return options_wrong(reader, "%s: expected --length as well", drive_command_name(command));
+	return true;
 }
 
 static bool check_copy(const struct options *reader, const struct drive_options *options)
@@ -471,7 +503,7 @@ static bool check_whole(const struct options *reader, struct drive_options *opti
 	if (options->require_platform_dma && (options->decline_platform_dma || options->pool_at_physical))
 		return options_wrong(reader, "--require-platform-dma: contradicts %s, expected only one of them",
 				     options->decline_platform_dma ? "--decline-platform-dma" : "--pool-at-physical");
-	return check_ring(reader, options) && check_load(reader, options) &&
+	return check_ring(reader, options) && check_load(reader, options) && check_ranges(reader, options) &&
 	       (options->command != DRIVE_COPY || check_copy(reader, options));
 }
 

@@ -10,7 +10,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum drive_command { DRIVE_INFO, DRIVE_READ, DRIVE_WRITE, DRIVE_VERIFY, DRIVE_COPY, DRIVE_STRAY, DRIVE_LOAD };
+enum drive_command {
+	DRIVE_INFO,
+	DRIVE_READ,
+	DRIVE_WRITE,
+	DRIVE_VERIFY,
+	DRIVE_COPY,
+	DRIVE_STRAY,
+	DRIVE_LOAD,
+	DRIVE_DISCARD,
+	DRIVE_WRITE_ZEROES,
+	DRIVE_SECURE_ERASE,
+	DRIVE_LIFETIME,
+	DRIVE_CACHE
+};
 
 /* The platforms that have a name (drive_platform.c says what they are), and one of the user's. */
 enum drive_domain {
@@ -30,6 +43,8 @@ struct drive_options {
 	enum drive_command command;
 	const char *file;             /* READ, WRITE, VERIFY; READ: "-" is standard output */
 	uint64_t from, to;            /* COPY: bytes on the disk */
+	bool unmap;                   /* WRITE_ZEROES */
+	bool writeback;               /* CACHE */
 	bool address_given;           /* STRAY */
 	uint64_t address;
 	const char *socket_path;      /* or NULL: socket_fd */

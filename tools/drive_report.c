@@ -48,6 +48,16 @@ static void print_id(const char *id)
 	puts(!id ? "not supported" : *id ? "" : "(empty)");
 }
 
+static void print_ranges(const char *name, const struct viodma_driver_blk_ranges *ranges, const char *also)
+{
+	if (!ranges->max_sectors) {
+		printf("%-16s not offered\n", name);
+		return;
+	}
+	printf("%-16s %" PRIu32 " ranges of %" PRIu64 " bytes%s\n", name, ranges->max_ranges,
+	       (uint64_t)ranges->max_sectors * 512, also);
+}
+
 void drive_report_info(const struct drive_device *device, const char *id)
 {
 	const struct viodma_driver_blk *blk = &device->blk;
@@ -62,6 +72,17 @@ void drive_report_info(const struct drive_device *device, const char *id)
 		printf("%-16s no limit\n", "size_max");
 	else
 		printf("%-16s %" PRIu32 " used\n", "size_max", blk->size_max);
+	if (blk->topology.physical_block_exp || blk->topology.opt_io_blocks || blk->topology.min_io_blocks)
+		printf("%-16s %" PRIu64 " bytes; best from %" PRIu64 ", up to %" PRIu64 "\n", "physical block",
+		       (uint64_t)blk->blk_size << blk->topology.physical_block_exp,
+		       (uint64_t)blk->blk_size * blk->topology.min_io_blocks,
+		       (uint64_t)blk->blk_size * blk->topology.opt_io_blocks);
+	printf("%-16s %s%s\n", "cache", blk->writeback ? "writeback" : "writethrough",
+	       blk->may_switch ? "" : ", cannot be switched");
+	print_ranges("discard", &blk->discard, "");
+	print_ranges("write-zeroes", &blk->write_zeroes, blk->may_unmap ? ", may unmap" : "");
+	print_ranges("secure-erase", &blk->secure_erase, "");
+	printf("%-16s %s\n", "lifetime", blk->lifetime ? "known" : "not offered");
 	printf("%-16s %u used, of %u\n", "queues", device->queue_count, (unsigned)blk->device_queues);
 	printf("%-16s %" PRIu32 ", %s\n", "queue size", device->queues[0].config.size,
 	       drive_device_is_packed(device) ? "packed" : "split");
