@@ -5,7 +5,7 @@
  *   cells.c     names of what can be varied; which cells there are, and which of them were asked for
  *   platform.c  memory, platform, domain, space of one cell: both halves' views
  *   table.c     the IOMMU that stands between them: a flat table
- *   rig.c       both halves over one ring; compiled once for each build (struct bench_engine)
+ *   rig.c       both halves over one ring; rig_life.c makes and verifies it; compiled once for each build
  *   raw.h       what `raw` is: the DMA layer compiled out
  *   clock.c     time, quartiles, processors, the ping-pong calibrator
  *   rounds.c    cells that are compared, in interleaved rounds

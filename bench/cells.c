@@ -136,6 +136,11 @@ static bool group_wanted(const struct bench_choice *choice, const struct bench_c
 	snprintf(batch, sizeof(batch), "x%" PRIu32, cell->batch);
 	if (cell->mode != BENCH_ONE_THREAD && cell->descriptors == BENCH_CHAIN)
 		return false;
+	if (choice->quick && !choice->only && (cell->from_device || cell->mode != BENCH_ONE_THREAD) &&
+	    cell->descriptors != BENCH_ONE)
+		return false;
+	if (choice->quick && !choice->only && cell->from_device && cell->mode != BENCH_ONE_THREAD)
+		return false;
 	if (cell->mode == BENCH_TWO_PROCESSES && (cell->descriptors != BENCH_ONE || cell->from_device))
 		return false;
 	return wanted(choice, MODE, modes[cell->mode]) && wanted(choice, RING, rings[cell->packed]) &&

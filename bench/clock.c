@@ -83,9 +83,12 @@ struct line {
 
 static bool wait_for(struct line *line, uint64_t word)
 {
-	for (uint32_t spins = 0; __atomic_load_n(&line->word, __ATOMIC_ACQUIRE) != word; spins++)
+	for (uint32_t spins = 0; __atomic_load_n(&line->word, __ATOMIC_ACQUIRE) != word; spins++) {
 		if (spins == SPINS_MAX)
 			return false;
+		if (spins % 4096 == 4095)
+			sched_yield();
+	}
 	return true;
 }
 
