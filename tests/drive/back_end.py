@@ -26,12 +26,14 @@ import traceback
 import vhost_user as vu
 from device_disk import SECTOR, Disk, Stopped
 from device_memory import Access, Areas
+from device_packed import PackedQueue
 from device_ring import Queue
 from vhost_user import HEADER, NEED_REPLY, REPLY, VERSION
 
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 1, 2, 4, 8, 64, 128
 F_MQ = 1 << 12
-FEATURES = (vu.F_VERSION_1 | vu.F_ACCESS_PLATFORM | vu.F_INDIRECT | vu.F_EVENT_IDX | vu.F_PROTOCOL |
+F_IN_ORDER, F_RING_RESET = 1 << 35, 1 << 40
+FEATURES = (vu.F_VERSION_1 | vu.F_ACCESS_PLATFORM | vu.F_INDIRECT | vu.F_EVENT_IDX | vu.F_PROTOCOL | vu.F_PACKED |
             vu.F_BLK_SIZE_MAX | vu.F_BLK_SEG_MAX | vu.F_BLK_BLK_SIZE | vu.F_BLK_FLUSH)
 PROTOCOL = vu.REPLY_ACK | vu.BACKEND_REQ | vu.CONFIG | vu.STATUS
 CONFIG = struct.Struct("<QIIHBBIBBHIBBHIIIIIB3x")
@@ -314,7 +316,14 @@ class BackEnd(Disk):
         if index >= self.queues:
             self.wrong(f"PLT-9: queue {index} of {self.queues}")
             raise IndexError
-        return self.vqs.setdefault(index, Queue(index, self.violations))
+        kind = PackedQueue if (self.accepted or 0) & vu.F_PACKED else Queue
+        queue = self.vqs.get(index)
+        if queue is None or (queue.packed != kind.packed and not queue.started):
+            self.vqs[index] = kind(index, self.violations)
+            if queue is not None:       # agreed on anew, on the same connection
+                for name in ("kick_fd", "call_fd", "err_fd", "enabled"):
+                    setattr(self.vqs[index], name, getattr(queue, name))
+        return self.vqs[index]
 
     def _stopped_queue(self, index, what):
         queue = self.queue(index)
@@ -325,18 +334,18 @@ class BackEnd(Disk):
     def on_set_vring_num(self, message):
         index, size = vu.VRING_STATE.unpack(message.payload)
         queue = self._stopped_queue(index, "SET_VRING_NUM")
-        if not 1 <= size <= 32768 or size & (size - 1):
+        if not 1 <= size <= 32768 or size & (size - 1) and not queue.packed:
             self.wrong(f"DRV-17: queue {index} of {size} descriptors")
         queue.size = size
 
     def on_set_vring_base(self, message):
         index, base = vu.VRING_STATE.unpack(message.payload)
-        self._stopped_queue(index, "SET_VRING_BASE").base = base & 0xffff
+        self._stopped_queue(index, "SET_VRING_BASE").set_base(base)
 
     def on_set_vring_addr(self, message):
         index, _, desc, used, avail, _ = vu.VRING_ADDR.unpack(message.payload)
         queue = self._stopped_queue(index, "SET_VRING_ADDR")
-        if desc % 16 or avail % 2 or used % 4:
+        if desc % 16 or avail % (4 if queue.packed else 2) or used % 4:
             self.wrong(f"DRV-17: queue {index} at {desc:#x}, {avail:#x}, {used:#x}")
         queue.addresses = desc, used, avail
 
@@ -347,7 +356,7 @@ class BackEnd(Disk):
         if queue.kick_fd is not None:       # it starts again with a new one
             os.close(queue.kick_fd)
             queue.kick_fd = None
-        return vu.vring_state(index, queue.base)
+        return vu.vring_state(index, queue.get_base())
 
     def stop_queue(self, queue):
         queue.started = False

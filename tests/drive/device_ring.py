@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A split ring, device side.
+"""A split ring, device side. (A packed one: device_packed.py.)
 
 How it works
   Queue   one virtqueue as the front end set it up. fetch() takes what is
@@ -49,6 +49,8 @@ class Chain:
 
 
 class Queue:
+    packed = False
+
     def __init__(self, index, violations):
         self.index, self.violations = index, violations
         self.kick_fd = self.call_fd = self.err_fd = None
@@ -64,6 +66,12 @@ class Queue:
 
     def wrong(self, text):
         self.violations.append(f"queue {self.index}: {text}")
+
+    def set_base(self, base):
+        self.base = base & 0xffff
+
+    def get_base(self):
+        return self.base
 
     # -- reading what the driver wrote ---------------------------------------------
     def avail_index(self):

@@ -21,6 +21,10 @@ class Lie:
         self.device, self.rule, self.status = device, rule, status
         self.results = (result,) if isinstance(result, str) else tuple(result)
         self.domains, self.options, self.command, self.seen = domains, options, command, seen
+        # A lie that concerns a ring is about one layout; those about messages take turns.
+        if not {"--packed", "--split"} & set(options):
+            packed = device.__module__ != "lies_rings" and len(LIES) % 2
+            self.options = (*options, "--packed" if packed else "--split")
 
     @property
     def name(self):

@@ -11,6 +11,7 @@ import re
 import pytest
 
 import lies_messages  # noqa: F401  they register
+import lies_packed
 import lies_rings  # noqa: F401
 from back_end import BackEnd
 from blk import pattern
@@ -101,15 +102,24 @@ def test_a_used_length_that_is_too_long_is_counted(lab):
     assert counted and int(counted[1]) > 0
 
 
+@pytest.mark.parametrize("ring", ["--split", "--packed"])
+@pytest.mark.parametrize("domain", ["direct", "iommu", "restricted"])
+def test_one_element_for_all_where_requests_are_in_order(lab, domain, ring):
+    device = lab.lying(lies_packed.OneForAll)
+    drive = lab.run(device, "load", domain=domain, options=["--in-order", ring, "--requests=500"])
+    must(int(drive.stats["features_accepted"]["bits"], 16) >> 35 & 1, "IN_ORDER was not accepted")
+
+
+@pytest.mark.parametrize("ring", ["--split", "--packed"])
 @pytest.mark.parametrize("domain", ALL)
 @pytest.mark.parametrize("command", ["read", "verify", "write", "copy"])
-def test_completion_in_any_order(lab, domain, command):
+def test_completion_in_any_order(lab, domain, command, ring):
     """No lie at all: a device may complete as it likes."""
     device = lab.lying(BackEnd, shuffle=len(domain))
     data = bytes(lab.image.bytes[:HALF])
     path = lab.file(pattern(HALF, 3) if command == "write" else data)
     arguments = {"copy": [0, HALF], "read": [f"{lab.tmp}/back"]}.get(command, [path])
-    lab.run(device, command, *arguments, domain=domain, options=["--request=4K", f"--length={HALF}", "--depth=64"],
+    lab.run(device, command, *arguments, domain=domain, options=["--request=4K", f"--length={HALF}", "--depth=64", ring],
             timeout=PATIENCE)
     expected = bytearray(lab.image.bytes)
     if command == "write":
