@@ -80,10 +80,16 @@ struct viodma_front_record {
 };
 
 /* The back end's own requests. */
+#define VIODMA_FRONT_BATCH 32u /* questions that are read at once, and answered at once */
+
 struct viodma_front_channel {
 	int fd; /* -1: the back end cannot ask */
-	unsigned char in[sizeof(struct vhost_user_header) + sizeof(union viodma_payload)];
-	size_t in_bytes;
+	unsigned char in[VIODMA_FRONT_BATCH * (sizeof(struct vhost_user_header) + sizeof(struct vhost_user_iotlb))];
+	size_t in_at, in_bytes; /* of what was read, so much was dealt with */
+	/* Answers to what is being dealt with: updates for the main socket, then replies for this one. */
+	unsigned char updates[VIODMA_FRONT_BATCH * (sizeof(struct vhost_user_header) + sizeof(struct vhost_user_iotlb))];
+	unsigned char replies[VIODMA_FRONT_BATCH * (sizeof(struct vhost_user_header) + sizeof(uint64_t))];
+	size_t update_bytes, reply_bytes;
 };
 
 struct viodma_front {
@@ -257,6 +263,8 @@ enum viodma_result viodma_front_grants_miss(struct viodma_front *front, viodma_b
 enum viodma_result viodma_front_channel_open(struct viodma_front *front);
 /* Answer what has been asked by now, a bounded number. */
 enum viodma_result viodma_front_channel_serve(struct viodma_front *front);
+/* While a question is answered: send this update with the answers. */
+enum viodma_result viodma_front_channel_update(struct viodma_front *front, const struct vhost_user_iotlb *iotlb);
 /* Answer all that has been asked by now, as far as anybody sound asks. A connection that breaks is found out later. */
 void viodma_front_channel_drain(struct viodma_front *front);
 

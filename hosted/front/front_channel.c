@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * front_channel.c - how it works: what the back end asks comes on a socket of its own, message by message: misses, failed
- * accesses, news of its configuration, and with in-band notifications calls and errors. Each is dealt with at once; where an answer is asked for, it goes out after the
- * update that is the reason for it. Anything else, descriptors too, ends the connection (PLT-9).
+ * accesses, news of its configuration, and with in-band notifications calls and errors. A device that misses a chain's
+ * pages asks for all of them, so what is there is read at once and answered at once: the updates in one piece, and then, on
+ * the other socket, the replies that are asked for. What was read is dealt with in the same turn, because nothing would
+ * tell of it later. Anything else, descriptors too, ends the connection (PLT-9).
  *
  * A back end can ask as often as it likes, and read the answers as slowly; each turn answers a bounded number in bounded
  * time, so whoever waits for something else gets to look at it, and at the clock.
@@ -42,18 +44,59 @@ enum viodma_result viodma_front_channel_open(struct viodma_front *front)
 	return VIODMA_OK;
 }
 
+/* Updates first: a reply says that its update was sent. */
+static enum viodma_result flush(struct viodma_front *front)
+{
+	struct viodma_front_channel *channel = &front->channel;
+	enum viodma_result result = front->broken;
+
+	if (result == VIODMA_OK && channel->update_bytes)
+		result = viodma_front_send(front, front->fd, channel->updates, channel->update_bytes, NULL, 0);
+	if (result == VIODMA_OK && channel->reply_bytes)
+		result = viodma_front_send(front, channel->fd, channel->replies, channel->reply_bytes, NULL, 0);
+	channel->update_bytes = channel->reply_bytes = 0;
+	return result;
+}
+
+/* To what is sent at the end of the turn. */
+static void append(unsigned char *to, size_t *at, const struct vhost_user_header *header, const void *payload)
+{
+	memcpy(to + *at, header, sizeof(*header));
+	memcpy(to + *at + sizeof(*header), payload, header->size);
+	*at += sizeof(*header) + header->size;
+}
+
+enum viodma_result viodma_front_channel_update(struct viodma_front *front, const struct vhost_user_iotlb *iotlb)
+{
+	const struct vhost_user_header header = {VHOST_USER_IOTLB_MSG, VHOST_USER_VERSION, sizeof(*iotlb)};
+	struct viodma_front_channel *channel = &front->channel;
+	enum viodma_result result = front->broken;
+
+	if (result == VIODMA_OK && channel->update_bytes == sizeof(channel->updates))
+		result = flush(front);
+	if (result != VIODMA_OK)
+		return result;
+	front->statistics.messages++;
+	front->statistics.updates++;
+	append(channel->updates, &channel->update_bytes, &header, iotlb);
+	return VIODMA_OK;
+}
+
 static enum viodma_result answer(struct viodma_front *front, const struct vhost_user_header *question, bool ok)
 {
 	const struct vhost_user_header header = {question->request, VHOST_USER_VERSION | VHOST_USER_REPLY, sizeof(uint64_t)};
+	struct viodma_front_channel *channel = &front->channel;
 	const uint64_t word = ok ? 0 : 1;
-	unsigned char message[sizeof(header) + sizeof(word)];
+	enum viodma_result result = front->broken;
 
 	if (!(question->flags & VHOST_USER_NEED_REPLY) || !viodma_front_has(front, VHOST_USER_PROTOCOL_F_REPLY_ACK_BIT) ||
-	    front->broken != VIODMA_OK)
-		return front->broken;
-	memcpy(message, &header, sizeof(header));
-	memcpy(message + sizeof(header), &word, sizeof(word));
-	return viodma_front_send(front, front->channel.fd, message, sizeof(message), NULL, 0);
+	    result != VIODMA_OK)
+		return result;
+	if (channel->reply_bytes == sizeof(channel->replies))
+		result = flush(front);
+	if (result == VIODMA_OK)
+		append(channel->replies, &channel->reply_bytes, &header, &word);
+	return result;
 }
 
 static enum viodma_result iotlb_message(struct viodma_front *front, const struct vhost_user_header *header,
@@ -116,19 +159,30 @@ static bool payload_bytes(const struct viodma_front *front, const struct vhost_u
 	return header->size == *bytes;
 }
 
-/* Read until `wanted` bytes of the question are there; VIODMA_EMPTY: they are not, yet. */
+static size_t unread(const struct viodma_front_channel *channel)
+{
+	return channel->in_bytes - channel->in_at;
+}
+
+/* Read until `wanted` bytes of the question are there, and more if it is; VIODMA_EMPTY: they are not, yet. */
 static enum viodma_result fill(struct viodma_front *front, size_t wanted)
 {
 	struct viodma_front_channel *channel = &front->channel;
 
-	while (channel->in_bytes < wanted) {
+	while (unread(channel) < wanted) {
 		unsigned fd_count = 0;
-		ssize_t got = viodma_descriptors_receive(channel->fd, channel->in + channel->in_bytes,
-							 wanted - channel->in_bytes, NULL, 0, &fd_count);
+		ssize_t got;
 
-		if (fd_count && !VIODMA_REQUIRE(PLT_9, false))
+		memmove(channel->in, channel->in + channel->in_at, unread(channel));
+		channel->in_bytes = unread(channel);
+		channel->in_at = 0;
+		got = viodma_descriptors_receive(channel->fd, channel->in + channel->in_bytes,
+						 sizeof(channel->in) - channel->in_bytes, NULL, 0, &fd_count);
+		if (fd_count && !VIODMA_REQUIRE(PLT_9, false)) {
+			(void)flush(front);
 			return viodma_front_break(front, VIODMA_PEER_MESSAGE, "%u descriptors on the back-end channel",
 						  fd_count);
+		}
 		if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			return VIODMA_EMPTY;
 		if (got <= 0)
@@ -145,42 +199,63 @@ static enum viodma_result serve_one(struct viodma_front *front)
 	struct vhost_user_header header;
 	struct vhost_user_vring_state state;
 	struct vhost_user_iotlb iotlb;
+	const unsigned char *payload;
 	size_t bytes;
 
 	if (result != VIODMA_OK)
 		return result;
-	memcpy(&header, channel->in, sizeof(header));
-	if (!payload_bytes(front, &header, &bytes)) /* = PLT-9 */
+	memcpy(&header, channel->in + channel->in_at, sizeof(header));
+	if (!payload_bytes(front, &header, &bytes)) { /* = PLT-9 */
+		(void)flush(front);
 		return viodma_front_break(front, VIODMA_PEER_MESSAGE,
 					  "back-end channel: request %u with flags 0x%x and %u bytes", header.request,
 					  header.flags, header.size);
+	}
 	result = fill(front, sizeof(header) + bytes);
 	if (result != VIODMA_OK)
 		return result;
-	channel->in_bytes = 0;
+	payload = channel->in + channel->in_at + sizeof(header);
+	channel->in_at += sizeof(header) + bytes;
 	if (header.request == VHOST_USER_BACKEND_CONFIG_CHANGE_MSG) {
 		front->config_generation++;
 		front->news = true;
 		return answer(front, &header, true);
 	}
 	if (header.request != VHOST_USER_BACKEND_IOTLB_MSG) {
-		memcpy(&state, channel->in + sizeof(header), sizeof(state));
+		memcpy(&state, payload, sizeof(state));
 		return notification(front, &header, &state);
 	}
-	memcpy(&iotlb, channel->in + sizeof(header), sizeof(iotlb));
+	memcpy(&iotlb, payload, sizeof(iotlb));
 	return iotlb_message(front, &header, &iotlb);
+}
+
+/* Was a whole question read, or the beginning of what is none? */
+static bool has_one(const struct viodma_front *front)
+{
+	const struct viodma_front_channel *channel = &front->channel;
+	struct vhost_user_header header;
+	size_t bytes;
+
+	if (unread(channel) < sizeof(header))
+		return false;
+	memcpy(&header, channel->in + channel->in_at, sizeof(header));
+	return !payload_bytes(front, &header, &bytes) || unread(channel) >= sizeof(header) + bytes;
 }
 
 /* Answer so many, as long as a reply may take and no longer: a back end that reads slowly is no reason to stay here. */
 static enum viodma_result take_turn(struct viodma_front *front, unsigned questions)
 {
-	enum viodma_result result = front->broken;
+	enum viodma_result result = front->broken, sent;
 
 	front->turn_deadline_ns = viodma_front_deadline(front);
-	while (questions-- && result == VIODMA_OK && viodma_loop_now_ns() < front->turn_deadline_ns)
+	while (result == VIODMA_OK &&
+	       (has_one(front) || (questions && viodma_loop_now_ns() < front->turn_deadline_ns))) {
+		questions -= questions ? 1 : 0;
 		result = serve_one(front);
+	}
+	sent = flush(front);
 	front->turn_deadline_ns = 0;
-	return result == VIODMA_EMPTY ? VIODMA_OK : result;
+	return result == VIODMA_EMPTY || result == VIODMA_OK ? sent : result;
 }
 
 enum viodma_result viodma_front_channel_serve(struct viodma_front *front)

@@ -65,8 +65,8 @@ static enum viodma_result post_iotlb(struct viodma_front *front, const struct vh
 	return viodma_front_post(front, VHOST_USER_IOTLB_MSG, need_reply, iotlb, sizeof(*iotlb), NULL, 0);
 }
 
-static enum viodma_result post_update(struct viodma_front *front, struct viodma_front_grant *grant, uint8_t permission,
-				      bool need_reply)
+/* What to send; before it is sent: from then on the device may have it. */
+static struct vhost_user_iotlb hand(struct viodma_front *front, struct viodma_front_grant *grant, uint8_t permission)
 {
 	const struct vhost_user_iotlb iotlb = {
 		.iova = grant->first,
@@ -76,7 +76,15 @@ static enum viodma_result post_update(struct viodma_front *front, struct viodma_
 		.type = VHOST_USER_IOTLB_UPDATE,
 	};
 
-	set_handed(front, grant, permission); /* before it is sent: from then on the device may have it */
+	set_handed(front, grant, permission);
+	return iotlb;
+}
+
+static enum viodma_result post_update(struct viodma_front *front, struct viodma_front_grant *grant, uint8_t permission,
+				      bool need_reply)
+{
+	const struct vhost_user_iotlb iotlb = hand(front, grant, permission);
+
 	return post_iotlb(front, &iotlb, need_reply);
 }
 
@@ -175,9 +183,11 @@ enum viodma_result viodma_front_grants_miss(struct viodma_front *front, viodma_b
 	front->statistics.misses++;
 	if (front->platform && grant && VIODMA_REQUIRE(PLT_5, grant->live)) {
 		if (VIODMA_REQUIRE(PLT_1, !(wanted & ~grant->permission))) {
+			const struct vhost_user_iotlb iotlb = hand(front, grant, (uint8_t)(grant->handed | wanted));
+
 			*granted = true;
 			front->statistics.granted++;
-			return post_update(front, grant, (uint8_t)(grant->handed | wanted), false);
+			return viodma_front_channel_update(front, &iotlb);
 		}
 		reason = VIODMA_FAULT_PERMISSION;
 	}

@@ -28,7 +28,8 @@ static void let_go_of_predecessor(struct viodma_front *front)
 {
 	viodma_descriptor_close(&front->fd);
 	viodma_descriptor_close(&front->channel.fd);
-	front->channel.in_bytes = 0;
+	front->channel.in_at = front->channel.in_bytes = 0;
+	front->channel.update_bytes = front->channel.reply_bytes = 0;
 	viodma_front_grants_forgotten(front);
 	front->broken = VIODMA_OK;
 }
