@@ -108,6 +108,8 @@ static enum viodma_result finish(struct viodma_queue *queue, struct viodma_reque
 		viodma_queue_free_request(queue, request);
 		return break_queue(queue, VIODMA_PEER_UNREACHABLE);
 	}
+	if (queue->config.record)
+		queue->config.record->returning(queue->config.record_context, request->head);
 	result = queue->setup.packed ? viodma_packed_put_used(queue, request->head, request->used_bytes)
 				     : viodma_split_put_used(queue, request->head, request->used_bytes);
 	if (result != VIODMA_OK)
@@ -115,6 +117,8 @@ static enum viodma_result finish(struct viodma_queue *queue, struct viodma_reque
 	queue->next_used = viodma_ring_behind(queue, queue->next_used, request->count);
 	if (queue->unsignalled <= UINT32_MAX / 2)
 		queue->unsignalled += request->count;
+	if (queue->config.record)
+		queue->config.record->returned(queue->config.record_context, request->head, queue->next_used);
 	queue->statistics.pushed++;
 	queue->pushed_any = true;
 	viodma_queue_free_request(queue, request);
@@ -362,6 +366,10 @@ static enum viodma_result settle(struct viodma_queue *queue, struct viodma_reque
 	struct viodma_segment *segments;
 	struct viodma_piece *pieces;
 
+	if (queue->resuming && queue->setup.packed) {
+		if (!VIODMA_REQUIRE(PLT_12, from->count == queue->resuming->count))
+			return VIODMA_PEER_RECORD;
+	}
 	if (!VIODMA_REQUIRE(DRV_24, id < queue->setup.size))
 		return VIODMA_PEER_DESCRIPTOR;
 	to = &queue->requests[id];
@@ -383,11 +391,17 @@ static enum viodma_result settle(struct viodma_queue *queue, struct viodma_reque
 /* From now on it is in flight. */
 static void take(struct viodma_queue *queue, struct viodma_request *request)
 {
-	const uint16_t behind = viodma_ring_behind(queue, queue->next_avail, request->count);
+	if (queue->resuming) {
+		viodma_record_took(queue, request);
+	} else {
+		const uint16_t behind = viodma_ring_behind(queue, queue->next_avail, request->count);
 
-	queue->order[viodma_ring_place(queue, queue->next_avail)] = request->head;
-	queue->order[viodma_ring_place(queue, viodma_ring_before(queue, behind, 1))] = request->head;
-	queue->next_avail = behind;
+		queue->order[viodma_ring_place(queue, queue->next_avail)] = request->head;
+		queue->order[viodma_ring_place(queue, viodma_ring_before(queue, behind, 1))] = request->head;
+		queue->next_avail = behind;
+		if (queue->config.record)
+			viodma_record_taken(queue, request);
+	}
 	queue->in_flight += request->count;
 	request->sequence = queue->sequence++;
 	queue->statistics.fetched++;
@@ -400,7 +414,11 @@ static enum viodma_result fetch(struct viodma_queue *queue, struct viodma_reques
 	enum viodma_result result, settled;
 
 	*out = NULL;
-	result = next_slot(queue, &request);
+	queue->resuming = NULL;
+	if (queue->resume_next < queue->resume_count)
+		result = viodma_record_next(queue, &request);
+	else
+		result = next_slot(queue, &request);
 	if (result != VIODMA_OK)
 		return viodma_result_is_peer(result) ? break_queue(queue, result) : result;
 	begin(queue, request);
@@ -425,6 +443,17 @@ static enum viodma_result fetch(struct viodma_queue *queue, struct viodma_reques
 	return VIODMA_OK;
 }
 
+/* Has nothing changed since the ring was out of reach? */
+static bool ring_still_waits(struct viodma_queue *queue)
+{
+	if (!queue->ring_waits)
+		return false;
+	if (queue->ring_wait_epoch == queue->config.space->epoch)
+		return true;
+	queue->ring_waits = false;
+	return false;
+}
+
 enum viodma_result viodma_queue_pop(struct viodma_queue *queue, struct viodma_request **request)
 {
 	uint32_t budget;
@@ -436,16 +465,20 @@ enum viodma_result viodma_queue_pop(struct viodma_queue *queue, struct viodma_re
 		viodma_queue_flush_done(queue);
 	if (queue->broken != VIODMA_OK)
 		return queue->broken;
+	if (queue->resume_due) {
+		if (ring_still_waits(queue))
+			return VIODMA_WAIT;
+		result = viodma_record_resume(queue);
+		if (result != VIODMA_OK)
+			return viodma_result_is_peer(result) ? break_queue(queue, result) : result;
+	}
 	result = pop_parked(queue, request);
 	if (result != VIODMA_EMPTY)
 		return result;
 	/* = DEV-17: at most one queue-full is fetched and parked before the caller is heard again. */
 	for (budget = queue->setup.size; budget; budget--) {
-		if (queue->ring_waits) {
-			if (queue->ring_wait_epoch == queue->config.space->epoch)
-				return VIODMA_WAIT;
-			queue->ring_waits = false;
-		}
+		if (ring_still_waits(queue))
+			return VIODMA_WAIT;
 		result = fetch(queue, request);
 		if (result != VIODMA_OK || *request)
 			return result;

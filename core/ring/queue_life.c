@@ -32,6 +32,7 @@ size_t viodma_queue_memory_bytes(const struct viodma_queue_config *config)
 	if (config->pieces_max > SIZE_MAX / 4 / sizeof(struct viodma_piece) / n)
 		return 0;
 	return aligned((n + 1) * sizeof(struct viodma_request)) + aligned(n * sizeof(uint16_t)) +
+	       aligned(n * sizeof(struct virtq_packed_desc)) +
 	       aligned((n + 1) * config->segments_max * sizeof(struct viodma_segment)) +
 	       aligned(n * config->pieces_max * sizeof(struct viodma_piece));
 }
@@ -56,6 +57,8 @@ enum viodma_result viodma_queue_init(struct viodma_queue *queue, const struct vi
 	queue->order = (uint16_t *)(void *)memory;
 	memory += aligned(n * sizeof(uint16_t));
 	memset(queue->order, 0, n * sizeof(uint16_t));
+	queue->raw = (struct virtq_packed_desc *)(void *)memory;
+	memory += aligned(n * sizeof(struct virtq_packed_desc));
 	segments = (struct viodma_segment *)(void *)memory;
 	memory += aligned((n + 1) * config->segments_max * sizeof(struct viodma_segment));
 	pieces = (struct viodma_piece *)(void *)memory;
@@ -113,7 +116,7 @@ static enum viodma_result check_split(const struct viodma_queue_setup *setup, ui
 /* The event structures need no check for wraps: aligned to 4, they are 4 bytes. */
 static enum viodma_result check_packed(const struct viodma_queue_setup *setup, uint32_t most)
 {
-	const uint32_t n = setup->size, place = VIODMA_RING_WRAP - 1u;
+	const uint32_t n = setup->size;
 
 	if (!VIODMA_REQUIRE(DRV_17, n >= 1 && n <= most))
 		return VIODMA_PEER_RING_LAYOUT;
@@ -123,7 +126,7 @@ static enum viodma_result check_packed(const struct viodma_queue_setup *setup, u
 		return VIODMA_PEER_RING_LAYOUT;
 	if (!VIODMA_REQUIRE(DRV_15, !part_wraps(setup->desc, VIRTQ_PACKED_DESC_BYTES(n))))
 		return VIODMA_PEER_ADDRESS_WRAP;
-	if ((setup->base & place) >= n || (setup->base >> 16 & place) >= n)
+	if (!viodma_ring_base_holds(setup, setup->base))
 		return VIODMA_PEER_RING_LAYOUT; /* it starts beyond its end */
 	return VIODMA_OK;
 }
@@ -152,7 +155,7 @@ enum viodma_result viodma_queue_start(struct viodma_queue *queue, const struct v
 	result = setup->packed ? check_packed(setup, most) : check_split(setup, most);
 	if (result != VIODMA_OK)
 		return result;
-	if (goes_on(queue, setup)) {
+	if (!queue->config.record && goes_on(queue, setup)) {
 		for (request = queue->parked_first; request; request = request->next) {
 			request->held = false;
 			if (request->result == VIODMA_FAULT_STOPPED)
@@ -160,6 +163,8 @@ enum viodma_result viodma_queue_start(struct viodma_queue *queue, const struct v
 		}
 	} else {
 		gone = start_afresh(queue, setup);
+		if (queue->config.record)
+			gone = 0; /* it lists them */
 	}
 	if (dropped)
 		*dropped = gone;
@@ -175,6 +180,8 @@ enum viodma_result viodma_queue_start(struct viodma_queue *queue, const struct v
 	memset(&queue->used_cache, 0, sizeof(queue->used_cache));
 	memset(&queue->buffer_cache, 0, sizeof(queue->buffer_cache));
 	memset(&queue->used_desc_cache, 0, sizeof(queue->used_desc_cache));
+	queue->resume_due = queue->config.record != NULL;
+	queue->resume_next = queue->resume_count = 0;
 	queue->broken = VIODMA_OK;
 	queue->running = true;
 	return VIODMA_OK;
@@ -203,12 +210,15 @@ enum viodma_result viodma_queue_stop(struct viodma_queue *queue, uint32_t *base)
 		while ((request = parked_before(queue, queue->next_avail)) != NULL) {
 			queue->next_avail = request->position;
 			queue->sequence--;
+			if (queue->config.record)
+				queue->config.record->given_back(queue->config.record_context, request->head);
 			viodma_queue_unpark(queue, request);
 			viodma_queue_free_request(queue, request);
 		}
 		queue->running = false; /* = DEV-14 */
 		queue->stopped_base = viodma_ring_base(queue);
-		queue->stopped_valid = true;
+		/* What was to be resumed yet is the record's. */
+		queue->stopped_valid = !queue->resume_due && queue->resume_next == queue->resume_count;
 	}
 	*base = viodma_ring_base(queue);
 	return VIODMA_OK;

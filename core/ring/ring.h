@@ -8,6 +8,7 @@
  *   split.c       a split ring's words: available index and entries, used elements
  *   packed.c      a packed ring's words: flags of descriptors, used descriptors, event suppression
  *   walk.c        THE walker: every chain of every queue, split and packed, direct and indirect
+ *   record.c      the record of what is in flight: what is taken, returned, and resumed after a start
  *   request.c     one request's memory: translate, pin or copy, read, write, pieces
  */
 #ifndef VIODMA_RING_RING_H
@@ -58,6 +59,14 @@ static inline uint32_t viodma_ring_base(const struct viodma_queue *queue)
 	return queue->setup.packed ? (uint32_t)queue->next_used << 16 | queue->next_avail : queue->next_avail;
 }
 
+/* Do its positions exist? */
+static inline bool viodma_ring_base_holds(const struct viodma_queue_setup *setup, uint32_t base)
+{
+	const uint32_t place = VIODMA_RING_WRAP - 1u;
+
+	return !setup->packed || ((base & place) < setup->size && (base >> 16 & place) < setup->size);
+}
+
 /* Is a descriptor with these flags available to a device at this position? */
 static inline bool viodma_packed_available(uint16_t flags, uint16_t position)
 {
@@ -69,6 +78,14 @@ static inline bool viodma_packed_available(uint16_t flags, uint16_t position)
 static inline viodma_bus viodma_ring_at(viodma_bus base, uint32_t offset)
 {
 	return (viodma_bus){base.v + offset};
+}
+
+/* Packed: the flags of the descriptor at a position. */
+static inline viodma_bus viodma_packed_flags_at(const struct viodma_queue *queue, uint16_t position)
+{
+	return viodma_ring_at(queue->setup.desc,
+			      viodma_ring_place(queue, position) * (uint32_t)sizeof(struct virtq_packed_desc) +
+				      (uint32_t)offsetof(struct virtq_packed_desc, flags));
 }
 
 /* ---- words.c ---- */
@@ -141,6 +158,20 @@ bool viodma_packed_call_wanted(struct viodma_queue *queue, uint32_t unsignalled)
  * Packed: walk_id is the buffer id once it is known, that is, in every case but those of the ring's own table.
  */
 enum viodma_result viodma_walk_chain(struct viodma_request *request);
+
+/* ---- record.c ---- */
+
+/* What the record lists. VIODMA_OK, VIODMA_WAIT, VIODMA_FAULT_*, VIODMA_PEER_RECORD. */
+enum viodma_result viodma_record_resume(struct viodma_queue *queue);
+
+/* The slot of the next chain listed, which is queue->resuming from now on; its next descriptor. Or VIODMA_PEER_RECORD. */
+enum viodma_result viodma_record_next(struct viodma_queue *queue, struct viodma_request **slot);
+enum viodma_result viodma_record_fetch(struct viodma_request *request, struct virtq_packed_desc *wire);
+/* It is fetched. */
+void viodma_record_took(struct viodma_queue *queue, struct viodma_request *request);
+
+/* A chain of the ring is fetched; packed: its descriptors are queue->raw. Pre: there is a record. */
+void viodma_record_taken(struct viodma_queue *queue, const struct viodma_request *request);
 
 /* ---- request.c ---- */
 

@@ -56,7 +56,7 @@ static enum viodma_result fetch_split(struct viodma_request *request, struct des
 	return VIODMA_OK;
 }
 
-/* The next descriptor of the ring; the first of the chain has been fetched already. */
+/* The next descriptor of a chain of the ring, whose first one has been fetched already; or the record has them. */
 static enum viodma_result fetch_ring(struct viodma_request *request, struct virtq_packed_desc *wire)
 {
 	struct viodma_queue *queue = request->queue;
@@ -64,7 +64,11 @@ static enum viodma_result fetch_ring(struct viodma_request *request, struct virt
 
 	if (!VIODMA_REQUIRE(DRV_24, queue->in_flight + request->count < queue->setup.size))
 		return VIODMA_PEER_DESCRIPTOR;
-	if (!request->count) {
+	if (queue->resuming) {
+		result = viodma_record_fetch(request, wire);
+		if (result != VIODMA_OK)
+			return result;
+	} else if (!request->count) {
 		*wire = queue->first;
 	} else {
 		result = fetch_wire(request, queue->setup.desc, viodma_ring_place(queue, request->walk_next), wire);
@@ -73,8 +77,10 @@ static enum viodma_result fetch_ring(struct viodma_request *request, struct virt
 		if (!VIODMA_REQUIRE(DRV_24, viodma_packed_available(viodma_le16_get(wire->flags), request->walk_next)))
 			return VIODMA_PEER_DESCRIPTOR;
 	}
+	if (queue->config.record && !queue->resuming)
+		queue->raw[request->count] = *wire;
 	request->count++;
-	request->walk_id = viodma_le16_get(wire->id); /* the last one's counts */
+	request->walk_id = queue->resuming ? request->head : viodma_le16_get(wire->id); /* the last one's counts */
 	return VIODMA_OK;
 }
 

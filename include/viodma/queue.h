@@ -118,7 +118,8 @@ struct viodma_queue_config {
 	void (*copy_free)(void *context, void *memory, size_t bytes);
 	void *copy_context;
 	size_t copy_bytes_max; /* what copy_alloc can ever give for one request: more fails with VIODMA_E_LIMIT; 0: any */
-	const struct viodma_queue_record_ops *record; /* kept as a pointer; NULL: none */
+	/* Kept as a pointer; NULL: none. Of a queue that is stopped it may be set, in queue->config. */
+	const struct viodma_queue_record_ops *record;
 	void *record_context;
 };
 
@@ -159,13 +160,17 @@ struct viodma_queue_record_ops {
 	 * From viodma_queue_pop after each start, before anything else, until it answers VIODMA_OK: settle the record
 	 * against the ring (viodma_queue_peek_index, _peek_used, whose VIODMA_WAIT and faults are its answers, too); list what
 	 * is in flight, oldest first, at most setup.size; say where the ring goes on behind that (*base, which holds
-	 * setup.base). VIODMA_PEER_RECORD breaks the queue. Chains are popped before any new one.
+	 * setup.base). VIODMA_PEER_RECORD breaks the queue. Chains are popped before any new one; what they point to
+	 * stays until then. What the queue itself held since the last stop, it forgets: the record has it.
 	 */
 	enum viodma_result (*resume)(void *context, struct viodma_queue *queue, struct viodma_queue_chain *chains,
 				     uint32_t *count, uint32_t *base);
 	/* A chain was fetched, and is now in flight. Chains that resume listed are, already. */
 	void (*taken)(void *context, const struct viodma_queue_chain *chain);
-	/* Its used element is about to be written; then: the driver can see it. used: the next used index or position. */
+	/*
+	 * Its used element is about to be written; then: the driver can see it. base: the next used index or position.
+	 * Where the ring could not be reached after all, the same one or another is about to be written later.
+	 */
 	void (*returning)(void *context, uint16_t id);
 	void (*returned)(void *context, uint16_t id, uint32_t base);
 	/* viodma_queue_stop has wound back over it: the driver's again, as if it had not been fetched. */
@@ -192,6 +197,11 @@ struct viodma_queue {
 	uint32_t sequence, stopped_base;
 	bool signalled_valid, pushed_any, armed_valid, stopped_valid, no_notify;
 	struct virtq_packed_desc first;  /* packed: of the chain that is being fetched */
+	struct virtq_packed_desc *raw;   /* a chain as it stood in a packed ring, for the record; or the ones resumed */
+	struct viodma_queue_chain *resumed;
+	const struct viodma_queue_chain *resuming; /* the one that is being fetched */
+	uint32_t resume_next, resume_count;
+	bool resume_due;
 	struct viodma_request *requests; /* by head; one more behind them: a chain whose buffer id is not known yet */
 	uint16_t *order;                 /* head by place in the ring; packed: at its first and last */
 	struct viodma_request *parked_first, *parked_last, *done_first, *done_last;
@@ -208,9 +218,10 @@ struct viodma_queue {
 
 /* At least that many bytes, as a constant. */
 #define VIODMA_QUEUE_MEMORY_BYTES(size_max, segments_max, pieces_max)                                                 \
-	((size_t)(size_max) * (sizeof(uint16_t) + (pieces_max) * sizeof(struct viodma_piece)) +                        \
+	((size_t)(size_max) * (sizeof(uint16_t) + sizeof(struct virtq_packed_desc) +                                  \
+			       (pieces_max) * sizeof(struct viodma_piece)) +                                          \
 	 ((size_t)(size_max) + 1) * (sizeof(struct viodma_request) + (segments_max) * sizeof(struct viodma_segment)) + \
-	 64)
+	 80)
 
 /* Bytes of memory a queue of this configuration needs; 0 if a limit is out of range. `memory*` are not looked at. */
 size_t viodma_queue_memory_bytes(const struct viodma_queue_config *config);
