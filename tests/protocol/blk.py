@@ -225,7 +225,8 @@ class Blk:
         table = place or self.memory.alloc(16 * len(chain), offset=0x240)
         for i, (address, length, flags) in enumerate(chain):
             last = i == len(chain) - 1
-            self.memory.write(table + 16 * i, DESC.pack(address, length, flags | (0 if last else NEXT), 0 if last else i + 1))
+            self.memory.write(table + 16 * i, DESC.pack(address, length, 0, flags) if self.packed else
+                              DESC.pack(address, length, flags | (0 if last else NEXT), 0 if last else i + 1))
         return table
 
     def offer(self, request, indirect=False, kick=True, publish=True):

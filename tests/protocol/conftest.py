@@ -91,3 +91,12 @@ def slow_disk(tmp, image):
     disk = module.SlowDisk(os.path.join(tmp, "slow"), image.bytes)
     yield disk
     disk.close()
+
+
+@pytest.fixture(params=["split", "packed"])
+def layout(request):
+    """Drivers that do not say which have this kind of ring."""
+    import blk
+    blk.Blk.packed_by_default = request.param == "packed"
+    yield request.param
+    blk.Blk.packed_by_default = False

@@ -212,6 +212,7 @@ class Iommu:
         self.policy = self.answer
         self.grant_permission = None    # a permission that overrides the mapping's, in answers
         front_end.on_backend_request = self._request
+        front_end.reply_in_turn = self._reply_in_turn
 
     # -- the driver's side of it -----------------------------------------------
     def reserve(self, length):
@@ -291,6 +292,11 @@ class Iommu:
         self.misses.append(miss)
         self.unreplied.append(miss)
         self.policy(miss)
+
+    def _reply_in_turn(self, message, value):
+        """To what the back end said beside its questions: behind the replies to those that came before."""
+        self.unreplied.append(Miss(message, 0, 0))
+        self.reply(self.unreplied[-1], value)
 
     def answer(self, miss):
         """Grants the page, with the mapping's permission, or says there is none."""
@@ -380,6 +386,22 @@ class Ring:
     def set_used_event(self, value):
         self.memory.write16(self.avail + 4 + 2 * self.size, value)
 
+    def call_after(self, elements):
+        """Calls are wanted again when the element behind so many more is used."""
+        self.set_used_event((self.next_used + elements) & 0xffff)
+
+    def break_it(self):
+        """Something no ring may say. Answers what the log has to call it."""
+        self.set_avail_index(self.next_avail + 1000)
+        return "DRV-10"
+
+    def begin_late(self):
+        """Before it is set up: six before the indexes wrap. Answers its base."""
+        self.next_avail = self.next_used = 65530
+        self.set_avail_index(65530)
+        self.memory.write16(self.used + 2, 65530)
+        return self.base
+
     def avail_event(self):
         return self.memory.read16(self.used + 4 + 8 * self.size)
 
@@ -391,6 +413,10 @@ class Ring:
     def base_before(self, *heads):
         """The same when the youngest ones, these, are given back."""
         return (self.next_avail - len(heads)) & 0xffff
+
+    def given_back(self, base):
+        """How many of the youngest a stop at this base gives back."""
+        return (self.next_avail - base) & 0xffff
 
     def parts(self):
         """(bus address, length) of each part."""

@@ -93,7 +93,7 @@ def event_index_saves_kicks_and_calls(blk, image):
     ring.wants_calls = False
     fe.stay(0.02)
     calls = fe.events[blk.call_fd]
-    ring.set_used_event((ring.next_used + 3) & 0xffff)      # call at the fourth from here
+    ring.call_after(3)          # call at the fourth from here
     for n in range(3):
         blk.still_works(n)
     fe.stay(vu.QUIET / 2)

@@ -70,13 +70,39 @@ class PackedRing:
         """1: no calls are wanted."""
         self.memory.write16(self.avail + 2, self.DISABLE if value else self.ENABLE)
 
+    def call_after(self, elements):
+        """Calls are wanted again when the element behind so many more is used; chains of three descriptors."""
+        place, wrap = self.step(self.used_place, self.used_wrap, 3 * elements % self.size)
+        self.memory.write16(self.avail, place | wrap << 15)
+        self.memory.write16(self.avail + 2, self.AT)
+
+    def break_it(self):
+        """Something no ring may say. Answers what the log has to call it."""
+        self.write_desc(self.place, 2**64 - 16, 4096, 0, self.available())
+        return "DRV-15"
+
+    def begin_late(self):
+        """Before it is set up: the last position, a wrap of the counters ahead. Answers its base."""
+        self.place = self.used_place = self.size - 1
+        for place in range(self.size - 1):
+            self.write_flags(place, self.AVAIL | self.USED)
+        return self.base
+
     @property
     def base(self):
-        return self.place | self.wrap << 15 | self.used_place << 16 | self.used_wrap << 31
+        _, used_place, used_wrap = self._used()
+        return self.place | self.wrap << 15 | used_place << 16 | used_wrap << 31
 
     def base_before(self, *heads):
         place, wrap = self.published[heads[0]]
-        return place | wrap << 15 | self.used_place << 16 | self.used_wrap << 31
+        _, used_place, used_wrap = self._used()
+        return place | wrap << 15 | used_place << 16 | used_wrap << 31
+
+    def given_back(self, base):
+        at = (base & 0x7fff, base >> 15 & 1)
+        if at == (self.place, self.wrap):
+            return 0
+        return len(self.published) - list(self.published.values()).index(at)
 
     def parts(self):
         return [(self.desc_address, 16 * self.size + 4), (self.avail_address, 4)]

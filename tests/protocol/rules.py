@@ -17,6 +17,9 @@ import slow_disk
 from vhost_user import Violation
 
 
+split_only = pytest.mark.parametrize("layout", ["split"], indirect=True)
+
+
 class Lab:
     """What a check needs: programs (with the rule in force or removed), drivers, an image."""
 

@@ -28,7 +28,7 @@ def in_place(serve, request):
         blk.share_memory(blk.memory.regions[:1])
     elif request != R.SET_MEM_TABLE:
         blk.share_memory()
-    blk.ring = b.Ring(blk.memory, blk.domain)
+    blk.make_ring()
     return blk
 
 

@@ -10,6 +10,8 @@ from hostile import refused
 from rules import forbidden
 from vhost_user import Request as R, must
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 both = pytest.mark.parametrize("iommu", [False, True], ids=["bit33-clear", "bit33-set"])
 
 
@@ -58,7 +60,7 @@ def test_calls_nobody_answers_are_few(start, image):
         blk.front_end.stay(vu.QUIET / 3)
         must(calls(blk) == 1, f"{calls(blk)} calls although the first was not answered")
         blk.front_end.answer_what_is_said = True
-        blk.front_end.reply_on_backend_channel(blk.front_end.said[0], 0)
+        blk.front_end.reply_in_turn(blk.front_end.said[0], 0)
         blk.front_end.wait_until(lambda: calls(blk) == 2, "the call for what was used meanwhile")
         blk.front_end.stay(vu.QUIET / 3)
         must(calls(blk) == 2, "more than one call for what was used meanwhile")

@@ -232,7 +232,7 @@ def test_taking_all_memory_from_a_running_ring_is_survived(serve, image, iommu):
 def test_a_ring_that_wraps_2_to_64_is_refused_where_bit_33_is_set(serve, image, part):
     blk = b.Blk(serve.path, iommu=True)
     blk.negotiate().accept().share_memory()
-    blk.ring = b.Ring(blk.memory, blk.domain)
+    blk.make_ring()
     setattr(blk.ring, part + "_address", 2**64 - 64)
     try:
         blk.set_up_ring()

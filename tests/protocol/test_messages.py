@@ -280,7 +280,7 @@ def test_kick_and_call_descriptors_may_be_replaced_while_the_ring_runs(serve, im
 def test_a_descriptor_of_a_strange_kind_harms_nobody(serve, image, tmp, request_id, kind):
     with b.driving(serve.path, start=False) as blk:
         blk.negotiate().accept()
-        blk.ring = b.Ring(blk.memory, blk.domain)
+        blk.make_ring()
         others = []
         if kind == "file":
             fd = os.open(image.path, os.O_RDONLY)

@@ -8,6 +8,8 @@ from hostile import refused
 from rules import forbidden
 from vhost_user import Request as R, must
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 both = pytest.mark.parametrize("iommu", [False, True], ids=["bit33-clear", "bit33-set"])
 
 

@@ -9,6 +9,8 @@ from rules import forbidden
 from test_misses import parked
 from vhost_user import Request as R, must
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 both = pytest.mark.parametrize("iommu", [False, True], ids=["bit33-clear", "bit33-set"])
 
 

@@ -335,7 +335,7 @@ def test_a_chain_as_long_as_the_queue_is_legal(serve, image):
 def misaligned(serve, part, iommu):
     blk = b.Blk(serve.path, iommu=iommu, patience=serve.patience)
     blk.negotiate().accept().share_memory()
-    blk.ring = b.Ring(blk.memory, blk.domain)
+    blk.make_ring()
     by = {"desc": 8, "avail": 1, "used": 2}[part]
     setattr(blk.ring, part + "_address", getattr(blk.ring, part + "_address") + by)
     try:
@@ -371,7 +371,7 @@ def test_a_misaligned_available_ring_is_refused(serve):
 def test_a_ring_outside_the_memory_is_refused_where_bit_33_is_clear(serve, image, part, where):
     blk = b.Blk(serve.path)
     blk.negotiate().accept().share_memory()
-    blk.ring = b.Ring(blk.memory, blk.domain)
+    blk.make_ring()
     region = blk.memory.regions[0]
     address = {"nowhere": 0x4444_0000, "zero": 0, "end-of-memory": region.uaddr + region.size - 16,
                "end-of-addresses": 2**64 - 16, "physical": region.phys}[where]

@@ -15,8 +15,10 @@ import servers
 import vhost_user as vu
 from driver import INDIRECT, PAGE, RO, RW, WO, WRITE
 from hostile import serves_on
-from rules import Lab, forbidden
+from rules import Lab, forbidden, split_only
 from vhost_user import must
+
+pytestmark = pytest.mark.usefixtures("layout")
 
 SOON = 2 * vu.SCALE
 
@@ -38,8 +40,7 @@ def fails(lab, serve, blk, request, requirement, address, direction=None, length
     blk.offer(request, **offer)
     status = blk.wait(request, SOON)
     must(status == b.IOERR, f"status {status}, not IOERR")
-    blk.memory.must_change_only(before, [(request.status, 1), blk.ring.device_writes, (blk.ring.avail, 6 + 2 * 64),
-                                         (blk.ring.desc, 16 * 64)])
+    blk.memory.must_change_only(before, [(request.status, 1), blk.ring.device_writes, *blk.ring.driver_words])
     serve.expect_log(requirement, since=since)
     fault = fault_of(serve, requirement, address, length)
     must(direction is None or fault["direction"] == direction, f"fault {fault}")
@@ -81,13 +82,14 @@ def test_a_buffer_half_of_which_is_granted_for_reading_only_is_not_written_at_al
         fails(lab, serve, blk, request, "DEV-9|DEV-10", bus + PAGE, "write")
 
 
+@split_only
 @forbidden("DEV-9")
 def test_a_used_ring_granted_for_reading_is_not_written(lab):
     serve = lab.serve()
     with lab.drive(serve, iommu=True, start=False) as blk:
         blk.negotiate().accept().share_memory()
         iommu = blk.domain
-        blk.ring = ring = b.Ring(blk.memory, iommu)
+        ring = blk.make_ring()
         for page in [p for p in iommu.page if iommu.page[p][0] == ring.used & -PAGE]:
             iommu.set_page(page, ring.used & -PAGE, RO)
         iommu.grant(ring.used_address, 1)
@@ -193,17 +195,18 @@ def test_a_request_whose_own_parts_are_unmapped_writes_nothing_else(serve, image
         blk.kick()
         serve.expect_log("DEV-9|DEV-10", since=since, pump=blk.front_end)
         blk.front_end.stay(vu.QUIET)
-        may = [blk.ring.device_writes, (blk.ring.avail, 6 + 2 * 64)]
+        may = [blk.ring.device_writes, *blk.ring.driver_words]
         blk.memory.must_change_only(before, may + ([(request.status, 1)] if part == "header" else []))
         fault_of(serve, "DEV-9|DEV-10", hole)
     serves_on(serve, image)
 
 
+@split_only
 @pytest.mark.parametrize("part", ["desc", "avail", "used"])
 def test_a_ring_part_that_is_not_mapped_is_not_touched_and_is_tried_again_at_the_next_kick(serve, image, part):
     with b.driving(serve.path, iommu=True, start=False) as blk:
         blk.negotiate().accept().share_memory()
-        blk.ring = ring = b.Ring(blk.memory, blk.domain)
+        ring = blk.make_ring()
         address = getattr(ring, part + "_address")
         page = address & -PAGE
         mapping = blk.domain.page.pop(page)
@@ -226,6 +229,7 @@ def test_a_ring_part_that_is_not_mapped_is_not_touched_and_is_tried_again_at_the
              "mapped at last, the ring is not served")
 
 
+@split_only
 def test_a_ring_half_of_which_is_mapped_serves_only_that_half(serve, image):
     """512 descriptors on two pages, of which the second is not mapped: heads there fault."""
     with b.driving(serve.path, iommu=True, size=512) as blk:

@@ -305,6 +305,7 @@ class FrontEnd:
         self.unexpected = []
         self.said = []              # what the back end says beside its questions: (request, payload)
         self.answer_what_is_said = True
+        self.reply_in_turn = self.reply_on_backend_channel
         self.patience = PATIENCE    # for every wait that names no time of its own
 
     # -- sending -------------------------------------------------------------
@@ -378,7 +379,7 @@ class FrontEnd:
                 if message.request != BACKEND_IOTLB_MSG:
                     self.said.append(message)
                     if self.answer_what_is_said:
-                        self.reply_on_backend_channel(message, 0)
+                        self.reply_in_turn(message, 0)
                 elif self.on_backend_request:
                     self.on_backend_request(message)
                 else:
