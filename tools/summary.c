@@ -55,6 +55,11 @@ static void log_requests(const struct device_report *report)
 		  " flush, %" PRIu64 " get-id, %" PRIu64 " unsupported, %" PRIu64 " failed",
 		  blk->in, blk->in_bytes, blk->out, blk->out_bytes, blk->flush, blk->get_id, blk->unsupported,
 		  blk->failed);
+	if (blk->discard || blk->write_zeroes || blk->secure_erase || blk->lifetime)
+		log_event(report->name,
+			  "requests: %" PRIu64 " discard, %" PRIu64 " write-zeroes, %" PRIu64 " secure-erase, %" PRIu64
+			  " lifetime",
+			  blk->discard, blk->write_zeroes, blk->secure_erase, blk->lifetime);
 }
 
 void statistics_log(const struct device_report *report)

@@ -384,6 +384,8 @@ bool viodma_blk_on_disk_look_again(struct viodma_blk_on_disk *device)
 	if (!device->disk || !viodma_disk_look_again(device->disk))
 		return false;
 	(void)!viodma_blk_resize(&device->blk, viodma_disk_size_bytes(device->disk)); /* whole sectors, always */
+	if (device->backend)
+		(void)viodma_vhost_user_config_changed(device->backend); /* who cannot be told finds out by itself */
 	return true;
 }
 

@@ -63,7 +63,7 @@ VIODMA_MUST_USE enum viodma_result viodma_blk_on_disk_free(struct viodma_blk_on_
 /* Fill in the members of the options that are about queues and requests; a number of queues or a size that is there stays. */
 void viodma_blk_on_disk_limits(struct viodma_vhost_user_options *options);
 
-/* Look whether the disk has another size now. True: it has, and the configuration says so. */
+/* Look whether the disk has another size now. True: it has; the configuration says so, and the front end is told. */
 bool viodma_blk_on_disk_look_again(struct viodma_blk_on_disk *device);
 
 uint64_t viodma_blk_on_disk_capacity_bytes(const struct viodma_blk_on_disk *device);

@@ -75,7 +75,7 @@ bool viodma_disk_without_method(struct viodma_disk *disk, const struct viodma_di
 	if (io->method == VIODMA_DISK_WRITE_ZEROES || io->method == VIODMA_DISK_BLKSECDISCARD)
 		return false;
 	disk->method_unsupported[io->method] = true;
-	if (io->operation == VIODMA_DISK_DISCARD && !known)
+	if (!known && io->method == (disk->about.block_device ? VIODMA_DISK_BLKDISCARD : VIODMA_DISK_PUNCH))
 		viodma_disk_log(disk, "%s: nothing can be discarded here: such requests succeed, and do nothing", disk->path);
 	return true;
 }

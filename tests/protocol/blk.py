@@ -21,7 +21,11 @@ from driver import INDIRECT, NEXT, PAGE, RO, WO, WRITE, DESC, Direct, Iommu, Mem
 from packed_ring import PackedRing
 from vhost_user import Request as R, must
 
-IN, OUT, FLUSH, GET_ID, DISCARD = 0, 1, 4, 8, 11
+IN, OUT, FLUSH, GET_ID, GET_LIFETIME, DISCARD, WRITE_ZEROES, SECURE_ERASE = 0, 1, 4, 8, 10, 11, 13, 14
+BRINGS = (OUT, DISCARD, WRITE_ZEROES, SECURE_ERASE)     # their data is the driver's
+F_DISCARD, F_WRITE_ZEROES, F_CONFIG_WCE = 1 << 13, 1 << 14, 1 << 11
+UNMAP = 1                           # flag of a range to zero
+RANGE = struct.Struct("<QII")
 OK, IOERR, UNSUPP = 0, 1, 2
 UNTOUCHED = 0xee                    # what a status byte holds before the device writes it
 SECTOR = 512
@@ -56,7 +60,7 @@ class BlkRequest:
     def device_writes(self):
         """(physical, length) of what the device may write."""
         parts = [(self.status, 1)]
-        if self.kind != OUT:
+        if self.kind not in BRINGS:
             parts += [(phys, length) for phys, length in self.data]
         return parts
 
@@ -209,8 +213,8 @@ class Blk:
 
     def map(self, request, data_permission=None):
         """Maps its parts and lays out its chain."""
-        direction = WO if request.kind != OUT else RO
-        flag = WRITE if request.kind != OUT else 0
+        brings = request.kind in BRINGS
+        direction, flag = (RO, 0) if brings else (WO, WRITE)
         m = self.domain.map
         request.chain = [(m(request.header, 16, RO), 16, 0)]
         request.chain += [(m(phys, length, data_permission or direction), length, flag) for phys, length in request.data]
@@ -301,6 +305,16 @@ class Blk:
     def flush(self, **how):
         status = self.run(self.make(FLUSH), **how)
         must(status == OK, f"flush: status {status}")
+
+    def make_ranges(self, kind, *ranges):
+        """A request of (sector, sectors[, flags]) ranges."""
+        return self.make(kind, data=b"".join(RANGE.pack(*r[:2], r[2] if len(r) > 2 else 0) for r in ranges))
+
+    def ranges(self, kind, *ranges, **how):
+        return self.run(self.make_ranges(kind, *ranges), **how)
+
+    def set_writeback(self, on):
+        self.front_end.tell(R.SET_CONFIG, vu.config(32, 1, payload=bytes([on])))
 
     def get_id(self, length=20):
         request = self.make(GET_ID, length=length)

@@ -42,14 +42,15 @@ class SlowDisk:
         self.held_kinds = set()
         self.held = []              # (kind, unique, finish)
         self.fail = {}              # kind → errno
-        self.seen = []              # (kind, offset, length) of every read, write, fsync
+        self.fallocates = False     # no holes, no zero ranges
+        self.seen = []              # (kind, offset, length) of every read, write, fsync, fallocate
         self.stop = os.eventfd(0, os.EFD_CLOEXEC)
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
     # -- what a test says -----------------------------------------------------------
     def hold(self, *kinds):
-        """Kinds: "read", "write", "fsync"."""
+        """Kinds: "read", "write", "fsync", "fallocate"."""
         with self.lock:
             self.held_kinds |= set(kinds)
 
@@ -135,6 +136,13 @@ class SlowDisk:
                 self.data[offset:offset + size] = payload
                 return 0, struct.pack("<II", size, 0)
             self._io("write", unique, offset, size, write)
+        elif opcode == FALLOCATE and self.fallocates:
+            _, offset, size = struct.unpack_from("<QQQ", body)
+
+            def zero():
+                self.data[offset:offset + size] = bytes(size)
+                return 0, b""
+            self._io("fallocate", unique, offset, size, zero)
         elif opcode == FSYNC:
             self._io("fsync", unique, 0, 0, lambda: (0, b""))
         elif opcode == STATFS:
