@@ -16,7 +16,7 @@ CHECK_PACKAGES = $(DEMO_PACKAGES) g++ clang llvm libclang-rt-14-dev qemu-system-
 MODEL_PACKAGES = gcc libc6-dev spin python3
 FUZZ_PACKAGES = $(BUILD_PACKAGES) clang llvm libclang-rt-14-dev python3
 
-.PHONY: all demo check check-all fuzz models dist-core install clean
+.PHONY: all demo check check-all fuzz models ring-billion dist-core install clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -39,6 +39,11 @@ check check-all:
 fuzz:
 	@scripts/packages $(FUZZ_PACKAGES)
 	@fuzz/run.sh $(or $(SECONDS_EACH),60)
+
+# Add, get, pop and push, 10^9 of them, each half asleep whenever the ring lets it.
+ring-billion:
+	@scripts/packages gcc libc6-dev
+	@BUILD=$(abspath $(BUILD)) VIODMA_OPERATIONS=1000000000 sh tests/build/test_ring_threads.sh
 
 models:
 	@scripts/packages $(MODEL_PACKAGES)
