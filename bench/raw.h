@@ -20,9 +20,8 @@
 
 /* ---- the driver half's ---- */
 
-static inline enum viodma_result raw_map(struct viodma_mapping *mapping, const struct viodma_buffer *buffers,
-					 uint32_t count, enum viodma_direction direction,
-					 struct viodma_segment *segments)
+static inline enum viodma_result raw_segments(const struct viodma_buffer *buffers, uint32_t count,
+					      enum viodma_direction direction, struct viodma_segment *segments)
 {
 	uint32_t i;
 
@@ -31,13 +30,24 @@ static inline enum viodma_result raw_map(struct viodma_mapping *mapping, const s
 		segments[i].len_bytes = buffers[i].len_bytes;
 		segments[i].permission = (enum viodma_permission)direction;
 	}
-	mapping->segment_count = count;
 	return VIODMA_OK;
+}
+
+static inline enum viodma_result raw_map(struct viodma_mapping *mapping, const struct viodma_buffer *buffers,
+					 uint32_t count, enum viodma_direction direction,
+					 struct viodma_segment *segments)
+{
+	mapping->segment_count = count;
+	return raw_segments(buffers, count, direction, segments);
 }
 
 #define viodma_domain_map(domain, mapping, buffers, count, direction, segments, capacity)                              \
 	((void)(capacity), raw_map(mapping, buffers, count, direction, segments))
 #define viodma_domain_unmap(mapping, written_bytes) ((void)(mapping), (void)(written_bytes), VIODMA_OK)
+#define viodma_domain_map_lean(domain, mapping, buffers, count, direction, segments, capacity, segment_count)           \
+	((void)(capacity), (void)(mapping), *(segment_count) = (count), raw_segments(buffers, count, direction, segments))
+#define viodma_domain_unmap_lean(domain, mapping, written_bytes)                                                       \
+	((void)(domain), (void)(mapping), (void)(written_bytes), VIODMA_OK)
 #define viodma_debug_hand_over(mapping) ((void)(mapping), true)
 
 /* ---- the device half's ---- */

@@ -232,7 +232,7 @@ static void rig_end(struct bench_rig *rig)
 		bench_remote_reset(rig->platform->remote);
 	if (rig->driver.used) {
 		while (viodma_driver_queue_take_back(&rig->driver, &token) == VIODMA_OK)
-			(void)viodma_domain_unmap(&((struct bench_request *)token)->mapping, 0);
+			(void)viodma_domain_unmap_lean(rig->domain, &((struct bench_request *)token)->mapping, 0);
 		(void)!viodma_driver_queue_free(&rig->driver);
 	}
 	if (rig->premapped && rig->arena_mapping.domain)

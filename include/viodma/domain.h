@@ -256,8 +256,6 @@ VIODMA_MUST_USE static inline enum viodma_result viodma_domain_map(struct viodma
 	mapping->segment_count = count;
 	mapping->direction = direction;
 	mapping->len_bytes = len_bytes;
-	mapping->buffers = buffers;
-	mapping->buffer_count = count;
 	mapping->checked_by = NULL;
 	return VIODMA_OK;
 }
@@ -278,6 +276,40 @@ static inline enum viodma_result viodma_domain_unmap(struct viodma_mapping *mapp
 		return viodma_domain_unmap_general(mapping, written_bytes);
 	mapping->domain = NULL;
 	return written_bytes > mapping->len_bytes ? VIODMA_E_INVALID : VIODMA_OK;
+}
+
+/*
+ * The same two, where the way of a request is to be as short as can be, and the domain is at hand when it ends: on a plain
+ * domain nothing is written into the mapping, and nothing of it can be read or synced, so that each of the two is one
+ * comparison. *segment_count: how many segments there are, as viodma_driver_queue_add wants to know. What was mapped by
+ * one is unmapped by the other. Results as above; but on a plain domain written_bytes is not looked at.
+ */
+VIODMA_MUST_USE static inline enum viodma_result
+viodma_domain_map_lean(struct viodma_domain *domain, struct viodma_mapping *mapping, const struct viodma_buffer *buffers,
+		       uint32_t count, enum viodma_direction direction, struct viodma_segment *segments,
+		       uint32_t capacity, uint32_t *segment_count)
+{
+	enum viodma_result result;
+	uint32_t i;
+
+	if (!domain->plain || count > capacity || !count) {
+		result = viodma_domain_map_general(domain, mapping, buffers, count, direction, segments, capacity);
+		*segment_count = mapping->segment_count;
+		return result;
+	}
+	for (i = 0; i < count; i++) {
+		segments[i].bus.v = buffers[i].phys.v; /* = DRV-3 */
+		segments[i].len_bytes = buffers[i].len_bytes;
+		segments[i].permission = (enum viodma_permission)direction;
+	}
+	*segment_count = count;
+	return VIODMA_OK;
+}
+
+static inline enum viodma_result viodma_domain_unmap_lean(struct viodma_domain *domain, struct viodma_mapping *mapping,
+							  uint64_t written_bytes)
+{
+	return domain->plain ? VIODMA_OK : viodma_domain_unmap_general(mapping, written_bytes);
 }
 
 /*

@@ -344,5 +344,5 @@ int main(void)
 		TEST(many_requests_end_once_each),
 	};
 
-	return cmocka_run_group_tests_name("driver blk", tests, NULL, NULL);
+	return cmocka_run_group_tests_name(TEST_PACKED ? "driver blk, packed" : "driver blk", tests, NULL, NULL);
 }

@@ -376,6 +376,8 @@ static bool lies_of_the_ring_come_through_and_a_reset_ends_everything(void)
 		const struct test_device_options options = {.kind = TEST_BOUNCE, .strict = true};
 		struct test_chain chain;
 
+		if (TEST_PACKED && lies[i].index) /* there is none */
+			continue;
 		CHECK(sent(&options, VIODMA_DRIVER_BLK_READ, &chain));
 		test_device_put_used(&current->queues[0], lies[i].id, lies[i].len);
 		if (lies[i].index)
@@ -600,5 +602,5 @@ int main(void)
 		TEST(whatever_the_device_answers_each_request_ends_once),
 	};
 
-	return cmocka_run_group_tests_name("driver blk faults", tests, NULL, NULL);
+	return cmocka_run_group_tests_name(TEST_PACKED ? "driver blk faults, packed" : "driver blk faults", tests, NULL, NULL);
 }

@@ -49,6 +49,49 @@ static bool mappings_become_one_chain_in_their_order(void)
 }
 HOLDS(mappings_become_one_chain_in_their_order)
 
+/* A mapping that is not written into on a plain domain; on others there is no difference. */
+static bool the_short_way_of_a_request_leads_to_the_same(void)
+{
+	int kind;
+
+	for (kind = 0; kind < TEST_KINDS; kind++) {
+		struct test_device *device = of_kind((enum test_kind)kind);
+		struct test_device_queue *queue = &device->queues[0];
+		const struct viodma_buffer buffers[2] = {test_buffer(100, 50), test_buffer(8192, 20)};
+		struct viodma_mapping mapping = {.domain = NULL};
+		struct viodma_driver_completion completion;
+		struct viodma_segment segments[8];
+		struct test_chain chain;
+		uint32_t count, i;
+
+		CHECK_RESULT(viodma_domain_map_lean(&device->domain, &mapping, buffers, 2, VIODMA_FROM_DEVICE, segments, 8,
+						    &count),
+			     VIODMA_OK);
+		CHECK(!device->domain.plain || !mapping.domain);
+		CHECK_RESULT(viodma_driver_queue_add(&queue->driver, segments, count, tokens), VIODMA_OK);
+		viodma_driver_queue_publish(&queue->driver);
+		CHECK(test_device_take(queue, &chain));
+		CHECK_EQUAL(chain.writable_bytes, 70);
+		for (i = 0; i < chain.count; i++)
+			memset(chain.part[i].memory, 'x', chain.part[i].len_bytes);
+		test_device_put_used(queue, chain.head, 70);
+		CHECK_RESULT(viodma_driver_queue_get(&queue->driver, &completion), VIODMA_OK);
+		CHECK_RESULT(viodma_domain_unmap_lean(&device->domain, &mapping, completion.written_bytes), VIODMA_OK);
+		CHECK_EQUAL(device->private_memory[149], 'x');
+		CHECK_EQUAL(device->private_memory[150], 0x5a);
+		CHECK_EQUAL(device->private_memory[8192 + 19], 'x');
+		/* What has no place in the segments is refused, and nothing is mapped. */
+		CHECK(viodma_domain_map_lean(&device->domain, &mapping, buffers, 2, VIODMA_FROM_DEVICE, segments, 1,
+					     &count) == VIODMA_E_LIMIT);
+		CHECK(viodma_domain_map_lean(&device->domain, &mapping, buffers, 0, VIODMA_FROM_DEVICE, segments, 1,
+					     &count) == VIODMA_E_INVALID);
+		CHECK_RESULT(test_device_end(device), VIODMA_OK);
+		CHECK(test_device_idle(device));
+	}
+	return true;
+}
+HOLDS(the_short_way_of_a_request_leads_to_the_same)
+
 static bool map_and_add_leaves_nothing_behind_when_it_fails(void)
 {
 	int kind;
@@ -469,6 +512,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(tables_lie_in_as_many_blocks_as_the_pool_asks_for),
 		TEST(mappings_become_one_chain_in_their_order),
+		TEST(the_short_way_of_a_request_leads_to_the_same),
 		TEST(map_and_add_leaves_nothing_behind_when_it_fails),
 		TEST(what_cannot_be_unmapped_again_is_said),
 		TEST(a_bus_that_goes_on_within_pages_only_has_rings_and_tables),

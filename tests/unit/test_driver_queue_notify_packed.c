@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * test_driver_queue_notify_packed.c - test_driver_queue_notify.c with packed rings.
+ */
+#define TEST_PACKED 1
+#include "test_driver_queue_notify.c"
