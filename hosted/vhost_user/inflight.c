@@ -28,11 +28,7 @@
 
 static enum viodma_result peek_used(void *context, uint16_t position, bool wrap, bool *used)
 {
-	(void)context;
-	(void)position;
-	(void)wrap;
-	(void)used;
-	return VIODMA_E_UNSUPPORTED;
+	return viodma_queue_peek_used(context, position, wrap, used);
 }
 
 static enum viodma_result resume(void *context, struct viodma_queue *queue, struct viodma_queue_chain *chains,
@@ -40,10 +36,15 @@ static enum viodma_result resume(void *context, struct viodma_queue *queue, stru
 {
 	struct viodma_record *record = context;
 	const struct viodma_inflight_peek peek = {peek_used, queue};
+	uint16_t used_index;
+	enum viodma_result result;
 
 	if (record->packed)
 		return viodma_inflight_packed_resume(&record->as.packed, queue->setup.size, &peek, chains, count, base);
-	return VIODMA_E_UNSUPPORTED;
+	result = viodma_queue_peek_index(queue, &used_index);
+	if (result != VIODMA_OK)
+		return result;
+	return viodma_inflight_split_resume(&record->as.split, queue->setup.size, used_index, chains, count, base);
 }
 
 static void taken(void *context, const struct viodma_queue_chain *chain)
