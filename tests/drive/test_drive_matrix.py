@@ -18,12 +18,25 @@ from device_memory import Refused
 from programs import DEVICES, DOMAINS, EXIT_REFUSED
 from vhost_user import Violation
 
-CELLS = list(itertools.product(DOMAINS, DEVICES))
+SPLIT, PACKED = "--split", "--packed"
+LAYOUTS = {device: [SPLIT] if device == "qemu" else [SPLIT, PACKED] for device in DEVICES}   # the daemon has no other
 
 
-@pytest.mark.parametrize("domain, device", CELLS, ids=lambda v: v)
-def test_a_cell(lab, domain, device):
-    cells.check(lab, lab.device(device), domain)
+def cells_by_layout():
+    """Each domain with each device; layouts take turns, and all of them are in the slow run, indirect or not."""
+    for n, (domain, device) in enumerate(itertools.product(DOMAINS, DEVICES)):
+        for i, layout in enumerate(LAYOUTS[device]):
+            for indirect in ((), ("--no-indirect",)):
+                slow = indirect or len(LAYOUTS[device]) > 1 and (n + n // len(DEVICES)) % 2 != i
+                yield pytest.param(domain, device, (layout, *indirect), marks=[pytest.mark.slow] if slow else [],
+                                   id="-".join([domain, device, *(o[2:] for o in (layout, *indirect))]))
+
+
+@pytest.mark.parametrize("domain, device, ring", cells_by_layout())
+def test_a_cell(lab, domain, device, ring):
+    cells.check(lab, lab.device(device), domain, options=ring)
+    packed = {drive.stats["queues"]["packed"] for drive in lab.drives if drive.status == 0}
+    assert packed <= {PACKED in ring}
 
 
 # (rule removed, where): cells that must notice. With bit 33 set on a direct platform the rule demands equal addresses:
@@ -33,15 +46,16 @@ TWINS += [("DEV-10", "device", "serve-offer", domain) for domain in DOMAINS[1:]]
 TWINS += [("DEV-4", "device", "serve-off", domain) for domain in ("direct", "offset", "iommu")]
 TWINS += [("DRV-4", "driver", device, domain) for device in ("serve-off", "qemu")
           for domain in ("bounce", "bounce+iommu", "restricted")]
+TWINS = [(*twin, LAYOUTS[twin[2]][n % len(LAYOUTS[twin[2]])]) for n, twin in enumerate(TWINS)]
 
 
 @pytest.mark.mutant
-@pytest.mark.parametrize("rule, side, device, domain", TWINS)
-def test_a_cell_fails_without_its_rule(lab, rule, side, device, domain):
+@pytest.mark.parametrize("rule, side, device, domain, layout", TWINS)
+def test_a_cell_fails_without_its_rule(lab, rule, side, device, domain, layout):
     one = lab.device(device, **({"mutant": rule} if side == "device" else {}))
     with pytest.raises(Violation):
         cells.check(lab, one, domain, mutant=rule if side == "driver" else None,
-                    options=["--timeout-ms=1500"])
+                    options=["--timeout-ms=1500", layout])
 
 
 class IgnoresBit33(BackEnd):
@@ -108,6 +122,10 @@ FACTORS = {
     "domain": DOMAINS,
     "indirect": ((), ("--no-indirect",)),
     "event": ((), ("--no-event-idx",)),
+    "ring": ((SPLIT,), (PACKED,)),
+    "order": ((), ("--in-order",)),
+    "inband": ((), ("--inband",)),
+    "poll": ((), ("--poll-us=100",)),
     "request": (("--request=512",), ("--request=3584",), ("--request=65536",), (), ("--request=1M",)),
     "depth": (("--depth=1",), ("--depth=3",), (), ("--depth=300",)),
     "pool": ((), ("--pool=1M",), ("--pool=16M",)),
