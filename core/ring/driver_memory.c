@@ -3,7 +3,8 @@
  * driver_memory.c - how it works: ring memory comes from the domain, cleared and coherent, each part on granules of its
  * own:
  *
- *   split    descriptors and available ring, which the device may only read; the used ring, which it may only write
+ *   split    descriptors and available ring, which the device may only read; the used ring, which it writes, and where a
+ *            device that goes on in another one's place looks how far that one came
  *   packed   the descriptors, which it reads and writes; the driver's events, only to read; its own, only to write
  *   both     blocks of indirect tables, which it may only read
  *
@@ -81,10 +82,11 @@ static enum viodma_result allocate_driver_area(struct viodma_driver_queue *queue
 	return result;
 }
 
-static enum viodma_result allocate_device_area(struct viodma_driver_queue *queue, uint32_t len_bytes, uint32_t align)
+static enum viodma_result allocate_device_area(struct viodma_driver_queue *queue, uint32_t len_bytes, uint32_t align,
+					       enum viodma_direction direction)
 {
-	enum viodma_result result = viodma_domain_alloc(queue->config.domain, &queue->device_area, len_bytes, align,
-							VIODMA_FROM_DEVICE);
+	enum viodma_result result =
+		viodma_domain_alloc(queue->config.domain, &queue->device_area, len_bytes, align, direction);
 
 	if (result == VIODMA_OK)
 		queue->used = queue->device_area.memory;
@@ -97,7 +99,7 @@ static enum viodma_result allocate_split(struct viodma_driver_queue *queue, uint
 
 	if (result != VIODMA_OK)
 		return result;
-	return allocate_device_area(queue, VIRTQ_USED_BYTES(queue->config.size), align);
+	return allocate_device_area(queue, VIRTQ_USED_BYTES(queue->config.size), align, VIODMA_BIDIRECTIONAL);
 }
 
 static enum viodma_result allocate_packed(struct viodma_driver_queue *queue, uint32_t align)
@@ -114,7 +116,7 @@ static enum viodma_result allocate_packed(struct viodma_driver_queue *queue, uin
 	if (result != VIODMA_OK)
 		return result;
 	queue->avail = queue->avail_area.memory;
-	return allocate_device_area(queue, VIRTQ_PACKED_EVENT_BYTES, align);
+	return allocate_device_area(queue, VIRTQ_PACKED_EVENT_BYTES, align, VIODMA_FROM_DEVICE);
 }
 
 /* Tables in blocks of 2^shift. VIODMA_E_LIMIT, _UNREACHABLE: a block that large, or that many, cannot be had. */
