@@ -27,16 +27,21 @@ import vhost_user as vu
 from device_disk import SECTOR, Disk, Stopped
 from device_memory import Access, Areas
 from device_packed import PackedQueue
+from device_record import Record
 from device_ring import Queue
 from vhost_user import HEADER, NEED_REPLY, REPLY, VERSION
 
 ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET, FAILED = 1, 2, 4, 8, 64, 128
 F_MQ = 1 << 12
 F_IN_ORDER, F_RING_RESET = 1 << 35, 1 << 40
-FEATURES = (vu.F_VERSION_1 | vu.F_ACCESS_PLATFORM | vu.F_INDIRECT | vu.F_EVENT_IDX | vu.F_PROTOCOL | vu.F_PACKED |
+FEATURES = (F_RING_RESET | vu.F_VERSION_1 | vu.F_ACCESS_PLATFORM | vu.F_INDIRECT | vu.F_EVENT_IDX | vu.F_PROTOCOL | vu.F_PACKED |
             vu.F_BLK_SIZE_MAX | vu.F_BLK_SEG_MAX | vu.F_BLK_BLK_SIZE | vu.F_BLK_FLUSH)
-PROTOCOL = vu.REPLY_ACK | vu.BACKEND_REQ | vu.CONFIG | vu.STATUS
+PROTOCOL = vu.REPLY_ACK | vu.BACKEND_REQ | vu.CONFIG | vu.STATUS | vu.INFLIGHT | vu.INBAND | vu.RESET_DEVICE
+
 CONFIG = struct.Struct("<QIIHBBIBBHIBBHIIIIIB3x")
+
+
+NO_MORE = object()              # a handler's: the answer has been sent
 
 
 class Closed(Exception):
@@ -96,7 +101,7 @@ class BackEnd(Disk):
         self.path, self.disk = path, disk
         self.random = random.Random(self.shuffle)
         self.violations, self.events, self.refused_misses = [], [], []
-        self.crash = None
+        self.crash = self.record = None
         self.connections = self.requests = self.misses = self.messages = self.resets = self.invalidations = 0
         self.kinds, self.served = {}, set()     # requests by kind; queues that were used
         self.areas = Areas()
@@ -133,12 +138,19 @@ class BackEnd(Disk):
         self.protocol_accepted = self.accepted = None
         self.status = 0
         self.vqs = {}
+        self.inband = False
+        self._drop_record()
         self.epoch = 0
         self.waiting = []
         self.broken = False
         self.areas.clear()
         self.access.iotlb.invalidate(0, 1 << 64)
         self.access.translates = False
+
+    def _drop_record(self):
+        if self.record:
+            self.record.close()
+        self.record = None
 
     def wrong(self, text):
         self.violations.append(text)
@@ -189,8 +201,6 @@ class BackEnd(Disk):
         with self.lock:
             if self.main.fileno() in ready:
                 self._take_messages()
-            while self.waiting:
-                self.serve(self.waiting.pop())
             for fd in ready:
                 queue = kicks.get(fd)
                 if queue is None or queue.kick_fd != fd:
@@ -199,7 +209,9 @@ class BackEnd(Disk):
                     os.eventfd_read(fd)
                 except BlockingIOError:
                     pass
-                self.serve(queue)
+                self.waiting.append(queue)
+            while self.waiting:
+                self.serve(self.waiting.pop(0))
         return True
 
     @staticmethod
@@ -231,6 +243,8 @@ class BackEnd(Disk):
         except (struct.error, IndexError):
             self.wrong(f"PLT-9: {message.name} with {len(message.payload)} bytes, {len(message.fds)} descriptors")
             return self.acknowledge(message, 1)
+        if payload is NO_MORE:
+            return None
         if payload is not None:
             return self.reply(message, payload)
         return self.acknowledge(message, 0)
@@ -277,6 +291,53 @@ class BackEnd(Disk):
         self.protocol_accepted, = struct.unpack("<Q", message.payload)
         if self.protocol_accepted & ~self.protocol:
             self.wrong(f"PLT-9: protocol features {self.protocol_accepted & ~self.protocol:#x} were not offered")
+        self.inband = bool(self.protocol_accepted & vu.INBAND)
+        if self.inband and ~self.protocol_accepted & (vu.REPLY_ACK | vu.BACKEND_REQ):
+            self.wrong("PLT-9: INBAND_NOTIFICATIONS without REPLY_ACK and BACKEND_REQ")
+
+    # -- the record of what is in flight
+    def on_get_inflight_fd(self, message):
+        _, _, queues, size = vu.INFLIGHT_DESC.unpack(message.payload)
+        if queues != self.queues or self.accepted is None:
+            self.wrong(f"PLT-9: a record for {queues} queues of {self.queues}, or before features")
+        record = Record.make(queues, size, bool(self.accepted & vu.F_PACKED))
+        try:
+            self.reply(message, vu.INFLIGHT_DESC.pack(record.total, 0, queues, size), fds=[record.fd])
+        finally:
+            record.close()
+        return NO_MORE
+
+    def on_set_inflight_fd(self, message):
+        total, offset, queues, size = vu.INFLIGHT_DESC.unpack(message.payload)
+        if len(message.fds) != 1 or any(q.started for q in self.vqs.values()):
+            raise IndexError
+        self._drop_record()
+        self.record = Record(message.fds.pop(), total, offset, queues, size, bool(self.accepted & vu.F_PACKED))
+
+    # -- notifications as messages
+    def on_vring_kick(self, message):
+        index, zero = vu.VRING_STATE.unpack(message.payload)
+        if not self.inband or zero or not message.flags & NEED_REPLY:
+            raise IndexError
+        self.waiting.append(self.queue(index))
+
+    def tell_call(self, queue):
+        """And waits until the front end has heard it."""
+        self._say(vu.BACKEND_VRING_CALL, vu.vring_state(queue.index, 0))
+
+    def _say(self, request, payload):
+        epoch = self.epoch
+        try:
+            self.back.send(request, payload, flags=VERSION | NEED_REPLY)
+        except vu.Violation:
+            raise Closed from None
+        end = time.monotonic() + self.patience
+        while (answer := self._answer(end)) is None:
+            pass
+        if answer:
+            self.wrong(f"PLT-9: {request} on the back end's channel was refused")
+        if self.epoch != epoch:
+            raise Stopped
 
     def on_get_queue_num(self, message):
         return vu.u64(self.queues)
@@ -430,6 +491,7 @@ class BackEnd(Disk):
         for queue in self.vqs.values():
             self.stop_queue(queue)
         self.accepted = None
+        self._drop_record()
         self.access.iotlb.invalidate(0, 1 << 64)
         self.after_reset()
 

@@ -29,7 +29,7 @@ class Disk:
     """One half of BackEnd."""
 
     def serve(self, queue):
-        if queue.addresses is None or not queue.enabled or queue.kick_fd is None:
+        if queue.addresses is None or not queue.enabled or (queue.kick_fd is None and not self.inband):
             return
         if (self.protocol_accepted or 0) & vu.STATUS and not self.status & DRIVER_OK:
             return
@@ -40,6 +40,9 @@ class Disk:
         try:
             if not queue.started:
                 queue.begin()
+                queue.record = None
+                if self.record:
+                    queue.resume(self.record.of(queue.index))
             self.serve_all(queue)
         except Stopped:
             pass
@@ -48,7 +51,8 @@ class Disk:
 
     def serve_all(self, queue):
         epoch = self.epoch
-        while chains := list(queue.fetch()):
+        while chains := queue.resubmitted + list(queue.fetch()):
+            queue.resubmitted = []
             if self.shuffle is not None:
                 self.random.shuffle(chains)
             for chain in chains:
@@ -126,9 +130,17 @@ class Disk:
 
     def use(self, queue, head, length):
         queue.out.discard(head)
+        if queue.record:
+            queue.record.returning(head)
         queue.put_used(head, length)
         queue.show_used()
+        if queue.record:
+            queue.record.returned(head, queue)
 
     def call(self, queue):
-        if queue.call_due() and queue.call_fd is not None:
+        if not queue.call_due():
+            return
+        if self.inband:
+            self.tell_call(queue)
+        elif queue.call_fd is not None:
             os.eventfd_write(queue.call_fd, 1)

@@ -73,17 +73,27 @@ class PackedQueue(Queue):
                 self.wrong("DRV-13: readable after writable")
             chain.readable.append((address, length))
 
-    def _walk(self):
-        """The chain at the next position. Its descriptors follow one another, and all of them are available."""
-        chain, count = Chain(self, None), 0
+    def _raw_chain(self):
+        """The descriptors at the next position. They follow one another, and all of them are available."""
+        raw = []
         while True:
-            if count and not self.is_available(self.base + count):
-                self.wrong(f"DRV-24: descriptor {count} of a chain is not available")
+            if raw and not self.is_available(self.base + len(raw)):
+                self.wrong(f"DRV-24: descriptor {len(raw)} of a chain is not available")
                 break
-            address, length, ident, flags = PACKED.unpack(self.access.read(self.at(self.base + count), 16))
-            count += 1
+            raw.append(PACKED.unpack(self.access.read(self.at(self.base + len(raw)), 16)))
+            if not raw[-1][3] & NEXT:
+                break
+            if len(raw) == self.size:
+                self.wrong("DRV-24: a chain of more descriptors than the ring has")
+                break
+        return raw
+
+    def _walk(self, raw):
+        chain = Chain(self, raw[-1][2])
+        chain.raw = raw
+        for address, length, _, flags in raw:
             if flags & INDIRECT:
-                if flags & NEXT or count > 1:
+                if len(raw) > 1:
                     self.wrong("DRV-14: an indirect descriptor in a chain")
                 chain.indirect = True
                 for entry in self._table(address, length):
@@ -92,23 +102,27 @@ class PackedQueue(Queue):
                     self._entry(chain, entry[0], entry[1], entry[3])
             else:
                 self._entry(chain, address, length, flags)
-            if not flags & NEXT or flags & INDIRECT:
-                break
-            if count == self.size:
-                self.wrong("DRV-24: a chain of more descriptors than the ring has")
-                break
-        if ident >= self.size:
-            self.wrong(f"DRV-24: id {ident} of {self.size}")
-        if ident in self.out:
-            self.wrong(f"DRV-16: id {ident} is in use")
+        if chain.head >= self.size:
+            self.wrong(f"DRV-24: id {chain.head} of {self.size}")
+        if chain.head in self.out:
+            self.wrong(f"DRV-16: id {chain.head} is in use")
         if chain.readable_bytes + chain.writable_bytes > 1 << 32:
             self.wrong(f"DRV-12: {chain.readable_bytes + chain.writable_bytes} bytes in a chain")
-        if sum(self.counts[i] for i in self.out) + count > self.size:
+        if sum(self.counts[i] for i in self.out) + len(raw) > self.size:
             self.wrong("DRV-10: more descriptors are with the device than the ring has")
-        chain.head = ident
-        self.counts[ident] = count
-        self.base += count
+        self.counts[chain.head] = len(raw)
         return chain
+
+    def resume(self, record):
+        record.ring = self.size
+        base, raws = record.resume(self)
+        self.set_base(base)
+        self.begin()
+        self.resubmitted = []
+        for raw in raws:
+            self.resubmitted.append(self._walk(raw))
+            self.out.add(self.resubmitted[-1].head)
+        self.record = record
 
     def fetch(self):
         while True:
@@ -121,8 +135,11 @@ class PackedQueue(Queue):
                 full_barrier()
                 if not self.is_available(self.base):
                     return
-            chain = self._walk()
+            chain = self._walk(self._raw_chain())
+            self.base += len(chain.raw)
             self.out.add(chain.head)
+            if self.record:
+                self.record.taken(chain)
             yield chain
 
     # -- writing what the driver reads ---------------------------------------------------

@@ -61,6 +61,8 @@ class Queue:
         self.access = None
         self.event_idx = self.indirect = False
         self.out = set()            # heads that were taken and not used
+        self.record = None          # of what is in flight (device_record.py)
+        self.resubmitted = []       # what a predecessor had taken and not used
         self.signalled = 0          # used index at the last call
         self.calls = self.calls_spared = 0
 
@@ -83,6 +85,15 @@ class Queue:
         self.used_idx = self.base   # what was taken was used, and nobody has to let us read what we write
         self.signalled = self.used_idx
         self.out = set()
+
+    def resume(self, record):
+        """Goes on where a predecessor ended, as its record has it."""
+        self.used_idx, heads = record.resume(self)
+        self.signalled = self.used_idx
+        self.base = (self.used_idx + len(heads)) & 0xffff
+        self.resubmitted = [self.walk(head) for head in heads]
+        self.out = set(heads)
+        self.record = record
 
     def _table(self, address, length):
         if not self.indirect:
@@ -152,6 +163,8 @@ class Queue:
             self.base = (self.base + 1) & 0xffff
             chain = self.walk(head)
             self.out.add(head)
+            if self.record:
+                self.record.taken(chain)
             yield chain
 
     # -- writing what the driver reads ---------------------------------------------
