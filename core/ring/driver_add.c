@@ -36,7 +36,8 @@ struct making {
 struct source {
 	const struct viodma_mapping *const *mappings;
 	const struct viodma_segment *segments;
-	uint32_t count; /* of mappings; of segments, if mappings is NULL */
+	uint32_t count; /* of segments, if it is one list of them; else of mappings */
+	bool one_list;  /* a constant */
 };
 
 /* ---- one segment ---- */
@@ -128,13 +129,22 @@ VIODMA_DRIVER_INLINE bool put(struct viodma_driver_queue *queue, struct making *
 	return true;
 }
 
+/* One by itself, after which no descriptor is the first; then the others. */
+VIODMA_DRIVER_INLINE bool put_list(struct viodma_driver_queue *queue, struct making *making,
+				   const struct viodma_segment *segments, uint32_t count, enum form form)
+{
+	if (!put(queue, making, segments, 1, form))
+		return false;
+	return count == 1 || put(queue, making, segments + 1, count - 1, form);
+}
+
 VIODMA_DRIVER_INLINE bool put_all(struct viodma_driver_queue *queue, struct making *making, const struct source *source,
 				  enum form form)
 {
 	uint32_t i;
 
-	if (!source->mappings)
-		return put(queue, making, source->segments, source->count, form);
+	if (source->one_list)
+		return put_list(queue, making, source->segments, source->count, form);
 	for (i = 0; i < source->count; i++)
 		if (!put(queue, making, source->mappings[i]->segments, source->mappings[i]->segment_count, form))
 			return false;
@@ -282,23 +292,11 @@ VIODMA_DRIVER_INLINE enum viodma_result add(struct viodma_driver_queue *queue, c
 	return add_to(queue, source, count, VIODMA_DRIVER_NO_TABLE, token, packed, false);
 }
 
-/* The general forms, one for each layout; so are those for one segment, which have no loop and no table. */
-static VIODMA_DRIVER_APART enum viodma_result add_split(struct viodma_driver_queue *queue, const struct source *source,
-							 uint32_t count, void *token)
-{
-	return add(queue, source, count, token, false);
-}
-
-static VIODMA_DRIVER_APART enum viodma_result add_packed(struct viodma_driver_queue *queue, const struct source *source,
-							  uint32_t count, void *token)
-{
-	return add(queue, source, count, token, true);
-}
-
+/* One function for each layout, for one segment, which has no loop and no table, and for more. */
 static VIODMA_DRIVER_APART enum viodma_result add_one_split(struct viodma_driver_queue *queue,
 							     const struct viodma_segment *segment, void *token)
 {
-	const struct source source = {.segments = segment, .count = 1};
+	const struct source source = {.segments = segment, .count = 1, .one_list = true};
 
 	return add(queue, &source, 1, token, false);
 }
@@ -306,17 +304,27 @@ static VIODMA_DRIVER_APART enum viodma_result add_one_split(struct viodma_driver
 static VIODMA_DRIVER_APART enum viodma_result add_one_packed(struct viodma_driver_queue *queue,
 							      const struct viodma_segment *segment, void *token)
 {
-	const struct source source = {.segments = segment, .count = 1};
+	const struct source source = {.segments = segment, .count = 1, .one_list = true};
 
 	return add(queue, &source, 1, token, true);
 }
 
-static VIODMA_DRIVER_APART enum viodma_result add_many(struct viodma_driver_queue *queue,
-							const struct viodma_segment *segments, uint32_t count, void *token)
+static VIODMA_DRIVER_APART enum viodma_result add_split(struct viodma_driver_queue *queue,
+							 const struct viodma_segment *segments, uint32_t count,
+							 void *token)
 {
-	const struct source source = {.segments = segments, .count = count};
+	const struct source source = {.segments = segments, .count = count, .one_list = true};
 
-	return queue->packed ? add_packed(queue, &source, count, token) : add_split(queue, &source, count, token);
+	return add(queue, &source, count, token, false);
+}
+
+static VIODMA_DRIVER_APART enum viodma_result add_packed(struct viodma_driver_queue *queue,
+							  const struct viodma_segment *segments, uint32_t count,
+							  void *token)
+{
+	const struct source source = {.segments = segments, .count = count, .one_list = true};
+
+	return add(queue, &source, count, token, true);
 }
 
 enum viodma_result viodma_driver_queue_add(struct viodma_driver_queue *queue, const struct viodma_segment *segments,
@@ -324,18 +332,35 @@ enum viodma_result viodma_driver_queue_add(struct viodma_driver_queue *queue, co
 {
 	if (queue->broken != VIODMA_OK)
 		return queue->broken;
-	if (count != 1)
-		return add_many(queue, segments, count, token);
-	return queue->packed ? add_one_packed(queue, segments, token) : add_one_split(queue, segments, token);
+	if (count == 1)
+		return queue->packed ? add_one_packed(queue, segments, token) : add_one_split(queue, segments, token);
+	return queue->packed ? add_packed(queue, segments, count, token) : add_split(queue, segments, count, token);
 }
 
 /* ---- mappings ---- */
+
+static VIODMA_DRIVER_APART enum viodma_result mappings_split(struct viodma_driver_queue *queue,
+							      const struct viodma_mapping *const *mappings,
+							      uint32_t count, uint32_t total, void *token)
+{
+	const struct source source = {.mappings = mappings, .count = count};
+
+	return add(queue, &source, total, token, false);
+}
+
+static VIODMA_DRIVER_APART enum viodma_result mappings_packed(struct viodma_driver_queue *queue,
+							       const struct viodma_mapping *const *mappings,
+							       uint32_t count, uint32_t total, void *token)
+{
+	const struct source source = {.mappings = mappings, .count = count};
+
+	return add(queue, &source, total, token, true);
+}
 
 enum viodma_result viodma_driver_queue_add_mappings(struct viodma_driver_queue *queue,
 						    const struct viodma_mapping *const *mappings, uint32_t count,
 						    void *token)
 {
-	const struct source source = {.mappings = mappings, .count = count};
 	uint64_t total = 0;
 	uint32_t i;
 
@@ -350,8 +375,8 @@ enum viodma_result viodma_driver_queue_add_mappings(struct viodma_driver_queue *
 		return queue->broken;
 	if (total > UINT32_MAX)
 		total = UINT32_MAX;
-	return queue->packed ? add_packed(queue, &source, (uint32_t)total, token)
-			     : add_split(queue, &source, (uint32_t)total, token);
+	return queue->packed ? mappings_packed(queue, mappings, count, (uint32_t)total, token)
+			     : mappings_split(queue, mappings, count, (uint32_t)total, token);
 }
 
 enum viodma_result viodma_driver_queue_map_and_add(struct viodma_driver_queue *queue, struct viodma_mapping *readable,
