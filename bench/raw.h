@@ -122,10 +122,13 @@ static inline enum viodma_result raw_extent(viodma_bus bus, struct viodma_extent
 	((void)(missed), raw_append(segment, pieces, capacity, count))
 #define viodma_space_translate(space, cache, bus, permission, extent)                                                  \
 	((void)(space), (void)(permission), raw_extent(bus, extent))
-#define viodma_space_hit(space, cache, bus, len_bytes, wanted) raw_at(bus)
+#define viodma_space_hit(space, cache, bus, len_bytes, wanted) ((void)(cache), raw_at(bus))
 #define viodma_space_count(space, cache, extents) ((void)(space))
-#define viodma_space_pin(space, pin) ((void)(space), (void)(pin))
-#define viodma_space_unpin(space, pin) ((void)(space), (void)(pin))
+#define viodma_space_find(space, cache, bus, len_bytes, wanted) raw_at(bus)
+#define viodma_space_part_holds(space, part) ((void)(space), (void)(part), true)
+#define viodma_space_part_at(part, bus, offset) raw_at((viodma_bus){(bus).v + (offset)})
+#define viodma_space_hold(space, pin) ((void)(space), (void)(pin))
+#define viodma_space_let_go(pin) ((void)(pin))
 #define viodma_space_want(space, bus, wanted) ((void)(space), (void)(bus), (void)(wanted))
 #define viodma_space_touch(space, cache, start, len_bytes, permission) ((void)(space))
 

@@ -14,19 +14,22 @@
 #include "../base/require.h"
 
 #define FLAGS offsetof(struct virtq_packed_desc, flags)
+#define LEN   ((uint32_t)offsetof(struct virtq_packed_desc, len))
 
-static viodma_bus descriptor_at(const struct viodma_queue *queue, uint16_t position)
+/* From the start of the ring. */
+static uint32_t descriptor_at(const struct viodma_queue *queue, uint16_t position)
 {
-	return viodma_ring_at(queue->setup.desc, viodma_ring_place(queue, position) * (uint32_t)sizeof(queue->first));
+	return viodma_ring_place(queue, position) * (uint32_t)sizeof(queue->first);
 }
 
 /* Is there one? Its flags go to queue->first. VIODMA_OK, VIODMA_EMPTY, or the queue is parked. */
-static enum viodma_result look(struct viodma_queue *queue, viodma_bus bus)
+static enum viodma_result look(struct viodma_queue *queue, uint32_t offset)
 {
 	struct viodma_shared *memory;
 	uint16_t flags;
-	enum viodma_result result = viodma_ring_word(queue, &queue->desc_cache, viodma_ring_at(bus, FLAGS),
-						     sizeof(uint16_t), VIODMA_READ, &memory);
+	enum viodma_result result = viodma_ring_part_word(queue, &queue->desc_part, &queue->desc_cache, queue->setup.desc,
+							  offset + (uint32_t)FLAGS, sizeof(uint16_t), VIODMA_READ,
+							  &memory);
 
 	if (result != VIODMA_OK)
 		return result;
@@ -38,16 +41,17 @@ static enum viodma_result look(struct viodma_queue *queue, viodma_bus bus)
 	return VIODMA_OK;
 }
 
-enum viodma_result viodma_packed_next(struct viodma_queue *queue)
+/* There was none, or nobody knows yet where the ring lies. */
+static VIODMA_SELDOM enum viodma_result next_slowly(struct viodma_queue *queue, uint32_t offset)
 {
-	const viodma_bus bus = descriptor_at(queue, queue->next_avail);
+	const viodma_bus bus = viodma_ring_at(queue->setup.desc, offset);
 	viodma_bus missed = bus;
-	enum viodma_result result = look(queue, bus);
+	enum viodma_result result = look(queue, offset);
 
 	if (result == VIODMA_EMPTY) {
 		result = viodma_ring_ask_for_kick(queue);
 		if (result == VIODMA_OK)
-			result = look(queue, bus);
+			result = look(queue, offset);
 	}
 	if (result != VIODMA_OK)
 		return result;
@@ -57,23 +61,59 @@ enum viodma_result viodma_packed_next(struct viodma_queue *queue)
 	return result == VIODMA_OK ? VIODMA_OK : viodma_ring_park(queue, result, missed, VIODMA_READ);
 }
 
-enum viodma_result viodma_packed_put_used(struct viodma_queue *queue, uint16_t id, uint32_t used_bytes)
+enum viodma_result viodma_packed_next(struct viodma_queue *queue)
 {
-	const struct virtq_packed_desc used = {.len = viodma_le32_of(used_bytes), .id = viodma_le16_of(id)};
-	const uint32_t len_at = offsetof(struct virtq_packed_desc, len);
-	const viodma_bus bus = descriptor_at(queue, queue->next_used);
-	uint16_t flags = used_bytes ? VIRTQ_DESC_F_WRITE : 0;
+	const uint32_t offset = descriptor_at(queue, queue->next_avail);
+	const struct viodma_space_part *part = &queue->desc_part;
+	uint16_t flags;
+
+	if (!viodma_space_part_holds(queue->config.space, part))
+		return next_slowly(queue, offset);
+	flags = viodma_shared_load_acquire16(viodma_space_part_at(part, queue->setup.desc, offset + FLAGS));
+	if (!viodma_packed_available(flags, queue->next_avail))
+		return next_slowly(queue, offset);
+	viodma_ring_read_fence(queue);
+	queue->first.flags = viodma_le16_of(flags);
+	viodma_ring_decline_kicks(queue);
+	viodma_shared_copy_in(&queue->first, viodma_space_part_at(part, queue->setup.desc, offset), FLAGS);
+	return VIODMA_OK;
+}
+
+/* Write the used descriptor at this offset but for its flags, where the ring does not lie in one extent, or nobody looked. */
+static VIODMA_SELDOM enum viodma_result put_descriptor(struct viodma_queue *queue, uint32_t offset, const void *used, uint32_t bytes,
+					 struct viodma_shared **flags)
+{
+	const viodma_bus bus = viodma_ring_at(queue->setup.desc, offset + LEN);
 	viodma_bus missed = bus;
-	struct viodma_shared *memory;
-	enum viodma_result result = viodma_ring_word(queue, &queue->used_desc_cache, viodma_ring_at(bus, FLAGS),
-						     sizeof(uint16_t), VIODMA_WRITE, &memory);
+	enum viodma_result result = viodma_ring_find_word(queue, &queue->used_desc_part, &queue->used_desc_cache,
+							  viodma_ring_at(queue->setup.desc, offset + (uint32_t)FLAGS),
+							  sizeof(uint16_t), VIODMA_WRITE, flags);
 
 	if (result != VIODMA_OK)
 		return result;
-	result = viodma_space_put(queue->config.space, &queue->used_desc_cache, queue->config.index,
-				  viodma_ring_at(bus, len_at), &used.len, FLAGS - len_at, &missed);
-	if (result != VIODMA_OK)
-		return viodma_ring_park(queue, result, missed, VIODMA_WRITE);
+	result = viodma_space_put(queue->config.space, &queue->used_desc_cache, queue->config.index, bus, used, bytes,
+				  &missed);
+	return result == VIODMA_OK ? VIODMA_OK : viodma_ring_park(queue, result, missed, VIODMA_WRITE);
+}
+
+enum viodma_result viodma_packed_put_used(struct viodma_queue *queue, uint16_t id, uint32_t used_bytes)
+{
+	const struct virtq_packed_desc used = {.len = viodma_le32_of(used_bytes), .id = viodma_le16_of(id)};
+	const uint32_t offset = descriptor_at(queue, queue->next_used);
+	const struct viodma_space_part *part = &queue->used_desc_part;
+	uint16_t flags = used_bytes ? VIRTQ_DESC_F_WRITE : 0;
+	struct viodma_shared *memory, *found;
+
+	if (viodma_space_part_holds(queue->config.space, part)) {
+		viodma_shared_copy_out(viodma_space_part_at(part, queue->setup.desc, offset + LEN), &used.len, FLAGS - LEN);
+		memory = viodma_space_part_at(part, queue->setup.desc, offset + FLAGS);
+	} else {
+		enum viodma_result result = put_descriptor(queue, offset, &used.len, FLAGS - LEN, &found);
+
+		if (result != VIODMA_OK)
+			return result;
+		memory = found;
+	}
 	if (queue->next_used & VIODMA_RING_WRAP)
 		flags |= VIRTQ_PACKED_DESC_F_AVAIL | VIRTQ_PACKED_DESC_F_USED;
 	viodma_ring_write_fence(queue);

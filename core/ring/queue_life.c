@@ -175,6 +175,10 @@ enum viodma_result viodma_queue_start(struct viodma_queue *queue, const struct v
 	queue->signalled_valid = queue->armed_valid = queue->no_notify = false;
 	queue->stopped_valid = queue->ring_waits = queue->ring_faulted = false;
 	queue->scanned_epoch = queue->done_epoch = queue->config.space->epoch - 1;
+	memset(&queue->desc_part, 0, sizeof(queue->desc_part));
+	memset(&queue->avail_part, 0, sizeof(queue->avail_part));
+	memset(&queue->used_part, 0, sizeof(queue->used_part));
+	memset(&queue->used_desc_part, 0, sizeof(queue->used_desc_part));
 	memset(&queue->desc_cache, 0, sizeof(queue->desc_cache));
 	memset(&queue->avail_cache, 0, sizeof(queue->avail_cache));
 	memset(&queue->used_cache, 0, sizeof(queue->used_cache));

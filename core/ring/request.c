@@ -94,6 +94,37 @@ static enum viodma_result map_segments(struct viodma_request *request, uint32_t 
 	return outcome;
 }
 
+/* All of it, if all of it is known and nobody has to be asked, told or waited for; else false, and nothing was done. */
+static bool map_at_once(struct viodma_request *request, uint32_t *readable, uint32_t *total)
+{
+	struct viodma_queue *queue = request->queue;
+	struct viodma_space *space = queue->config.space;
+	struct viodma_space_cache *cache = &queue->buffer_cache;
+	uint32_t i, count = 0, base = 0;
+
+	if (queue->parked_first || queue->config.access != VIODMA_ACCESS_PIN || space->events.touch)
+		return false;
+	for (i = 0; i < request->pin.segment_count; i++) {
+		const struct viodma_segment *segment = &request->segments[i];
+		struct viodma_shared *memory = viodma_space_hit(space, cache, segment->bus, segment->len_bytes,
+								segment->permission);
+
+		if (!memory)
+			memory = viodma_space_find(space, cache, segment->bus, segment->len_bytes, segment->permission);
+		if (i == request->readable_segments) {
+			base = count;
+			count = 0; /* readable and writable memory never share a piece */
+		}
+		if (!memory || !viodma_space_gather(request->pieces + base, queue->config.pieces_max - base, &count, memory,
+						    segment->len_bytes))
+			return false;
+		viodma_space_count(space, cache, 1);
+	}
+	*total = base + count;
+	*readable = request->readable_segments == request->pin.segment_count ? *total : base;
+	return true;
+}
+
 static void touch_segments(struct viodma_request *request, uint32_t from, uint32_t to)
 {
 	struct viodma_queue *queue = request->queue;
@@ -141,7 +172,18 @@ static enum viodma_result copy_in(struct viodma_request *request)
 	return VIODMA_OK;
 }
 
-enum viodma_result viodma_request_bind(struct viodma_request *request)
+/* It is the device's now, in place. */
+static void pin(struct viodma_request *request, uint32_t readable, uint32_t total)
+{
+	request->readable_pieces = readable;
+	request->pin.piece_count = total;
+	request->pin.segments = request->segments;
+	request->pin.pieces = request->pieces;
+	viodma_space_hold(request->queue->config.space, &request->pin);
+	request->pinned = true;
+}
+
+static VIODMA_SELDOM enum viodma_result bind_slowly(struct viodma_request *request)
 {
 	struct viodma_queue *queue = request->queue;
 	struct viodma_space *space = queue->config.space;
@@ -149,8 +191,6 @@ enum viodma_result viodma_request_bind(struct viodma_request *request)
 	uint32_t readable = 0, total = 0;
 	enum viodma_result result;
 
-	if (request->result != VIODMA_OK)
-		return VIODMA_OK;
 	space->hold_misses = held || !ask;
 	result = map_segments(request, &readable, &total);
 	space->hold_misses = held;
@@ -166,9 +206,9 @@ enum viodma_result viodma_request_bind(struct viodma_request *request)
 		request->result = result == VIODMA_MISS ? VIODMA_E_LIMIT : result;
 		return VIODMA_OK;
 	}
-	request->readable_pieces = readable;
-	request->pin.piece_count = total;
 	if (queue->config.access == VIODMA_ACCESS_COPY) {
+		request->readable_pieces = readable;
+		request->pin.piece_count = total;
 		result = copy_in(request);
 		if (result == VIODMA_WAIT)
 			return VIODMA_WAIT;
@@ -177,10 +217,19 @@ enum viodma_result viodma_request_bind(struct viodma_request *request)
 		return VIODMA_OK;
 	}
 	touch_segments(request, 0, request->pin.segment_count);
-	request->pin.segments = request->segments;
-	request->pin.pieces = request->pieces;
-	viodma_space_pin(space, &request->pin);
-	request->pinned = true;
+	pin(request, readable, total);
+	return VIODMA_OK;
+}
+
+enum viodma_result viodma_request_bind(struct viodma_request *request)
+{
+	uint32_t readable, total;
+
+	if (request->result != VIODMA_OK)
+		return VIODMA_OK;
+	if (!map_at_once(request, &readable, &total))
+		return bind_slowly(request);
+	pin(request, readable, total);
 	return VIODMA_OK;
 }
 
@@ -189,7 +238,7 @@ void viodma_request_release(struct viodma_request *request)
 	struct viodma_queue *queue = request->queue;
 
 	if (request->pinned)
-		viodma_space_unpin(queue->config.space, &request->pin);
+		viodma_space_let_go(&request->pin);
 	request->pinned = false;
 	stop_waiting(request);
 	if (request->copy)

@@ -91,7 +91,7 @@ static inline viodma_bus viodma_packed_flags_at(const struct viodma_queue *queue
 /* ---- words.c ---- */
 
 /* The ring itself could not be reached: remember what for. Returns VIODMA_WAIT for a miss, else the fault. */
-enum viodma_result viodma_ring_park(struct viodma_queue *queue, enum viodma_result result, viodma_bus bus,
+VIODMA_SELDOM enum viodma_result viodma_ring_park(struct viodma_queue *queue, enum viodma_result result, viodma_bus bus,
 				    enum viodma_permission permission);
 
 /* One ring word's memory, of 2 or 4 bytes. VIODMA_OK, or the queue is parked. */
@@ -104,6 +104,32 @@ static inline enum viodma_result viodma_ring_word(struct viodma_queue *queue, st
 						      permission, memory, &missed);
 
 	return result == VIODMA_OK ? VIODMA_OK : viodma_ring_park(queue, result, missed, permission);
+}
+
+/* An access to this part has succeeded: from now on it may be used without looking, if it lies in one extent. */
+VIODMA_SELDOM void viodma_ring_look(struct viodma_queue *queue, struct viodma_space_part *part);
+
+/* viodma_ring_word, then viodma_ring_look. */
+VIODMA_SELDOM enum viodma_result viodma_ring_find_word(struct viodma_queue *queue, struct viodma_space_part *part,
+						       struct viodma_space_cache *cache, viodma_bus bus, uint32_t bytes,
+						       enum viodma_permission permission, struct viodma_shared **memory);
+
+/* The same, of a part that lies in one extent, most likely; base is its first byte. */
+static inline enum viodma_result viodma_ring_part_word(struct viodma_queue *queue, struct viodma_space_part *part,
+						       struct viodma_space_cache *cache, viodma_bus base, uint32_t offset,
+						       uint32_t bytes, enum viodma_permission permission,
+						       struct viodma_shared **memory)
+{
+	if (!viodma_space_part_holds(queue->config.space, part)) {
+		struct viodma_shared *found = NULL; /* on the stack, where *memory need not be */
+		enum viodma_result result = viodma_ring_find_word(queue, part, cache, viodma_ring_at(base, offset), bytes,
+								  permission, &found);
+
+		*memory = found;
+		return result;
+	}
+	*memory = viodma_space_part_at(part, base, offset);
+	return VIODMA_OK;
 }
 
 /* Say from where on the next kick is wanted; behind a full fence. */

@@ -9,12 +9,12 @@
 
 #include "../base/require.h"
 
-static enum viodma_result load_avail_index(struct viodma_queue *queue, uint16_t *index)
+static VIODMA_SELDOM enum viodma_result load_avail_index(struct viodma_queue *queue, uint16_t *index)
 {
 	struct viodma_shared *memory;
-	enum viodma_result result = viodma_ring_word(queue, &queue->avail_cache,
-						     viodma_ring_at(queue->setup.avail, VIRTQ_AVAIL_IDX),
-						     sizeof(uint16_t), VIODMA_READ, &memory);
+	enum viodma_result result = viodma_ring_part_word(queue, &queue->avail_part, &queue->avail_cache,
+							  queue->setup.avail, VIRTQ_AVAIL_IDX, sizeof(uint16_t),
+							  VIODMA_READ, &memory);
 
 	if (result != VIODMA_OK)
 		return result;
@@ -63,10 +63,9 @@ enum viodma_result viodma_split_next_head(struct viodma_queue *queue, uint16_t *
 			return VIODMA_EMPTY;
 	}
 	viodma_ring_decline_kicks(queue);
-	result = viodma_ring_word(queue, &queue->avail_cache,
-				  viodma_ring_at(queue->setup.avail,
-						 VIRTQ_AVAIL_RING(queue->next_avail & (queue->setup.size - 1))),
-				  sizeof(uint16_t), VIODMA_READ, &memory);
+	result = viodma_ring_part_word(queue, &queue->avail_part, &queue->avail_cache, queue->setup.avail,
+				       VIRTQ_AVAIL_RING(queue->next_avail & (queue->setup.size - 1)), sizeof(uint16_t),
+				       VIODMA_READ, &memory);
 	if (result != VIODMA_OK)
 		return result;
 	*head = viodma_shared_load16(memory);
@@ -76,23 +75,39 @@ enum viodma_result viodma_split_next_head(struct viodma_queue *queue, uint16_t *
 	return VIODMA_OK;
 }
 
-enum viodma_result viodma_split_put_used(struct viodma_queue *queue, uint16_t head, uint32_t used_bytes)
+/* Where the element and the index go, when the used ring does not lie in one extent, or nobody has looked yet. */
+static VIODMA_SELDOM enum viodma_result put_element(struct viodma_queue *queue, uint32_t offset, const struct virtq_used_elem *element,
+				      struct viodma_shared **index)
 {
-	struct virtq_used_elem element = {viodma_le32_of(head), viodma_le32_of(used_bytes)};
-	viodma_bus where = viodma_ring_at(queue->setup.used,
-					  VIRTQ_USED_RING(queue->next_used & (queue->setup.size - 1)));
+	const viodma_bus where = viodma_ring_at(queue->setup.used, offset);
 	viodma_bus missed = where;
-	struct viodma_shared *index;
-	enum viodma_result result;
+	enum viodma_result result = viodma_space_put(queue->config.space, &queue->used_cache, queue->config.index, where,
+						     element, sizeof(*element), &missed);
 
-	result = viodma_space_put(queue->config.space, &queue->used_cache, queue->config.index, where, &element,
-				  sizeof(element), &missed);
 	if (result != VIODMA_OK)
 		return viodma_ring_park(queue, result, missed, VIODMA_WRITE);
-	result = viodma_ring_word(queue, &queue->used_cache, viodma_ring_at(queue->setup.used, VIRTQ_USED_IDX),
-				  sizeof(uint16_t), VIODMA_WRITE, &index);
-	if (result != VIODMA_OK)
-		return result;
+	return viodma_ring_find_word(queue, &queue->used_part, &queue->used_cache,
+				     viodma_ring_at(queue->setup.used, VIRTQ_USED_IDX), sizeof(uint16_t), VIODMA_WRITE,
+				     index);
+}
+
+enum viodma_result viodma_split_put_used(struct viodma_queue *queue, uint16_t head, uint32_t used_bytes)
+{
+	const struct virtq_used_elem element = {viodma_le32_of(head), viodma_le32_of(used_bytes)};
+	const uint32_t offset = VIRTQ_USED_RING(queue->next_used & (queue->setup.size - 1));
+	const struct viodma_space_part *part = &queue->used_part;
+	struct viodma_shared *index, *found;
+
+	if (viodma_space_part_holds(queue->config.space, part)) {
+		viodma_shared_copy_out(viodma_space_part_at(part, queue->setup.used, offset), &element, sizeof(element));
+		index = viodma_space_part_at(part, queue->setup.used, VIRTQ_USED_IDX);
+	} else {
+		enum viodma_result result = put_element(queue, offset, &element, &found);
+
+		if (result != VIODMA_OK)
+			return result;
+		index = found;
+	}
 	viodma_ring_write_fence(queue);
 	viodma_shared_store_release16(index, (uint16_t)(queue->next_used + 1));
 	return VIODMA_OK;

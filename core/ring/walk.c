@@ -23,22 +23,35 @@ struct descriptor {
 	uint16_t flags, next; /* packed: next is the buffer id */
 };
 
-/* 16 bytes of the ring's own table, or of the request's indirect one. */
-static enum viodma_result fetch_wire(struct viodma_request *request, viodma_bus table, uint32_t place, void *wire)
+/* 16 bytes of the ring's own table, or of the request's indirect one, by their address. */
+static VIODMA_SELDOM enum viodma_result find_wire(struct viodma_request *request, viodma_bus bus, void *wire)
 {
 	struct viodma_queue *queue = request->queue;
 	struct viodma_space_cache *cache = request->indirect ? &queue->buffer_cache : &queue->desc_cache;
-	viodma_bus bus = {table.v + (uint64_t)place * sizeof(struct virtq_desc)}, missed = bus;
+	viodma_bus missed = bus;
 	enum viodma_result result = viodma_space_fetch(queue->config.space, cache, queue->config.index, bus, wire,
 						       sizeof(struct virtq_desc), &missed);
 
-	if (result == VIODMA_OK)
-		return VIODMA_OK;
-	if (!request->indirect)
+	if (request->indirect) {
+		request->wait_bus = missed;
+		request->wait_permission = VIODMA_READ;
+		return result;
+	}
+	if (result != VIODMA_OK)
 		return viodma_ring_park(queue, result, missed, VIODMA_READ);
-	request->wait_bus = missed;
-	request->wait_permission = VIODMA_READ;
-	return result;
+	viodma_ring_look(queue, &queue->desc_part);
+	return VIODMA_OK;
+}
+
+static enum viodma_result fetch_wire(struct viodma_request *request, viodma_bus table, uint32_t place, void *wire)
+{
+	const uint64_t offset = (uint64_t)place * sizeof(struct virtq_desc);
+	const struct viodma_space_part *part = &request->queue->desc_part;
+
+	if (request->indirect || !viodma_space_part_holds(request->queue->config.space, part))
+		return find_wire(request, (viodma_bus){table.v + offset}, wire);
+	viodma_shared_copy_in(wire, viodma_space_part_at(part, table, offset), sizeof(struct virtq_desc));
+	return VIODMA_OK;
 }
 
 static enum viodma_result fetch_split(struct viodma_request *request, struct descriptor *descriptor)

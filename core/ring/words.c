@@ -3,7 +3,8 @@
  * words.c - how it works: what split and packed rings have in common, device half.
  *
  * The parts of a ring are bus addresses: each access translates, through a last-hit cache per part, so that a revoked
- * ring is noticed at the next word. A part that misses parks the queue.
+ * ring is noticed at the next word. A part that lies in one extent as a whole, as most do, is translated as a whole; then
+ * each access only asks whether the space still is as it was. A part that misses parks the queue.
  *
  * Kicks: with EVENT_IDX the device says where it wants the next one, when it finds the ring empty; without, it declines
  * them while it works. Then it looks again, behind a full fence: the driver either sees the wish, or has been seen. Split
@@ -79,6 +80,38 @@ enum viodma_result viodma_ring_park(struct viodma_queue *queue, enum viodma_resu
 	if (queue->ring_faulted && say_if_reachable(queue, ANY_KICK))
 		queue->no_notify = queue->armed_valid = false;
 	return result == VIODMA_MISS ? VIODMA_WAIT : result;
+}
+
+void viodma_ring_look(struct viodma_queue *queue, struct viodma_space_part *part)
+{
+	const struct viodma_queue_setup *setup = &queue->setup;
+	struct viodma_space *space = queue->config.space;
+	const uint32_t n = setup->size;
+
+	if (part == &queue->desc_part)
+		viodma_space_part_look(space, part, &queue->desc_cache, setup->desc, VIRTQ_DESC_BYTES(n), VIODMA_READ, 2);
+	else if (part == &queue->used_desc_part)
+		viodma_space_part_look(space, part, &queue->used_desc_cache, setup->desc, VIRTQ_DESC_BYTES(n), VIODMA_WRITE,
+				       2);
+	else if (part == &queue->avail_part)
+		viodma_space_part_look(space, part, &queue->avail_cache, setup->avail,
+				       setup->packed ? VIRTQ_PACKED_EVENT_BYTES : VIRTQ_AVAIL_BYTES(n), VIODMA_READ,
+				       setup->packed ? 4 : 2);
+	else
+		viodma_space_part_look(space, part, &queue->used_cache, setup->used,
+				       setup->packed ? VIRTQ_PACKED_EVENT_BYTES : VIRTQ_USED_BYTES(n), VIODMA_WRITE,
+				       setup->packed ? 4 : 2);
+}
+
+enum viodma_result viodma_ring_find_word(struct viodma_queue *queue, struct viodma_space_part *part,
+					 struct viodma_space_cache *cache, viodma_bus bus, uint32_t bytes,
+					 enum viodma_permission permission, struct viodma_shared **memory)
+{
+	enum viodma_result result = viodma_ring_word(queue, cache, bus, bytes, permission, memory);
+
+	if (result == VIODMA_OK)
+		viodma_ring_look(queue, part);
+	return result;
 }
 
 enum viodma_result viodma_ring_ask_for_kick(struct viodma_queue *queue)

@@ -9,6 +9,9 @@
 
 #include "../base/shared.h"
 
+/* What happens seldom, so that what happens always need not save registers for it. */
+#define VIODMA_SELDOM __attribute__((noinline, cold))
+
 /*
  * The hit path, inline: what a last hit covers as a whole costs a comparison of generations, two of addresses, and one of
  * permissions. Anything else, a miss or a fault, an access that spans extents, an owner who wants to be told of what is
@@ -38,6 +41,52 @@ static inline void viodma_space_count(struct viodma_space *space, const struct v
 	if (cache->identity)
 		space->statistics.identity_translations += extents;
 }
+
+/* ---- parts of a ring ---- */
+
+/* Is all of it where `memory` says? */
+static inline bool viodma_space_part_holds(const struct viodma_space *space, const struct viodma_space_part *part)
+{
+	return part->generation == space->generation;
+}
+
+/* The memory at an offset of it. Pre: it holds. (The address is for those who have no parts.) */
+static inline struct viodma_shared *viodma_space_part_at(const struct viodma_space_part *part, viodma_bus part_bus,
+							 uint64_t offset)
+{
+	(void)part_bus;
+	return viodma_shared_at(part->memory, offset);
+}
+
+/*
+ * An access to a part has succeeded: does one extent hold all of it, aligned? Once for each generation; never where the
+ * owner wants to be told of what is touched.
+ */
+void viodma_space_part_look(struct viodma_space *space, struct viodma_space_part *part, struct viodma_space_cache *cache,
+			    viodma_bus bus, uint64_t len_bytes, enum viodma_permission wanted, unsigned alignment);
+
+/* ---- pins ---- */
+
+/* viodma_space_pin, viodma_space_unpin. */
+static inline void viodma_space_hold(struct viodma_space *space, struct viodma_pin *pin)
+{
+	struct viodma_pin *next = space->pins.next;
+
+	pin->next = next;
+	pin->previous = &space->pins;
+	next->previous = pin;
+	space->pins.next = pin;
+}
+
+static inline void viodma_space_let_go(struct viodma_pin *pin)
+{
+	struct viodma_pin *next = pin->next, *previous = pin->previous;
+
+	next->previous = previous;
+	previous->next = next;
+}
+
+/* ---- accesses ---- */
 
 /* viodma_space_read. */
 static inline enum viodma_result viodma_space_fetch(struct viodma_space *space, struct viodma_space_cache *cache,
@@ -123,7 +172,7 @@ void viodma_space_touch(struct viodma_space *space, struct viodma_space_cache *c
 			uint64_t len_bytes, enum viodma_permission permission);
 
 /* viodma_space_word, when the last hit does not know. */
-enum viodma_result viodma_space_find_word(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
+VIODMA_SELDOM enum viodma_result viodma_space_find_word(struct viodma_space *space, struct viodma_space_cache *cache, unsigned queue,
 					  viodma_bus bus, uint32_t bytes, enum viodma_permission permission,
 					  struct viodma_shared **word, viodma_bus *missed);
 

@@ -134,7 +134,7 @@ static bool region_pinned(const struct viodma_space *space, const struct viodma_
 	const struct viodma_pin *pin;
 	uint32_t i;
 
-	for (pin = space->pins; pin; pin = pin->next)
+	for (pin = space->pins.next; pin != &space->pins; pin = pin->next)
 		for (i = 0; i < pin->piece_count; i++) {
 			uintptr_t piece = (uintptr_t)pin->pieces[i].memory;
 

@@ -25,6 +25,7 @@ void viodma_space_init(struct viodma_space *space, void *storage, uint32_t capac
 		space->by_user = (struct viodma_region **)(void *)(space->regions + capacity);
 	space->region_capacity = capacity;
 	space->generation = 1;
+	space->pins.next = space->pins.previous = &space->pins;
 	if (events)
 		space->events = *events;
 }
@@ -201,9 +202,9 @@ enum viodma_result viodma_space_translate(struct viodma_space *space, struct vio
 	return VIODMA_OK;
 }
 
-static __attribute__((noinline)) struct viodma_shared *find_slowly(struct viodma_space *space,
-								    struct viodma_space_cache *cache, viodma_bus bus,
-								    uint64_t len_bytes, enum viodma_permission wanted)
+static VIODMA_SELDOM struct viodma_shared *find_slowly(struct viodma_space *space, struct viodma_space_cache *cache,
+							viodma_bus bus, uint64_t len_bytes,
+							enum viodma_permission wanted)
 {
 	return fill(space, cache, bus, wanted) == VIODMA_OK ? viodma_space_hit(space, cache, bus, len_bytes, wanted) : NULL;
 }
@@ -216,6 +217,25 @@ struct viodma_shared *viodma_space_find(struct viodma_space *space, struct viodm
 	if (!entry)
 		return find_slowly(space, cache, bus, len_bytes, wanted);
 	return len_bytes - 1 <= entry->last - bus.v ? viodma_shared_at(entry->memory, bus.v - entry->first) : NULL;
+}
+
+void viodma_space_part_look(struct viodma_space *space, struct viodma_space_part *part, struct viodma_space_cache *cache,
+			    viodma_bus bus, uint64_t len_bytes, enum viodma_permission wanted, unsigned alignment)
+{
+	struct viodma_shared *memory;
+
+	if (part->tried == space->generation)
+		return;
+	part->tried = space->generation;
+	if (space->events.touch)
+		return;
+	memory = viodma_space_hit(space, cache, bus, len_bytes, wanted);
+	if (!memory)
+		memory = viodma_space_find(space, cache, bus, len_bytes, wanted);
+	if (!memory || !viodma_shared_aligned(memory, alignment))
+		return;
+	part->memory = memory;
+	part->generation = space->generation;
 }
 
 void viodma_space_want(struct viodma_space *space, viodma_bus bus, enum viodma_permission wanted)

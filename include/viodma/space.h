@@ -83,6 +83,16 @@ struct viodma_space_cache {
 	bool identity; /* bus address = physical address */
 };
 
+/*
+ * A stretch of memory that is used again and again (a part of a ring), where one extent holds all of it: as long as the
+ * generation stands, nobody has to look. Zero it to initialise. Members are the library's.
+ */
+struct viodma_space_part {
+	struct viodma_shared *memory;
+	uint64_t generation; /* in which `memory` holds */
+	uint64_t tried;      /* in which it was tried */
+};
+
 /* One translated stretch of a buffer. */
 struct viodma_piece {
 	struct viodma_shared *memory;
@@ -154,7 +164,7 @@ struct viodma_space {
 	uint64_t epoch;      /* bumped whenever something may be translatable, or refused, that was not before */
 	struct viodma_iotlb *iotlb;
 	struct viodma_translator translator;
-	struct viodma_pin *pins;
+	struct viodma_pin pins; /* a ring of them, and where it is entered */
 	struct viodma_space_events events;
 	struct viodma_space_statistics statistics;
 	bool hold_misses;

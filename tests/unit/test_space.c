@@ -236,6 +236,36 @@ static bool pins_go_in_any_order(void)
 }
 HOLDS(pins_go_in_any_order)
 
+static bool whether_memory_is_in_use_does_not_depend_on_who_asked_before(void)
+{
+	struct setup *s = physical();
+	static struct viodma_pin pins[200];
+	static struct viodma_segment segments[200];
+	bool held[200] = {false};
+	struct check_random random = {.state = 12};
+
+	for (unsigned i = 0; i < 20000; i++) {
+		const unsigned at = (unsigned)check_below(&random, 200);
+		const uint64_t first = PHYS + check_below(&random, 4000), last = first + check_below(&random, 60);
+		bool used = false;
+
+		if (held[at]) {
+			viodma_space_unpin(&s->space, &pins[at]);
+		} else {
+			segments[at] = (struct viodma_segment){
+				{PHYS + check_below(&random, 4000)}, 1 + (uint32_t)check_below(&random, 20), VIODMA_READ};
+			pins[at] = (struct viodma_pin){.segments = &segments[at], .segment_count = 1};
+			viodma_space_pin(&s->space, &pins[at]);
+		}
+		held[at] = !held[at];
+		for (unsigned j = 0; j < 200; j++)
+			used |= held[j] && segments[j].bus.v <= last && segments[j].bus.v + segments[j].len_bytes > first;
+		CHECK_EQUAL(viodma_space_in_use(&s->space, (viodma_bus){first}, (viodma_bus){last}), used);
+	}
+	return true;
+}
+HOLDS(whether_memory_is_in_use_does_not_depend_on_who_asked_before)
+
 static bool a_report_is_counted_and_told(void)
 {
 	struct setup *s = translated();
@@ -267,6 +297,7 @@ int main(void)
 		WITH_MUTANT(another_kind_of_space_forgets_the_last_hit),
 		TEST(a_pin_is_in_use_just_where_its_buffers_lie),
 		TEST(pins_go_in_any_order),
+		TEST(whether_memory_is_in_use_does_not_depend_on_who_asked_before),
 		TEST(a_report_is_counted_and_told),
 	};
 
