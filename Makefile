@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # A thin face over Meson: `make` builds build/viodma; `make demo` shows real guests; `make check` runs all tests;
-# `make dist-core` packs core/ to be carried away.
+# `make dist-core` packs core/ to be carried away;
+# `make numbers` measures, and writes docs/numbers.md.
 # Each target says which Debian packages it needs; scripts/packages sees to them.
 
 BUILD ?= build
@@ -16,7 +17,10 @@ CHECK_PACKAGES = $(DEMO_PACKAGES) g++ clang llvm libclang-rt-14-dev qemu-system-
 MODEL_PACKAGES = gcc libc6-dev spin python3
 FUZZ_PACKAGES = $(BUILD_PACKAGES) clang llvm libclang-rt-14-dev python3
 
-.PHONY: all demo check check-all fuzz models ring-billion dist-core install clean
+NUMBERS_PACKAGES = $(BUILD_PACKAGES) binutils valgrind python3 make util-linux qemu-system-common dpdk dpdk-dev \
+	linux-source-6.1 xz-utils gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu gcc-arm-none-eabi gcc-s390x-linux-gnu
+
+.PHONY: all demo check check-all numbers fuzz models ring-billion dist-core install clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -48,6 +52,12 @@ ring-billion:
 models:
 	@scripts/packages $(MODEL_PACKAGES)
 	@$(PYTHON) models/run.py
+
+# Measure, and write docs/numbers.md: ten minutes on a machine that does nothing else.
+numbers:
+	@scripts/packages $(NUMBERS_PACKAGES) || echo 'numbers: going on without' >&2
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) bench/numbers.py --build $(BUILD)
 
 dist-core:
 	@scripts/dist-core $(BUILD)

@@ -4,9 +4,9 @@
  * is each of them for some milliseconds, beginning with another one each time. All are connected all the time, and those
  * whose turn it is not sleep.
  *
- *	disk_load ROUNDS MILLISECONDS IN-FLIGHT sleep|poll split|packed SOCKET...
+ *	disk_load ROUNDS MILLISECONDS IN-FLIGHT split|packed sleep|poll:SOCKET...
  *
- * sleep: it waits for calls. poll: it looks again and again. Bit 33 is declined, so that disks without it are in the same
+ * sleep: it waits for calls of that disk. poll: it looks again and again. Bit 33 is declined, so that disks without it are in the same
  * place. Prints one object of JSON; the ratio is each disk's requests per second by the last one's, round by round.
  */
 #include <viodma/driver_blk.h>
@@ -39,6 +39,7 @@ struct one {
 
 struct disk {
 	const char *path;
+	bool poll;
 	struct viodma_front *front;
 	struct viodma_front_memory data, pool_memory;
 	struct viodma_object objects[2];
@@ -208,11 +209,11 @@ static void done(void *context, struct viodma_driver_blk_request *request, enum 
 		submit(one);
 }
 
-static bool turn(struct disk *disk, bool poll)
+static bool turn(struct disk *disk)
 {
 	enum viodma_result result = viodma_driver_blk_poll(&disk->blk, 0);
 
-	if (result == VIODMA_EMPTY && !poll)
+	if (result == VIODMA_EMPTY && !disk->poll)
 		result = viodma_front_wait(disk->front, viodma_loop_now_ns() + STALL_NS);
 	return result == VIODMA_OK || result == VIODMA_EMPTY || fail(disk, "reading", result);
 }
@@ -226,7 +227,7 @@ static uint64_t notifications(const struct disk *disk)
 }
 
 /* Requests a second; false: it failed. */
-static bool run(struct disk *disk, uint32_t in_flight, bool poll, uint64_t round_ns, double *per_second)
+static bool run(struct disk *disk, uint32_t in_flight, uint64_t round_ns, double *per_second)
 {
 	const uint64_t before = disk->done, notified = notifications(disk), began = viodma_loop_now_ns();
 	uint64_t took;
@@ -247,14 +248,14 @@ static bool run(struct disk *disk, uint32_t in_flight, bool poll, uint64_t round
 		submit(one);
 	}
 	do {
-		if (!turn(disk, poll))
+		if (!turn(disk))
 			return false;
-	} while (poll && ++looks % 64 ? true : viodma_loop_now_ns() - began < round_ns);
+	} while (disk->poll && ++looks % 64 ? true : viodma_loop_now_ns() - began < round_ns);
 	disk->going = false;
 	took = viodma_loop_now_ns() - began;
 	*per_second = (double)(disk->done - before) * 1e9 / (double)took;
 	while (disk->out)
-		if (!turn(disk, poll))
+		if (!turn(disk))
 			return false;
 	disk->notified += notifications(disk) - notified;
 	disk->requests += disk->done - before;
@@ -300,23 +301,25 @@ static void report(struct disk *disks, uint32_t count, uint32_t rounds)
 int main(int argc, char **argv)
 {
 	static struct disk disks[DISKS_MAX];
-	const uint32_t count = argc > 6 ? (uint32_t)argc - 6 : 0, rounds = argc > 1 ? (uint32_t)atoi(argv[1]) : 0;
+	const uint32_t count = argc > 5 ? (uint32_t)argc - 5 : 0, rounds = argc > 1 ? (uint32_t)atoi(argv[1]) : 0;
 	const uint64_t round_ns = argc > 2 ? (uint64_t)atoi(argv[2]) * 1000000 : 0;
 	const uint32_t in_flight = argc > 3 ? (uint32_t)atoi(argv[3]) : 0;
 	cpu_set_t cpus;
 	double warm;
 
 	if (!count || count > DISKS_MAX || !rounds || rounds > ROUNDS_MAX || !in_flight || in_flight > IN_FLIGHT_MAX) {
-		fprintf(stderr, "usage: disk_load ROUNDS MILLISECONDS IN-FLIGHT sleep|poll split|packed SOCKET...\n");
+		fprintf(stderr, "usage: disk_load ROUNDS MILLISECONDS IN-FLIGHT split|packed sleep|poll:SOCKET...\n");
 		return 2;
 	}
 	CPU_ZERO(&cpus);
 	CPU_SET(0, &cpus);
 	(void)!sched_setaffinity(0, sizeof(cpus), &cpus);
 	for (uint32_t i = 0; i < count; i++) {
-		disks[i].path = argv[6 + i];
-		if (!open_disk(&disks[i], !strcmp(argv[5], "packed")) ||
-		    !run(&disks[i], in_flight, !strcmp(argv[4], "poll"), round_ns / 4, &warm))
+		const char *colon = strchr(argv[5 + i], ':');
+
+		disks[i].path = colon ? colon + 1 : argv[5 + i];
+		disks[i].poll = !strncmp(argv[5 + i], "poll:", 5);
+		if (!open_disk(&disks[i], !strcmp(argv[4], "packed")) || !run(&disks[i], in_flight, round_ns / 4, &warm))
 			return 1;
 		disks[i].notified = disks[i].requests = 0;
 	}
@@ -324,7 +327,7 @@ int main(int argc, char **argv)
 		for (uint32_t i = 0; i < count; i++) {
 			struct disk *disk = &disks[(i + round) % count];
 
-			if (!run(disk, in_flight, !strcmp(argv[4], "poll"), round_ns, &disk->per_second[round]))
+			if (!run(disk, in_flight, round_ns, &disk->per_second[round]))
 				return 1;
 		}
 	report(disks, count, rounds);
