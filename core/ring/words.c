@@ -118,6 +118,10 @@ enum viodma_result viodma_ring_ask_for_kick(struct viodma_queue *queue)
 {
 	const bool by_event = queue->setup.event_idx;
 
+	if (queue->polled) {
+		viodma_ring_decline_kicks(queue); /* an event index lies behind already */
+		return VIODMA_OK;
+	}
 	if (by_event ? !queue->armed_valid || queue->armed_at != queue->next_avail
 		     : queue->no_notify || !queue->armed_valid) {
 		const struct wish_word word = word_of(queue, by_event ? KICK_AT_EVENT : ANY_KICK);
@@ -144,6 +148,11 @@ void viodma_ring_decline_kicks(struct viodma_queue *queue)
 		return;
 	queue->no_notify = true;
 	queue->statistics.kicks_suppressed++;
+}
+
+void viodma_queue_set_polled(struct viodma_queue *queue, bool polled)
+{
+	queue->polled = polled;
 }
 
 void viodma_queue_kicked(struct viodma_queue *queue)

@@ -135,6 +135,9 @@ struct viodma_vring {
 	struct viodma_notice call_notice, err_notice;
 	/* What happens. */
 	bool kicked, more, call_owed, broken_told;
+	bool busy; /* it had work a moment ago: looked at in each turn, and no kicks are wanted, until then: */
+	uint64_t busy_until_ns;
+	uint64_t worked; /* requests fetched and pushed, when it was looked at last */
 	/* Counters when the ring started. */
 	uint64_t session_pushed, session_faults, session_peak;
 	struct viodma_space_statistics session_space;

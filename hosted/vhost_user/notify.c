@@ -104,7 +104,7 @@ void viodma_vring_drop_kick(struct viodma_vring *ring)
 {
 	viodma_vring_unwatch_kick(ring);
 	viodma_descriptor_close(&ring->kick_fd);
-	ring->polled = ring->kicked = ring->kicked_inband = ring->more = false;
+	ring->polled = ring->kicked = ring->kicked_inband = ring->more = ring->busy = false;
 }
 
 void viodma_vring_kicked(void *context, unsigned events)

@@ -8,7 +8,8 @@
  *
  * Work happens in turns: one deferred call of the loop looks at every ring that was kicked, has more, or may go on
  * because the space changed; takes at most one queue-full from each; calls the driver; sends questions; and lets a
- * pending revocation go on.
+ * pending revocation go on. A ring that had work is looked at in each turn for a while (poll_us) before it asks for a kick
+ * again; the loop looks at its descriptors between turns, so that rings that are busy starve nobody.
  */
 #include "hosted/vhost_user/messages.h"
 
@@ -338,17 +339,43 @@ static bool works(const struct viodma_vring *ring)
 	       (ring->enabled || !accepted(backend, VHOST_USER_F_PROTOCOL_FEATURES_BIT));
 }
 
+/* = DEV-17: one queue-full at most */
+static void process(struct viodma_vring *ring)
+{
+	ring->more = ring->backend->ops.process(ring->backend->device, &ring->queue) == VIODMA_OK;
+}
+
+/* options.poll_us: for so long after it had work, look at it in each turn; then ask for the next kick, and look once more. */
+static void stay_busy(struct viodma_vring *ring, bool had_work)
+{
+	const uint64_t now = viodma_loop_now_ns();
+
+	if (had_work) {
+		ring->busy_until_ns = now + (uint64_t)ring->backend->options.poll_us * 1000u;
+		ring->busy = true;
+	} else if (!ring->busy || now >= ring->busy_until_ns) {
+		ring->busy = false;
+		viodma_queue_set_polled(&ring->queue, false);
+		process(ring);
+	}
+}
+
 /* True: there is more for another turn. */
 static bool work(struct viodma_vring *ring)
 {
-	if (!ring->kicked && !ring->more && !viodma_queue_has_work(&ring->queue))
+	const struct viodma_queue_statistics *done = &ring->queue.statistics;
+
+	if (!ring->kicked && !ring->more && !ring->busy && !viodma_queue_has_work(&ring->queue))
 		return false;
 	if (ring->kicked)
 		viodma_queue_kicked(&ring->queue);
 	ring->kicked = false;
-	/* = DEV-17: one queue-full at most */
-	ring->more = ring->backend->ops.process(ring->backend->device, &ring->queue) == VIODMA_OK;
-	return ring->more;
+	viodma_queue_set_polled(&ring->queue, ring->backend->options.poll_us != 0);
+	process(ring);
+	if (ring->backend->options.poll_us)
+		stay_busy(ring, done->fetched + done->pushed - ring->worked != 0);
+	ring->worked = done->fetched + done->pushed;
+	return ring->more || ring->busy;
 }
 
 void viodma_backend_turn(void *context)

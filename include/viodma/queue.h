@@ -195,7 +195,7 @@ struct viodma_queue {
 	uint32_t unsignalled; /* entries of the ring used since viodma_queue_call_needed was asked last */
 	uint32_t in_flight;   /* entries of the ring that requests take */
 	uint32_t sequence, stopped_base;
-	bool signalled_valid, pushed_any, armed_valid, stopped_valid, no_notify;
+	bool signalled_valid, pushed_any, armed_valid, stopped_valid, no_notify, polled;
 	struct virtq_packed_desc first;  /* packed: of the chain that is being fetched */
 	struct virtq_packed_desc *raw;   /* a chain as it stood in a packed ring, for the record; or the ones resumed */
 	struct viodma_queue_chain *resumed;
@@ -244,7 +244,7 @@ VIODMA_MUST_USE enum viodma_result viodma_queue_start(struct viodma_queue *queue
  * The next request the device can work on: one that was parked and now can go on, else a new one from the ring.
  *   VIODMA_OK     *request is the device's until it is pushed or rejected. If request->result is not VIODMA_OK, its
  *                 memory may not be used (a fault, or a limit): the device must call viodma_queue_reject.
- *   VIODMA_EMPTY  nothing more; the driver's next kick has been asked for
+ *   VIODMA_EMPTY  nothing more; the driver's next kick has been asked for, unless the queue is polled
  *   VIODMA_WAIT   the ring itself is not translated yet; call again when the space changed
  *   VIODMA_FAULT_* the ring itself is out of reach; reported; call again at the next kick or when the space changed
  *                 (until then VIODMA_WAIT)
@@ -317,7 +317,13 @@ bool viodma_queue_has_work(const struct viodma_queue *queue);
 void viodma_queue_kicked(struct viodma_queue *queue);
 
 /*
- * The same with VIRTIO_F_NOTIFICATION_DATA: the 32 bits that came with it. False: they name another queue, or a position
+ * Polled: viodma_queue_pop that finds nothing does not ask for a kick, because the caller looks again by itself. Before it
+ * sleeps: not polled, and pop once more, which asks. A start ends it.
+ */
+void viodma_queue_set_polled(struct viodma_queue *queue, bool polled);
+
+/*
+ * The same as viodma_queue_kicked with VIRTIO_F_NOTIFICATION_DATA: the 32 bits that came with it. False: they name another queue, or a position
  * this ring does not have; it is a kick all the same, for what they say is a hint.
  */
 bool viodma_queue_kicked_at(struct viodma_queue *queue, uint32_t data);
