@@ -2,7 +2,7 @@
 /*
  * fuzz_blk.c - block requests: headers, shapes of chains, and data are the input's; so is when the disk answers.
  *
- * How it works: each request is a header and a list of pieces with sizes and directions, over physical addresses or an
+ * How it works: in a ring of either layout, each request is a header and a list of pieces with sizes and directions, over physical addresses or an
  * IOTLB that is asked, in place or copied. The disk (tests/support/blk_rig.c) aborts if it is asked for anything
  * outside its capacity, or not in whole sectors. At the end each request has come back, unless the queue is broken.
  */
@@ -43,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input input = {data, size};
 	uint8_t options = input_byte(&input);
 	struct test_options set = {.size = SIZE, .size_max = 32, .segments_max = 8, .platform = options & 1,
+				   .packed = options & 64, .split = !(options & 64), .in_order = options & 128,
 				   .scatter = options & 2, .copy = options & 4, .event_idx = options & 8};
 	struct viodma_blk_config config;
 	struct blk_rig *rig;

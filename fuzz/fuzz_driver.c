@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fuzz_driver.c - the driver half (domain, split ring, virtio-blk) fed by a hostile device: what lies in shared memory, the
- * used ring, status, features and configuration are the input's.
+ * fuzz_driver.c - the driver half (domain, ring of either layout, virtio-blk) fed by a hostile device: what lies in shared
+ * memory, what was used, status, features and configuration are the input's.
  *
  * How it works: the input begins with the platform, the features and the configuration; the rest is a sequence of
  * operations of the program that drives the disk (submit, poll, time, reset) and of the device (used elements, true or
@@ -11,6 +11,7 @@
  *     platform into the pool
  *   - each request taken ends exactly once; after a reset nothing is mapped, and the pool is empty
  */
+#include "fuzz/driver_platform.h"
 #include "fuzz/input.h"
 
 #include <sys/mman.h>
@@ -18,34 +19,16 @@
 #include <viodma/wire/blk.h>
 #include <viodma/wire/ring.h>
 
-#define PAGE 4096u
-#define POOL_BYTES (32u * PAGE)
-#define PRIVATE_BYTES (16u * PAGE)
-#define POOL_PHYS 0x50000000u
-#define PRIVATE_PHYS 0x7000000000u
-#define POOL_BUS 0x80000000u
-#define PRIVATE_BUS 0x90000000u
-#define TABLE 0x100000000u /* where the IOMMU's addresses begin */
-#define GRANULES 64u
 #define SIZE 16u
 #define REQUESTS 8u
 #define PARTS 8u
 #define SEGMENTS 6u
+#define WRAP (1u << VIRTQ_PACKED_WRAP_BIT)
 #define CAPACITY 4096u /* sectors, unless the input says otherwise */
 
-enum { DIRECT, OFFSET, RESTRICTED, IOMMU, BOUNCE_IOMMU, KINDS };
-
-static unsigned char *pool_memory, *private_memory;
 static unsigned char shadow[PRIVATE_BYTES];
-static unsigned kind;
-static struct {
-	uint64_t phys;
-	enum viodma_permission permission;
-} table[GRANULES];
-
 static struct viodma_object objects[2];
 static const struct viodma_memory memory = {objects, 2};
-static struct viodma_platform platform;
 static struct viodma_pool pool;
 static struct viodma_domain domain;
 static struct viodma_driver driver;
@@ -70,112 +53,13 @@ static struct {
 	uint8_t status, config[sizeof(struct virtio_blk_config_layout)];
 	bool keeps_features, resets;
 	struct viodma_transport_queue ring;
-	uint16_t used_idx, seen_avail;
+	uint16_t used_idx, seen_avail; /* packed: positions, wrap counter in bit 15 */
+	struct {
+		uint16_t id, count;
+	} chains[SIZE]; /* packed: the last ones seen */
+	uint16_t chain_count;
 	bool scribbled; /* it has written where the driver's rings may be: they prove nothing any more */
 } device;
-static uint64_t now_ns;
-
-/* ---- the platform ---- */
-
-/* A bus address as the device may use it: memory, if a byte is there for this permission. */
-static unsigned char *reach(uint64_t bus, enum viodma_permission permission)
-{
-	uint64_t phys = bus;
-
-	if (kind >= IOMMU) {
-		if (bus < TABLE || (bus - TABLE) / PAGE >= GRANULES)
-			return NULL;
-		if ((table[(bus - TABLE) / PAGE].permission & permission) != permission)
-			return NULL;
-		phys = table[(bus - TABLE) / PAGE].phys + bus % PAGE;
-	} else if (kind != DIRECT) {
-		if (bus >= POOL_BUS && bus < POOL_BUS + POOL_BYTES)
-			phys = bus - POOL_BUS + POOL_PHYS;
-		else if (kind == OFFSET && bus >= PRIVATE_BUS && bus < PRIVATE_BUS + PRIVATE_BYTES)
-			phys = bus - PRIVATE_BUS + PRIVATE_PHYS;
-		else
-			return NULL;
-	}
-	if (phys >= POOL_PHYS && phys < POOL_PHYS + POOL_BYTES)
-		return pool_memory + (phys - POOL_PHYS);
-	if (phys >= PRIVATE_PHYS && phys < PRIVATE_PHYS + PRIVATE_BYTES) {
-		MUST(kind != RESTRICTED && kind != BOUNCE_IOMMU);
-		return private_memory + (phys - PRIVATE_PHYS);
-	}
-	return NULL;
-}
-
-static enum viodma_result table_map(void *context, viodma_bus bus, viodma_phys phys, uint64_t len,
-				    enum viodma_permission permission)
-{
-	(void)context;
-	MUST(bus.v >= TABLE && bus.v % PAGE == 0 && phys.v % PAGE == 0 && len % PAGE == 0 && len);
-	for (uint64_t i = 0; i < len / PAGE; i++) {
-		uint64_t at = (bus.v - TABLE) / PAGE + i;
-
-		MUST(at < GRANULES && !table[at].permission);
-		table[at].phys = phys.v + i * PAGE;
-		table[at].permission = permission;
-	}
-	return VIODMA_OK;
-}
-
-static enum viodma_result table_unmap(void *context, viodma_bus bus, uint64_t len)
-{
-	(void)context;
-	for (uint64_t i = 0; i < len / PAGE; i++) {
-		uint64_t at = (bus.v - TABLE) / PAGE + i;
-
-		MUST(at < GRANULES && table[at].permission);
-		table[at].permission = VIODMA_NO_ACCESS;
-	}
-	return VIODMA_OK;
-}
-
-static enum viodma_result table_invalidate(void *context, viodma_bus bus, uint64_t len)
-{
-	(void)context;
-	(void)bus;
-	(void)len;
-	return VIODMA_OK;
-}
-
-static uint64_t table_now(void *context)
-{
-	(void)context;
-	return now_ns;
-}
-
-static const struct viodma_iommu_ops table_ops = {table_map, table_unmap, table_invalidate, NULL};
-
-static void describe(void)
-{
-	viodma_platform_init(&platform);
-	platform.pool.v = POOL_PHYS;
-	platform.pool_bytes = POOL_BYTES;
-	platform.pool_slot_bytes = PAGE;
-	switch (kind) {
-	case OFFSET:
-		platform.window_count = 2;
-		platform.windows[1] = (struct viodma_window){{PRIVATE_PHYS}, {PRIVATE_BUS}, PRIVATE_BYTES};
-		/* fall through */
-	case RESTRICTED:
-		platform.kind = VIODMA_PLATFORM_OFFSET;
-		platform.window_count += kind == RESTRICTED;
-		platform.windows[0] = (struct viodma_window){{POOL_PHYS}, {POOL_BUS}, POOL_BYTES};
-		platform.restricted = kind == RESTRICTED;
-		break;
-	case IOMMU:
-	case BOUNCE_IOMMU:
-		platform.kind = VIODMA_PLATFORM_IOMMU;
-		platform.granule_bytes = PAGE;
-		platform.window_count = 1;
-		platform.windows[0] = (struct viodma_window){{0}, {TABLE}, GRANULES * PAGE};
-		platform.restricted = kind == BOUNCE_IOMMU;
-		break;
-	}
-	MUST(viodma_platform_check(&platform, NULL) == VIODMA_OK);
-}
 
 /* ---- the device ---- */
 
@@ -239,7 +123,8 @@ static enum viodma_result queue_enable(void *context, unsigned index, const stru
 	MUST(index == 0 && where->size == SIZE);
 	MUST(reach(where->desc.v, VIODMA_READ) && reach(where->avail.v, VIODMA_READ) && reach(where->used.v, VIODMA_WRITE));
 	device.ring = *where;
-	device.used_idx = device.seen_avail = 0;
+	device.used_idx = device.seen_avail = queue.config.packed ? WRAP : 0;
+	device.chain_count = 0;
 	return VIODMA_OK;
 }
 
@@ -266,8 +151,16 @@ static uint16_t load16(uint64_t bus)
 	return viodma_le16_get((viodma_le16){value});
 }
 
-/* One descriptor of what was just made available leads where the platform lets the device go; follows a table. */
-static uint16_t look_at_descriptor(uint64_t at, bool in_table, uint16_t *next)
+/* Where it leads and how far: where the platform lets the device go. */
+static void look_at_buffer(uint64_t bus, uint32_t len, uint16_t flags)
+{
+	MUST(len);
+	MUST(reach(bus, flags & VIRTQ_DESC_F_WRITE ? VIODMA_WRITE : VIODMA_READ));
+	MUST(reach(bus + len - 1, flags & VIRTQ_DESC_F_WRITE ? VIODMA_WRITE : VIODMA_READ));
+}
+
+/* One descriptor of what was just made available; follows a table. Answers its flags; *last: next, or the buffer id. */
+static uint16_t look_at_descriptor(uint64_t at, bool in_table, uint16_t *last)
 {
 	const unsigned char *memory_at = reach(at, VIODMA_READ);
 	struct virtq_desc desc;
@@ -277,13 +170,11 @@ static uint16_t look_at_descriptor(uint64_t at, bool in_table, uint16_t *next)
 
 	MUST(memory_at);
 	memcpy(&desc, memory_at, sizeof(desc));
-	flags = viodma_le16_get(desc.flags);
+	flags = viodma_le16_get(queue.config.packed ? desc.next : desc.flags);
+	*last = viodma_le16_get(queue.config.packed ? desc.flags : desc.next);
 	bus = viodma_le64_get(desc.addr);
 	len = viodma_le32_get(desc.len);
-	*next = viodma_le16_get(desc.next);
-	MUST(len);
-	MUST(reach(bus, flags & VIRTQ_DESC_F_WRITE ? VIODMA_WRITE : VIODMA_READ));
-	MUST(reach(bus + len - 1, flags & VIRTQ_DESC_F_WRITE ? VIODMA_WRITE : VIODMA_READ));
+	look_at_buffer(bus, len, flags);
 	if (flags & VIRTQ_DESC_F_INDIRECT) {
 		uint16_t ignored;
 
@@ -294,11 +185,11 @@ static uint16_t look_at_descriptor(uint64_t at, bool in_table, uint16_t *next)
 	return flags;
 }
 
-static void look_at_ring(void)
+static void look_at_split(void)
 {
 	uint16_t avail_idx = load16(device.ring.avail.v + VIRTQ_AVAIL_IDX);
 
-	for (; up && !device.scribbled && device.seen_avail != avail_idx; device.seen_avail++) {
+	for (; device.seen_avail != avail_idx; device.seen_avail++) {
 		uint16_t next = load16(device.ring.avail.v + VIRTQ_AVAIL_RING(device.seen_avail % SIZE)), flags;
 
 		for (unsigned left = SIZE; left; left--) {
@@ -309,6 +200,78 @@ static void look_at_ring(void)
 			MUST(left > 1);
 		}
 	}
+}
+
+static void go_on(uint16_t *position, uint32_t count)
+{
+	for (count %= SIZE + 1; count; count--)
+		if ((++*position & (WRAP - 1)) == SIZE)
+			*position = ~*position & WRAP;
+}
+
+static bool is_available(uint16_t flags, uint16_t position)
+{
+	return (flags & (VIRTQ_PACKED_DESC_F_AVAIL | VIRTQ_PACKED_DESC_F_USED)) ==
+	       (position & WRAP ? VIRTQ_PACKED_DESC_F_AVAIL : VIRTQ_PACKED_DESC_F_USED);
+}
+
+static uint64_t place(uint16_t position)
+{
+	return device.ring.desc.v + 16u * (position & (WRAP - 1));
+}
+
+static void look_at_packed(void)
+{
+	while (is_available(load16(place(device.seen_avail) + 14), device.seen_avail)) {
+		uint16_t flags, id, count = 0;
+
+		do {
+			MUST(count++ < SIZE);
+			flags = look_at_descriptor(place(device.seen_avail), false, &id);
+			MUST(is_available(flags, device.seen_avail)); /* = DRV-24 */
+			go_on(&device.seen_avail, 1);
+		} while (flags & VIRTQ_DESC_F_NEXT);
+		MUST(id < SIZE);
+		device.chains[device.chain_count % SIZE].id = id;
+		device.chains[device.chain_count++ % SIZE].count = count;
+	}
+}
+
+static void look_at_ring(void)
+{
+	if (!up || device.scribbled)
+		return;
+	if (queue.config.packed)
+		look_at_packed();
+	else
+		look_at_split();
+}
+
+/* A used descriptor; how as below, but for a position moved by so many. */
+static void put_used_packed(struct input *input, uint8_t how)
+{
+	const unsigned which = input_byte(input) % SIZE;
+	uint16_t id = device.chains[which].id, count = device.chains[which].count, flags = 0;
+	uint32_t len = input_byte(input) * 257u;
+	unsigned char *at = reach(place(device.used_idx), VIODMA_WRITE);
+	struct virtq_packed_desc desc;
+
+	MUST(at);
+	if (how & 1)
+		id = (uint16_t)input_u32(input);
+	if (how & 2)
+		len = input_u32(input);
+	if (device.used_idx & WRAP)
+		flags = VIRTQ_PACKED_DESC_F_AVAIL | VIRTQ_PACKED_DESC_F_USED;
+	memcpy(&desc, at, sizeof(desc));
+	desc.id = viodma_le16_of(id);
+	desc.len = viodma_le32_of(len);
+	desc.flags = viodma_le16_of(flags);
+	memcpy(at, &desc, sizeof(desc));
+	go_on(&device.used_idx, how & 4 ? input_u16(input) : count ? count : 1);
+	/* A lie leaves a ring that proves nothing: what looks available may be an old lap's. */
+	device.scribbled |= how != 0 || !count;
+	device.chains[which].count = 0;
 }
 
 /* A used element: true (a head that was made available, a length that fits) or whatever the input says. */
@@ -466,7 +429,11 @@ static void operation(struct input *input)
 		break;
 	case 5:
 	case 6:
-		put_used(input, code < 128 ? 0 : operand);
+		look_at_ring();
+		if (queue.config.packed)
+			put_used_packed(input, code < 128 ? 0 : operand);
+		else
+			put_used(input, code < 128 ? 0 : operand);
 		break;
 	case 7: /* any byte of the pool: rings, headers, statuses, slots */
 		at = input_u16(input) * 2u % POOL_BYTES;
@@ -536,6 +503,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	device.resets = options & 0x20;
 	describe();
 	prepare(&input);
+	device.features ^= options & 8 ? VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT) : 0;
+	device.features ^= options & 0x40 ? VIODMA_FEATURE(VIRTIO_F_IN_ORDER_BIT) : 0;
 	if (start(options))
 		while (up && input.left) {
 			operation(&input);

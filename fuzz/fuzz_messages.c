@@ -32,6 +32,7 @@ static struct viodma_request *held[16];
 static unsigned held_count, popped;
 static int socket_fd, channel_fd, memory_fd, kick_fd, call_fd;
 static unsigned char *memory;
+static bool packed; /* what the front end accepted last */
 
 /* ---- the device ---- */
 
@@ -193,6 +194,9 @@ static void handshake(uint8_t options)
 		accepted |= VIODMA_FEATURE(33);
 	if (options & 2)
 		accepted |= VIODMA_FEATURE(29);
+	packed = options & 64;
+	if (packed)
+		accepted |= VIODMA_FEATURE(34);
 	say_u64(VHOST_USER_SET_PROTOCOL_FEATURES, protocol & backend->offered_protocol, -1);
 	say_u64(VHOST_USER_SET_FEATURES, accepted, -1);
 	open_channel();
@@ -209,7 +213,7 @@ static void start_ring(uint8_t options)
 
 	say(VHOST_USER_SET_VRING_NUM, &state, sizeof(state), -1);
 	say(VHOST_USER_SET_VRING_ADDR, &addr, sizeof(addr), -1);
-	state.num = 0;
+	state.num = packed ? VIODMA_QUEUE_PACKED_BASE : 0;
 	say(VHOST_USER_SET_VRING_BASE, &state, sizeof(state), -1);
 	say_u64(VHOST_USER_SET_VRING_CALL, 0, call_fd);
 	say_u64(VHOST_USER_SET_VRING_KICK, 0, kick_fd);
@@ -356,6 +360,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	socket_fd = ends[0];
 	channel_fd = -1;
 	held_count = popped = 0;
+	packed = false;
 	set.socket_fd = ends[1];
 	MUST(viodma_vhost_user_new(loop, &ops, NULL, &set, &backend) == VIODMA_OK);
 	if (options & 16)

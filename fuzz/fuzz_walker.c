@@ -3,7 +3,7 @@
  * fuzz_walker.c - a ring, its tables and the IOTLB's state are the input's; the device half walks, parks, resumes,
  * answers, rejects, stops and starts as the input says.
  *
- * How it works: the input begins with options and the bytes of the ring, tables and buffers; the rest is a sequence of
+ * How it works: the input begins with options, the layout (split or packed), and the bytes of the ring, tables and buffers; the rest is a sequence of
  * operations. Memory stands between guard pages, so an access outside of it ends the process. In addition:
  *   - each read of shared memory must hit a page that is granted to be read, or pinned by a request
  *   - a page never granted to be written must be at the end what it was at the beginning
@@ -23,7 +23,7 @@ static uint8_t readable[TEST_PAGES], written[TEST_PAGES]; /* granted now; ever *
 static unsigned char before[PAGES * TEST_PAGE];
 static struct viodma_request *out[SIZE];
 static uint32_t most_writable;
-static bool used_is_data; /* a descriptor may name the used ring as a buffer */
+static bool used_is_data; /* a descriptor may name what the device writes of the ring as a buffer, or the driver writes there */
 
 static void check_read(const void *at, size_t bytes)
 {
@@ -129,7 +129,7 @@ static void stop_and_start(bool elsewhere)
 		return;
 	MUST(viodma_queue_pop(&driver->queue, &request) == VIODMA_FAULT_STOPPED);
 	if (elsewhere)
-		setup.base++;
+		setup.base += setup.packed ? VIODMA_QUEUE_PACKED_BASE : 1; /* packed: another lap */
 	MUST(viodma_queue_start(&driver->queue, &setup, &dropped) == VIODMA_OK);
 }
 
@@ -177,7 +177,7 @@ static void operation(struct input *input)
 	default:
 		/* The driver writes into its memory while the device works; not where the device writes its answers. */
 		i = TEST_PAGE * (operand % PAGES) + input_u16(input) % (TEST_PAGE - 4);
-		if (i / TEST_PAGE == TEST_USED / TEST_PAGE)
+		if (!driver->setup.packed && i / TEST_PAGE == TEST_USED / TEST_PAGE)
 			break;
 		used_is_data |= i / TEST_PAGE == TEST_DESC / TEST_PAGE || i / TEST_PAGE == TEST_TABLES / TEST_PAGE;
 		test_put32(driver, i, input_u32(input));
@@ -186,16 +186,34 @@ static void operation(struct input *input)
 	}
 }
 
+/* One descriptor. Packed: `next` is the buffer id; as many are available as the input says, the others if it says so. */
+static void put_descriptor(unsigned i, viodma_bus bus, uint32_t len, uint8_t kind, uint16_t next, uint16_t available)
+{
+	const uint16_t first_lap = 1u << VIRTQ_PACKED_WRAP_BIT;
+	uint16_t flags = kind & 7;
+
+	if (!driver->setup.packed) {
+		test_desc(driver, i, bus, len, flags, next);
+		return;
+	}
+	if (i < available)
+		flags |= test_available_flags(first_lap);
+	else if (kind & 8)
+		flags |= kind & 0x10 ? test_available_flags(0) : test_used_flags(first_lap);
+	test_packed_desc(driver, i, bus, len, next, flags);
+}
+
 /* The driver's memory: descriptors, available ring, an indirect table, and where things are in the ring. */
 static void fill(struct input *input, uint8_t options)
 {
 	uint16_t available = input_byte(input) % (SIZE + 2);
+	const size_t used = test_used_area(driver);
 
 	input_bytes(input, driver->memory + TEST_AVAIL + VIRTQ_AVAIL_RING(0), 2 * SIZE);
 	for (unsigned i = 0; i < SIZE; i++) {
 		/* Addresses: a page of memory and an offset, or anything. */
 		uint8_t kind = input_byte(input), page = input_byte(input);
-		uint16_t offset = input_u16(input), flags = kind & 7, next = input_byte(input) % (SIZE + 1);
+		uint16_t offset = input_u16(input), next = input_byte(input) % (SIZE + 1);
 		uint32_t len = input_u16(input);
 		viodma_bus bus = test_bus(driver, page % PAGES * (size_t)TEST_PAGE + offset % TEST_PAGE);
 
@@ -205,22 +223,34 @@ static void fill(struct input *input, uint8_t options)
 			len = input_u32(input);
 		if (kind & 0x20)
 			len &= ~15u;
-		used_is_data |= bus.v < test_bus(driver, TEST_USED + TEST_PAGE).v && bus.v + len > test_bus(driver, TEST_USED).v;
-		test_desc(driver, i, bus, len, flags, next);
+		used_is_data |= bus.v < test_bus(driver, used + TEST_PAGE).v && bus.v + len > test_bus(driver, used).v;
+		put_descriptor(i, bus, len, kind, next, available);
 		if (kind & 0x10)
-			test_table_desc(driver, TEST_TABLES, i, bus, len, flags & 3, next);
-		if (options & 0x40)
+			test_table_desc(driver, TEST_TABLES, i, bus, len, kind & 3, next);
+		if (options & 0x40 && !driver->setup.packed)
 			test_put16(driver, TEST_AVAIL + VIRTQ_AVAIL_RING(i),
 				   test_get16(driver, TEST_AVAIL + VIRTQ_AVAIL_RING(i)) % SIZE);
 	}
-	test_put16(driver, TEST_AVAIL + VIRTQ_AVAIL_IDX, available);
+	if (!driver->setup.packed)
+		test_put16(driver, TEST_AVAIL + VIRTQ_AVAIL_IDX, available);
+}
+
+/* Whatever the device says it has used, it says of no more than it was given to write. */
+static void check_used(void)
+{
+	for (unsigned i = 0; i < SIZE && !used_is_data; i++) {
+		const size_t at = driver->setup.packed ? TEST_DESC + 16u * i + 8 : TEST_USED + VIRTQ_USED_RING(i) + 4;
+
+		MUST(test_get32(driver, at) <= most_writable || memcmp(before + at, driver->memory + at, 4) == 0);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
-	uint8_t options = input_byte(&input);
-	struct test_options set = {.size = SIZE, .size_max = 16, .segments_max = options & 1 ? 4 : 16,
+	uint8_t options = input_byte(&input), layout = input_byte(&input);
+	struct test_options set = {.packed = layout & 1, .split = !(layout & 1), .in_order = layout & 2,
+				   .order_platform = layout & 4, .size = layout & 1 && layout & 8 ? SIZE - 5 : SIZE, .size_max = 16, .segments_max = options & 1 ? 4 : 16,
 				   .pieces_max = options & 1 ? 6 : 64, .platform = !(options & 2), .copy = options & 4,
 				   .event_idx = options & 8, .no_indirect = options & 16,
 				   .iotlb_capacity = options & 32 ? 8 : 64, .miss_capacity = options & 32 ? 8 : 64};
@@ -234,9 +264,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	used_is_data = false;
 	fill(&input, options);
 	memcpy(before, driver->memory, sizeof(before));
+	for (i = 0; i < 4; i++)
+		revoke(TEST_DESC / TEST_PAGE + i); /* a packed ring is granted from the start, unless it is asked for */
 	if (options & 0x80) {
 		for (i = 0; i < 13; i++)
-			grant(i, i >= 10 ? VIODMA_READ_WRITE : VIODMA_READ);
+			grant(i, i >= 10 || set.packed ? VIODMA_READ_WRITE : VIODMA_READ);
 		for (i = 16; i < PAGES; i++)
 			grant(i, (enum viodma_permission)(1 + i % 3));
 	}
@@ -251,8 +283,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	viodma_queue_reset(&driver->queue);
 	MUST(driver->queue.parked == 0 && driver->queue.done == 0 && driver->copies == 0);
 	MUST(!viodma_space_in_use(&driver->space, (viodma_bus){0}, (viodma_bus){UINT64_MAX}));
-	for (i = 0; i < SIZE; i++)
-		MUST(test_get32(driver, TEST_USED + VIRTQ_USED_RING(i) + 4) <= most_writable || used_is_data);
+	check_used();
 	for (i = 0; i < PAGES && set.platform; i++)
 		MUST(written[i] ||
 		     memcmp(before + i * TEST_PAGE, driver->memory + i * TEST_PAGE, TEST_PAGE) == 0);

@@ -26,6 +26,7 @@ def u32(value):
 
 POP, USE, GRANTED, REFUSED, STOP, KICK, STORE = 2, 5, 7, 8, 9, 10, 11
 COPY, EVENT, NO_INDIRECT, SMALL, HEADS_IN_RANGE, PREGRANTED = 4, 8, 16, 32, 0x40, 0x80
+PACKED, IN_ORDER, ORDER_PLATFORM, ODD = 1, 2, 4, 8
 
 
 def descriptor(flags=0, page=32, offset=0, length=64, following=0, *, bus=None, long=False, table=False, whole=False):
@@ -37,10 +38,10 @@ def descriptor(flags=0, page=32, offset=0, length=64, following=0, *, bus=None, 
     return wire + (u32(length) if long else b"")
 
 
-def walker(options, available, heads, descriptors, operations):
+def walker(options, available, heads, descriptors, operations, layout=0):
     heads = list(heads) + [0] * (16 - len(heads))
     descriptors = list(descriptors) + [descriptor()] * (16 - len(descriptors))
-    wire = bytes([options, available]) + b"".join(u16(h) for h in heads) + b"".join(descriptors)
+    wire = bytes([options, layout, available]) + b"".join(u16(h) for h in heads) + b"".join(descriptors)
     return wire + b"".join(bytes(o) for o in operations)
 
 
@@ -104,13 +105,48 @@ def request(kind, sector, pieces, then=0, header=None):
     return wire + (header or b"") + b"".join(pieces) + bytes([then])
 
 
+def packed_walker_seeds():
+    """The same rings, packed: descriptors one after the other, a buffer id where `following` is."""
+    one = [descriptor(NEXT, 32, 0, 16, 7), descriptor(NEXT | WRITE, 35, 100, 512, 7), descriptor(WRITE, 38, 0, 1, 7)]
+    plain = one + [descriptor(0, 41, 8, 32, 3), descriptor(WRITE, 44, 4000, 90, 15)]
+    table = [descriptor(INDIRECT, 16, 0, 48, 2), descriptor(0, 32, 0, 16, 0, table=True),
+             descriptor(WRITE, 33, 0, 64, 0, table=True)]
+    finish = [(POP, 0), (POP, 0), (POP, 0), (USE, 7), (USE, 3), (USE, 0), (KICK, 0)]
+    asked = [(POP, 0), (GRANTED, 0)] * 8
+    for name, layout in (("packed", PACKED), ("packed-in-order", PACKED | IN_ORDER), ("packed-odd", PACKED | ODD),
+                         ("packed-platform", PACKED | ORDER_PLATFORM)):
+        yield f"{name}-granted", walker(PREGRANTED | EVENT, 5, [], plain, finish, layout)
+        yield f"{name}-asked", walker(0, 5, [], plain, asked + finish + asked, layout)
+        yield f"{name}-copied", walker(COPY, 5, [], plain, asked + [(1, 33)] + finish + asked, layout)
+        yield f"{name}-table", walker(PREGRANTED, 1, [], table, finish, layout)
+        yield f"{name}-stopped", walker(0, 5, [], plain, [
+            *asked, (USE, 3), (STOP, 0), *asked, *finish, (STOP, 255), *finish], layout)
+    yield "packed-physical", walker(2, 5, [], plain, finish, PACKED)
+    yield "packed-endless", walker(PREGRANTED, 16, [], [descriptor(NEXT, 32, 0, 16, i) for i in range(16)], finish, PACKED)
+    yield "packed-half", walker(PREGRANTED, 2, [], one, finish, PACKED)
+    yield "packed-id-beyond", walker(PREGRANTED, 1, [], [descriptor(0, 32, 0, 16, 16)], finish, PACKED)
+    yield "packed-id-twice", walker(PREGRANTED, 2, [], [descriptor(0, 32, 0, 16, 4)] * 2, finish, PACKED)
+    yield "packed-order", walker(PREGRANTED, 2, [], [descriptor(WRITE | NEXT, 32, 0, 4, 1), descriptor(0, 33)], finish, PACKED)
+    yield "packed-not-negotiated", walker(NO_INDIRECT | PREGRANTED, 1, [], table, finish, PACKED)
+    yield "packed-revoked", walker(PREGRANTED | EVENT, 5, [], plain, [
+        (POP, 0), (1, 1), (1, 35), (USE, 7), (POP, 0), (GRANTED, 0), *asked, *finish], PACKED)
+    yield "packed-used-too-long", walker(PREGRANTED, 3, [], one, [(POP, 0), (41, 0), (POP, 0)], PACKED)
+    yield "packed-refused-direction", walker(PREGRANTED, 2, [], [one[0], descriptor(WRITE, 33, 0, 64, 7)], [(POP, 0), (REFUSED, 0), (POP, 0), (USE, 0)], PACKED)
+    yield "packed-physical-address", walker(PREGRANTED, 1, [], [descriptor(0, 0, 0, 64, 0, bus=0x40000000 + 50 * 4096)], [
+        (1, 50), (POP, 0), (REFUSED, 0), (POP, 0), (USE, 0)], PACKED)
+    yield "packed-two-laps", walker(PREGRANTED, 11, [], [descriptor(WRITE, 40 + i, 0, 64, i) for i in range(11)], [
+        *[(POP, 0)] * 11, *[(USE, i) for i in range(11)], (STOP, 255), *[(POP, 0)] * 3, (KICK, 0)], PACKED | ODD)
+
+
 def blk_seeds():
     read = request(IN, 3, [piece(HEADER), piece(SECTORS, True, 2), piece(STATUS, True)], 4)
     write = request(OUT, 5, [piece(HEADER), piece(SECTORS, False, 4), piece(STATUS, True)], 4)
     flush = request(FLUSH, 0, [piece(HEADER), piece(STATUS, True)], 1 | 4)
     ident = request(GET_ID, 0, [piece(HEADER), piece(ANY, True, size=20), piece(STATUS, True)], 4)
-    for name, options in (("physical", 0), ("asked", 1), ("scattered", 3), ("copied", 7), ("events", 9)):
+    for name, options in (("physical", 0), ("asked", 1), ("scattered", 3), ("copied", 7), ("events", 9), ("packed", 65),
+                          ("packed-copied", 71), ("packed-events", 73), ("in-order", 129), ("packed-in-order", 193)):
         yield f"all-{name}", bytes([options]) + read + write + flush + ident
+    yield "packed-late", bytes([65]) + request(IN, 1, [piece(HEADER), piece(SECTORS, True), piece(STATUS, True)], 1 | 4 | 8) + read
     yield "read-only", bytes([17]) + write + read
     yield "no-flush", bytes([33]) + write + flush
     yield "late", bytes([1]) + request(IN, 1, [piece(HEADER), piece(SECTORS, True), piece(STATUS, True)], 1 | 4 | 8) + read
@@ -129,7 +165,7 @@ def blk_seeds():
 
 # --- messages -----------------------------------------------------------------
 
-BIT33, EVENTS, COPIES, REQUIRED, HANDSHAKE, RING = 1, 2, 4, 8, 16, 32
+BIT33, EVENTS, COPIES, REQUIRED, HANDSHAKE, RING, PACKED_RING = 1, 2, 4, 8, 16, 32, 64
 RAW, MEMORY, UPDATE, INVALIDATE, KICKED, LET_GO, START, ANSWER, GREET = 0, 2, 3, 4, 5, 6, 7, 8, 9
 
 
@@ -158,6 +194,13 @@ def messages_seeds():
     yield "required", bytes([REQUIRED | HANDSHAKE])
     yield "served", bytes([BIT33 | begun]) + ring + served
     yield "served-copying", bytes([BIT33 | COPIES | begun]) + ring + served
+    packed = store(0, struct.pack("<QIHHQIHH", base + 5 * 4096, 16, 3, 0x81, base + 6 * 4096, 64, 3, 0x82)) + ring[68:]
+    yield "packed-served", bytes([BIT33 | PACKED_RING | begun]) + packed + served
+    yield "packed-copying", bytes([BIT33 | COPIES | PACKED_RING | begun]) + packed + served
+    yield "packed-asked", bytes([BIT33 | EVENTS | PACKED_RING | begun]) + packed[:34] + served * 2
+    yield "packed-revoked", bytes([BIT33 | PACKED_RING | begun]) + packed + do(KICKED) * 3 + do(INVALIDATE, 6) + do(LET_GO) + served
+    yield "packed-stopped", (bytes([BIT33 | PACKED_RING | begun]) + packed + do(KICKED) * 3 + raw(11, u32(0) + u32(0)) +
+                             do(LET_GO) + do(START, 1))
     yield "asked", bytes([BIT33 | EVENTS | begun]) + ring[:68] + served * 2
     yield "refused", bytes([BIT33 | begun]) + ring[:68] + do(KICKED) + (do(ANSWER, 0) + do(KICKED)) * 3
     yield "revoked", bytes([BIT33 | begun]) + ring + do(KICKED) * 3 + do(INVALIDATE, 6) + do(LET_GO) + served
@@ -178,7 +221,7 @@ def messages_seeds():
 # --- driver -------------------------------------------------------------------
 
 DIRECT, OFFSET, RESTRICTED, IOMMU, BOUNCE_IOMMU = range(5)
-DEFERRED, DECLINE, STRICT, KEEPS_FEATURES, RESETS = 1, 2, 4, 0x10, 0x20
+DEFERRED, DECLINE, STRICT, PACKED_OFFERED, KEEPS_FEATURES, RESETS, IN_ORDER_OFFERED = 1, 2, 4, 8, 0x10, 0x20, 0x40
 READ, WRITE_DISK, FLUSH_DISK, IDENT = 0, 1, 2, 3
 LIE = 128  # of the code of a used element: its operand then says how
 
@@ -210,6 +253,8 @@ def driver_seeds():
             begin = bytes([options | KEEPS_FEATURES | RESETS, kind]) + sane
             yield f"served-{name}-{mode}", begin + all_kinds + ends + all_kinds + ends + reset
             yield f"reset-{name}-{mode}", begin + all_kinds + reset
+            begin = bytes([options | PACKED_OFFERED | KEEPS_FEATURES | RESETS, kind]) + sane
+            yield f"packed-{name}-{mode}", begin + all_kinds + ends + all_kinds + ends + reset
         yield f"declined-{name}", bytes([DECLINE | KEEPS_FEATURES | RESETS, kind]) + sane + all_kinds + ends
     begin = bytes([KEEPS_FEATURES | RESETS, RESTRICTED]) + sane
     yield "many", begin + b"".join(submit(i, i % 2, i, (i, 7), (2 * i, 7)) for i in range(8)) + (poll + used(0, 7)) * 9
@@ -218,6 +263,17 @@ def driver_seeds():
     yield "twice", begin + all_kinds + used(0) + used(0) + poll
     yield "too-long", begin + all_kinds + lie(1, 2, u32(1 << 20)) + poll
     yield "jump", begin + all_kinds + lie(0, 4, u16(300)) + poll
+    for name, options in (("packed", PACKED_OFFERED), ("in-order", IN_ORDER_OFFERED),
+                          ("packed-in-order", PACKED_OFFERED | IN_ORDER_OFFERED)):
+        begun = bytes([options | KEEPS_FEATURES | RESETS, RESTRICTED]) + sane
+        yield f"{name}-many", begun + b"".join(submit(i, i % 2, i, (i, 7), (2 * i, 7)) for i in range(8)) + b"".join(
+            poll + used(i, 7) for i in range(9)) + poll
+        yield f"{name}-wrong-id", begun + all_kinds + lie(0, 1, u32(9)) + poll
+        yield f"{name}-out-of-range", begun + all_kinds + lie(0, 1, u32(0x10)) + poll
+        yield f"{name}-backward", begun + all_kinds + used(2) + poll + used(0) + poll
+        yield f"{name}-twice", begun + all_kinds + used(0) + used(0) + poll
+        yield f"{name}-too-long", begun + all_kinds + lie(1, 2, u32(1 << 20)) + poll
+        yield f"{name}-jump", begun + all_kinds + lie(0, 4, u16(5)) + poll + used(1) + poll
     yield "silent", begin + submit(0, READ, 0, (0, 1), deadline=1) + poll + tick * 9 + poll
     yield "scribbles", begin + all_kinds + b"".join(bytes([7, 0x41]) + u16(n * 97) for n in range(60)) + ends
     yield "needs-reset", begin + all_kinds + bytes([8, 64]) + poll
@@ -229,7 +285,7 @@ def driver_seeds():
 
 def main():
     top = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "corpus"
-    for target, seeds in (("walker", walker_seeds), ("blk", blk_seeds), ("messages", messages_seeds),
+    for target, seeds in (("walker", lambda: [*walker_seeds(), *packed_walker_seeds()]), ("blk", blk_seeds), ("messages", messages_seeds),
                           ("driver", driver_seeds)):
         directory = top / target
         directory.mkdir(parents=True, exist_ok=True)
