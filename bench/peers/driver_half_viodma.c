@@ -86,9 +86,11 @@ static bool send(uint32_t count)
 	while (count--) {
 		struct request *request = &requests[next++ % DRIVER_HALF_RING];
 
-		if (viodma_domain_map(&domain, &request->mapping, &request->buffer, 1, VIODMA_TO_DEVICE,
-				      &request->segment, 1) != VIODMA_OK ||
-		    viodma_driver_queue_add(&queue, &request->segment, 1, request) != VIODMA_OK)
+		uint32_t segments;
+
+		if (viodma_domain_map_lean(&domain, &request->mapping, &request->buffer, 1, VIODMA_TO_DEVICE,
+					   &request->segment, 1, &segments) != VIODMA_OK ||
+		    viodma_driver_queue_add(&queue, &request->segment, segments, request) != VIODMA_OK)
 			return false;
 	}
 	viodma_driver_queue_publish(&queue);
@@ -105,7 +107,7 @@ static uint32_t collect(void)
 		for (uint32_t i = 0; i < count; i++) {
 			struct request *request = completions[i].token;
 
-			(void)viodma_domain_unmap(&request->mapping, completions[i].written_bytes);
+			(void)viodma_domain_unmap_lean(&domain, &request->mapping, completions[i].written_bytes);
 		}
 		total += count;
 	}
