@@ -4,30 +4,48 @@
  *
  * How it works: in a ring of either layout, each request is a header and a list of pieces with sizes and directions, over physical addresses or an
  * IOTLB that is asked, in place or copied. The disk (tests/support/blk_rig.c) aborts if it is asked for anything
- * outside its capacity, or not in whole sectors. At the end each request has come back, unless the queue is broken.
+ * outside its capacity, or not in whole sectors. Some devices take lists of ranges. At the end each request has come back, unless the queue is broken.
  */
 #include "fuzz/input.h"
 #include "tests/support/blk_rig.h"
 
 #define SIZE 32u
 
+/* Something like a list of ranges, on the request's first data page. */
+static void put_ranges(struct blk_rig *rig, struct input *input, unsigned first)
+{
+	unsigned i;
+
+	for (i = 0; i < 4; i++) {
+		test_put64(rig->driver, RIG_DATA(first + 1) + 16 * i, input_byte(input) % (RIG_SECTORS + 2));
+		test_put32(rig->driver, RIG_DATA(first + 1) + 16 * i + 8, input_byte(input) % 20u);
+		test_put32(rig->driver, RIG_DATA(first + 1) + 16 * i + 12, input_byte(input) % 16u == 1);
+	}
+}
+
 static unsigned add_request(struct blk_rig *rig, struct input *input, unsigned first)
 {
 	struct test_driver *d = rig->driver;
-	static const uint32_t types[] = {VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID};
+	static const uint32_t types[] = {VIRTIO_BLK_T_IN,      VIRTIO_BLK_T_OUT,	  VIRTIO_BLK_T_FLUSH,
+					 VIRTIO_BLK_T_GET_ID,  VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES,
+					 VIRTIO_BLK_T_GET_LIFETIME, VIRTIO_BLK_T_SECURE_ERASE};
 	uint8_t shape = input_byte(input);
-	unsigned pieces = 1 + shape % 6, i;
+	unsigned pieces = 1 + shape % 6, kinds = 0, i;
 
 	if (first + pieces > SIZE)
 		return 0;
-	blk_rig_header(rig, first, types[shape >> 6], input_byte(input) % (RIG_SECTORS + 2));
+	if (rig->blk.config.discard.max_sectors && shape & 0x10) {
+		kinds = 4;
+		put_ranges(rig, input, first);
+	}
+	blk_rig_header(rig, first, types[kinds + (shape >> 6)], input_byte(input) % (RIG_SECTORS + 2));
 	if (shape & 0x08)
 		input_bytes(input, d->memory + RIG_HEADER(first), 16); /* anything */
 	for (i = 0; i < pieces; i++) {
 		uint8_t kind = input_byte(input);
 		size_t at = i ? RIG_DATA(first + i) : RIG_HEADER(first);
 		/* Sizes: a header, a status, sectors, or anything up to three pages. */
-		const uint32_t sizes[] = {16, 1, 512u * (1u + kind / 64u), input_u16(input) % (3 * TEST_PAGE)};
+		const uint32_t sizes[] = {16, 1, 512u * (1u + kind / 64u), input_u16(input) % (kinds ? 80 : 3 * TEST_PAGE)};
 		uint32_t len = sizes[kind % 4] ? sizes[kind % 4] : 1;
 		uint16_t flags = (uint16_t)((i + 1 < pieces ? VIRTQ_DESC_F_NEXT : 0) |
 					    (kind & 4 || (kind & 8 && i) ? VIRTQ_DESC_F_WRITE : 0));
@@ -51,6 +69,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	blk_rig_default_config(&config);
 	config.read_only = options & 16;
+	if (options & 64) {
+		config.discard = (struct viodma_blk_range_limits){8, 2, 1};
+		config.write_zeroes = (struct viodma_blk_range_limits){16, 4, 0};
+		config.secure_erase = (struct viodma_blk_range_limits){4, 3, 1};
+	}
 	rig = blk_rig_new(&set, &config);
 	if (options & 32)
 		viodma_blk_set_accepted(&rig->blk, 0);

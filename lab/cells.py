@@ -50,6 +50,7 @@ class Cell:
     blk_size: int = 512
     rebind: bool = False
     reboot: bool = False
+    manages: bool = False  # it discards what it deleted, and switches the disk's cache
     pauses: bool = False  # the machine is stopped and goes on, again and again
     mutant: str = ""
     speed_mib: int = 0
@@ -75,6 +76,8 @@ class Cell:
                  f"lab_secret {node}", "lab_wait planted"]
         if self.speed_mib:
             steps += [f"lab_speed {self.speed_mib}", "lab_wait measured"]
+        if self.manages:
+            steps += ["lab_trim", 'lab_cache "write through"']
         if self.rebind:
             steps += ["lab_umount", "lab_rebind", "lab_mount", *sums]
         finish = [f"lab_write {_words(LATER[0])}", "lab_remount", *sums, f"lab_sum {LATER[0].name}", "lab_umount"]
@@ -233,6 +236,11 @@ def _guest_failures(cell: Cell, seen: Observation) -> list[str]:
         failures.append(f"guest: accepted bits 32, 33 are {guest.bit(32)}, {guest.bit(33)}")
     if cell.rebind and guest.lists.get("rebind") != ["virtio", "pci"]:
         failures.append("guest: the disk did not come back after unbind and bind")
+    if cell.manages:
+        if guest.values.get("trimmed") != "yes" or guest.values.get("cache") != "write through":
+            failures.append(f"guest: trimmed {guest.values.get('trimmed')}, cache {guest.values.get('cache')}")
+        if guest.values.get("discard_max", "0") == "0" or guest.values.get("write_zeroes_max", "0") == "0":
+            failures.append("guest: the disk offers it neither to discard nor to zero")
     if cell.pauses and guest.pauses < 10:
         failures.append(f"guest: it was paused {guest.pauses} times, too few to tell")
     if cell.reboot and guest.lists.get("boot") != ["1", "2"]:
@@ -291,6 +299,8 @@ def _counter_failures(cell: Cell, seen: Observation) -> list[str]:
     requests, moved = final.get("requests", {}), final.get("bytes", {})
     if not (requests.get("in") and requests.get("out") and requests.get("flush") and requests.get("get_id")):
         failures.append(f"requests: {requests}")
+    if cell.manages and not requests.get("discard"):
+        failures.append(f"requests: nothing was discarded: {requests}")
     if moved.get("out", 0) < sum(file.size for file in cell.files):
         failures.append(f"bytes: {moved} is less than the files hold")
     if requests.get("failed", 0) != 0:

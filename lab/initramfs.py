@@ -120,6 +120,20 @@ lab_speed() {                                  # MIB: O_DIRECT write, then O_DIR
     lab "speed_read_cs=$((t2 - t1))"
     rm /mnt/speed
 }
+lab_trim() {                                   # what was deleted is discarded
+    lab "discard_max=$(cat /sys/block/vda/queue/discard_max_bytes)"
+    lab "write_zeroes_max=$(cat /sys/block/vda/queue/write_zeroes_max_bytes)"
+    lab_content viodma-gone 8388608 > /mnt/gone || lab_fail "write gone"
+    sync
+    rm /mnt/gone
+    sync
+    fstrim /mnt || lab_fail "fstrim"
+    lab "trimmed=yes"
+}
+lab_cache() {                                  # MODE, "write through" or "write back": switch the disk's cache
+    echo "$1" > /sys/block/vda/cache_type || lab_fail "cache_type"
+    lab "cache=$(cat /sys/block/vda/cache_type)"
+}
 lab_rebind() {                                 # unbind and bind the disk's driver, then the transport's
     echo virtio0 > /sys/bus/virtio/drivers/virtio_blk/unbind || lab_fail "unbind"
     [ -b $DISK ] && lab_fail "disk there after unbind"

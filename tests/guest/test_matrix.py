@@ -44,6 +44,7 @@ ARM = Cell("arm", Machine("arm"))
 ARM_LAZY = Cell("arm lazy", Machine("arm", strict=False))
 REBIND = Cell("vtd rebind", Machine("vtd"), rebind=True)
 REBOOT = Cell("vtd reboot", Machine("vtd"), reboot=True)
+MANAGES = Cell("vtd manages", Machine("vtd"), manages=True)
 PAUSES = Cell("vtd pauses", Machine("vtd"), pauses=True, speed_mib=16)
 BY_PLATFORM = [vtd(True, True, 512), vtd(False, True, 512), SECURE, PAPR, ARM]
 
@@ -84,6 +85,14 @@ def test_the_driver_can_be_unbound_and_bound(runner) -> None:
 def test_a_guest_can_reboot_while_the_back_end_runs(runner) -> None:
     """Firmware and kernel come back to the same process; data of the first boot is there in the second."""
     assert cells.failures(REBOOT, runner(REBOOT)) == []
+
+
+@pytest.mark.check
+def test_a_guest_discards_what_it_deleted_and_switches_the_disks_cache(runner) -> None:
+    """fstrim reaches the image as holes, and no byte that is in use with it; the cache mode is the disk's, too."""
+    seen = runner(MANAGES)
+    assert cells.failures(MANAGES, seen) == []
+    assert seen.final["requests"]["discard"] > 0
 
 
 @pytest.mark.check
