@@ -261,7 +261,7 @@ def method(files: Files) -> list[str]:
 
 def page(files: Files) -> str:
     """All of it."""
-    lines = ["# Numbers", "",
+    lines = ["<!-- SPDX-License-Identifier: BSD-3-Clause -->", "# Numbers", "",
              "What platform DMA costs. In 2018 the question was left open whether virtio could use the DMA API for every",
              "device without making it slower where there is nothing to translate. This page is one run of `make numbers`.", ""]
     try:
