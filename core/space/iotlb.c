@@ -348,8 +348,10 @@ static enum viodma_result refusal(const struct viodma_iotlb *iotlb, uint64_t bus
 enum viodma_result viodma_iotlb_translate(struct viodma_iotlb *iotlb, viodma_bus bus, enum viodma_permission wanted,
 					  struct viodma_extent *extent)
 {
-	struct viodma_iotlb_entry *entry = viodma_iotlb_known(iotlb, bus, wanted);
+	struct viodma_iotlb_entry *entry = iotlb_index_behind(iotlb, bus, wanted);
 
+	if (!entry)
+		entry = iotlb_index_find(iotlb, bus, wanted);
 	if (!entry) {
 		const uint32_t link = viodma_iotlb_tree_find(iotlb, bus.v);
 
@@ -359,8 +361,7 @@ enum viodma_result viodma_iotlb_translate(struct viodma_iotlb *iotlb, viodma_bus
 		if (((unsigned)wanted & ~(unsigned)entry->permission) && refusal(iotlb, bus.v, wanted) == VIODMA_MISS)
 			return VIODMA_MISS; /* perhaps the platform grants more than it was asked for so far */
 		viodma_iotlb_index_hint(iotlb, bus.v, link);
-		entry->used_lately = 1;
-		iotlb->statistics.hits++;
+		iotlb_index_use(iotlb, entry);
 	}
 	*extent = extent_of(entry);
 	return VIODMA_OK;

@@ -24,6 +24,7 @@ void viodma_iotlb_index_init(struct viodma_iotlb *iotlb)
 	for (i = BLOCK_SHIFT_MAX; i > 0 && iotlb->config.capacity >> i < BLOCKS_LEAST; i--)
 		;
 	iotlb->block_shift = (uint8_t)i;
+	iotlb->block_mask = (1u << i) - 1;
 	iotlb->blocks = iotlb->config.capacity >> i;
 	iotlb->link_mask = UINT32_MAX >> __builtin_clz(iotlb->config.capacity);
 	iotlb->key_shift = KEY_SHIFT_FIRST;

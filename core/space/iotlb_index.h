@@ -35,7 +35,7 @@ static inline struct iotlb_home iotlb_home(const struct viodma_iotlb *iotlb, uin
 	/* Fibonacci hashing: the upper bits of the product are the mixed ones; a multiplication takes them to a block. */
 	const uint64_t mixed = (key >> iotlb->block_shift) * UINT64_C(0x9e3779b97f4a7c15);
 	const uint32_t block = (uint32_t)(((mixed >> 32) * iotlb->blocks) >> 32);
-	const uint32_t turned = (uint32_t)(key + (mixed >> 40)) & ((1u << iotlb->block_shift) - 1);
+	const uint32_t turned = (uint32_t)(key + (mixed >> 40)) & iotlb->block_mask;
 	const struct iotlb_home home = {
 		&iotlb->config.entries[(block << iotlb->block_shift) + turned],
 		(unsigned)(mixed >> 30) % VIODMA_IOTLB_HINTS,
@@ -57,42 +57,48 @@ static inline struct viodma_iotlb_entry *iotlb_hinted(const struct viodma_iotlb 
 	return iotlb_entry(iotlb, hint & iotlb->link_mask);
 }
 
-/* The entry that holds the address, if it is where it is looked for first; else NULL. */
-static inline struct viodma_iotlb_entry *iotlb_index_find(struct viodma_iotlb *iotlb, uint64_t address)
+/* The entry is used; the place behind it is tried first from now on. */
+static inline struct viodma_iotlb_entry *iotlb_index_use(struct viodma_iotlb *iotlb, struct viodma_iotlb_entry *entry)
 {
-	struct viodma_iotlb_entry *entry = iotlb->behind;
-
-	if (!iotlb_holds(entry, address)) {
-		const struct iotlb_home home = iotlb_home(iotlb, address);
-		unsigned i;
-
-		entry = iotlb_hinted(iotlb, home.entry->hints[home.hint]);
-		for (i = 1; !iotlb_holds(entry, address); i++) {
-			uint32_t hint;
-
-			if (i == VIODMA_IOTLB_HINTS)
-				return NULL;
-			hint = home.entry->hints[home.hint ^ i];
-			if ((hint & ~iotlb->link_mask) == home.tag)
-				entry = iotlb_hinted(iotlb, hint);
-		}
-	}
 	iotlb->behind = entry + 1 == iotlb->end ? iotlb->config.entries : entry + 1;
-	return entry;
-}
-
-/* A look-up, if it ends where it is looked for first, and what is wanted is permitted; else NULL. */
-static inline struct viodma_iotlb_entry *viodma_iotlb_known(struct viodma_iotlb *iotlb, viodma_bus bus,
-							    enum viodma_permission wanted)
-{
-	struct viodma_iotlb_entry *entry = iotlb_index_find(iotlb, bus.v);
-
-	if (!entry || ((unsigned)entry->permission & (unsigned)wanted) != (unsigned)wanted)
-		return NULL;
 	if (!entry->used_lately)
 		entry->used_lately = 1; /* a line that is only read stays as it is */
 	iotlb->statistics.hits++;
 	return entry;
+}
+
+static inline bool iotlb_permits(const struct viodma_iotlb_entry *entry, enum viodma_permission wanted)
+{
+	return ((unsigned)entry->permission & (unsigned)wanted) == (unsigned)wanted;
+}
+
+/* The entry behind the last one found, if it holds the address and permits what is wanted; else NULL. */
+static inline struct viodma_iotlb_entry *iotlb_index_behind(struct viodma_iotlb *iotlb, viodma_bus bus,
+							    enum viodma_permission wanted)
+{
+	struct viodma_iotlb_entry *entry = iotlb->behind;
+
+	return iotlb_holds(entry, bus.v) && iotlb_permits(entry, wanted) ? iotlb_index_use(iotlb, entry) : NULL;
+}
+
+/* The same of the entry that the address's home leads to. */
+static inline struct viodma_iotlb_entry *iotlb_index_find(struct viodma_iotlb *iotlb, viodma_bus bus,
+							  enum viodma_permission wanted)
+{
+	const struct iotlb_home home = iotlb_home(iotlb, bus.v);
+	struct viodma_iotlb_entry *entry = iotlb_hinted(iotlb, home.entry->hints[home.hint]);
+	unsigned i;
+
+	for (i = 1; !iotlb_holds(entry, bus.v); i++) {
+		uint32_t hint;
+
+		if (i == VIODMA_IOTLB_HINTS)
+			return NULL;
+		hint = home.entry->hints[home.hint ^ i];
+		if ((hint & ~iotlb->link_mask) == home.tag)
+			entry = iotlb_hinted(iotlb, hint);
+	}
+	return iotlb_permits(entry, wanted) ? iotlb_index_use(iotlb, entry) : NULL;
 }
 
 /* Start: every entry is free. */

@@ -148,20 +148,6 @@ static inline void remember(struct viodma_space *space, struct viodma_space_cach
 	space->statistics.look_ups++;
 }
 
-/* What the IOTLB knows where it looks first, NULL if nothing, or if it does not permit what is wanted. */
-static inline struct viodma_iotlb_entry *remember_entry(struct viodma_space *space, struct viodma_space_cache *cache,
-							viodma_bus bus, enum viodma_permission wanted)
-{
-	struct viodma_iotlb_entry *entry;
-
-	if (physical(space) || space->kind != VIODMA_SPACE_IOTLB)
-		return NULL;
-	entry = viodma_iotlb_known(space->iotlb, bus, wanted);
-	if (entry)
-		remember(space, cache, entry->first, entry->last, entry->phys, entry->memory, entry->permission);
-	return entry;
-}
-
 /* Look an address up, and remember what was found. */
 static enum viodma_result fill(struct viodma_space *space, struct viodma_space_cache *cache, viodma_bus bus,
 			       enum viodma_permission wanted)
@@ -209,14 +195,35 @@ static VIODMA_SELDOM struct viodma_shared *find_slowly(struct viodma_space *spac
 	return fill(space, cache, bus, wanted) == VIODMA_OK ? viodma_space_hit(space, cache, bus, len_bytes, wanted) : NULL;
 }
 
+static inline struct viodma_shared *remember_entry(struct viodma_space *space, struct viodma_space_cache *cache,
+						   viodma_bus bus, uint64_t len_bytes,
+						   const struct viodma_iotlb_entry *entry)
+{
+	remember(space, cache, entry->first, entry->last, entry->phys, entry->memory, entry->permission);
+	return len_bytes - 1 <= entry->last - bus.v ? viodma_shared_at(entry->memory, bus.v - entry->first) : NULL;
+}
+
+/* Apart, so that what follows in sequence need not save registers for it. */
+static __attribute__((noinline)) struct viodma_shared *find_elsewhere(struct viodma_space *space,
+								       struct viodma_space_cache *cache, viodma_bus bus,
+								       uint64_t len_bytes, enum viodma_permission wanted)
+{
+	const struct viodma_iotlb_entry *entry = iotlb_index_find(space->iotlb, bus, wanted);
+
+	return entry ? remember_entry(space, cache, bus, len_bytes, entry)
+		     : find_slowly(space, cache, bus, len_bytes, wanted);
+}
+
 struct viodma_shared *viodma_space_find(struct viodma_space *space, struct viodma_space_cache *cache, viodma_bus bus,
 					uint64_t len_bytes, enum viodma_permission wanted)
 {
-	const struct viodma_iotlb_entry *entry = remember_entry(space, cache, bus, wanted);
+	const struct viodma_iotlb_entry *entry;
 
-	if (!entry)
+	if (physical(space) || space->kind != VIODMA_SPACE_IOTLB)
 		return find_slowly(space, cache, bus, len_bytes, wanted);
-	return len_bytes - 1 <= entry->last - bus.v ? viodma_shared_at(entry->memory, bus.v - entry->first) : NULL;
+	entry = iotlb_index_behind(space->iotlb, bus, wanted);
+	return entry ? remember_entry(space, cache, bus, len_bytes, entry)
+		     : find_elsewhere(space, cache, bus, len_bytes, wanted);
 }
 
 void viodma_space_part_look(struct viodma_space *space, struct viodma_space_part *part, struct viodma_space_cache *cache,

@@ -92,7 +92,7 @@ struct viodma_iotlb {
 	uint32_t miss_slots_used;
 	bool turned_away; /* a question found no place in the table */
 	uint8_t key_shift, block_shift;
-	uint32_t blocks;
+	uint32_t blocks, block_mask;
 	uint32_t link_mask;
 	uint64_t log_sizes;
 	struct viodma_iotlb_entry *behind, *end;
