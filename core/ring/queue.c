@@ -187,6 +187,8 @@ void viodma_queue_flush_done(struct viodma_queue *queue)
 
 void viodma_queue_push(struct viodma_queue *queue, struct viodma_request *request, uint32_t used_bytes)
 {
+	const bool at_once = queue->running && !queue->done_first && !queue->setup.in_order;
+
 	if (!VIODMA_REQUIRE(DEV_16, used_bytes <= request->writable_bytes))
 		used_bytes = request->writable_bytes;
 	request->used_bytes = used_bytes;
@@ -194,9 +196,15 @@ void viodma_queue_push(struct viodma_queue *queue, struct viodma_request *reques
 		viodma_request_release(request);
 	request->state = VIODMA_REQUEST_DONE;
 	queue->submitted--;
+	if (at_once) { /* as it most often is */
+		queue->done_epoch = queue->config.space->epoch;
+		(void)finish(queue, request);
+		if (request->state == VIODMA_REQUEST_FREE)
+			return;
+	}
 	queue->done++;
 	append(&queue->done_first, &queue->done_last, request);
-	if (queue->running)
+	if (queue->running && !at_once)
 		viodma_queue_flush_done(queue);
 }
 

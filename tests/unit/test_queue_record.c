@@ -454,6 +454,9 @@ static bool a_count_that_its_descriptors_contradict(uint16_t said, unsigned next
 		in_flight(d, 0, i < nexts ? N : W, BUFFER(i), 16);
 	record.chains[0].count = said;
 	record.count = 1;
+	/* What stands behind is not looked at. */
+	for (unsigned i = said; i < 4; i++)
+		record.descriptors[i].len = viodma_le32_of(0);
 	return breaks(d, 0);
 }
 
