@@ -303,6 +303,35 @@ enum viodma_result drive_device_quiesce(struct drive_device *device)
 	return result;
 }
 
+static enum viodma_result reset_queue(struct drive_device *device, struct viodma_driver_queue *queue)
+{
+	const uint64_t deadline = drive_deadline_ns(device);
+	enum viodma_result result;
+	void *token;
+
+	while ((result = viodma_driver_queue_reset(queue, &device->driver)) == VIODMA_WAIT) {
+		if (viodma_loop_now_ns() >= deadline)
+			return VIODMA_PEER_QUEUE_RESET;
+		result = viodma_front_wait(device->front, viodma_loop_now_ns() + 1000000);
+		if (result != VIODMA_OK && result != VIODMA_E_TIMEOUT)
+			return result;
+	}
+	while (result == VIODMA_OK && viodma_driver_queue_take_back(queue, &token) == VIODMA_OK)
+		;
+	if (result == VIODMA_OK)
+		result = viodma_driver_queue_restart(queue);
+	return result == VIODMA_OK ? viodma_driver_queue_enable(queue, &device->driver.transport) : result;
+}
+
+enum viodma_result drive_device_reset_queues(struct drive_device *device)
+{
+	enum viodma_result result = VIODMA_OK;
+
+	for (unsigned i = 0; i < device->queue_count && result == VIODMA_OK; i++)
+		result = reset_queue(device, &device->queues[i]);
+	return drive_check(device, "resetting a queue", result);
+}
+
 /* With bit 33 clear nothing is in flight at a reset, if that can be had: see drive_transfer.c. */
 void drive_device_give_up(struct drive_device *device, enum viodma_result why)
 {

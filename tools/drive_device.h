@@ -105,6 +105,11 @@ static inline bool drive_device_is_packed(const struct drive_device *device)
 	return device->driver.decision.accepted >> VIRTIO_F_RING_PACKED_BIT & 1;
 }
 
+/*
+ * Reset each queue by itself, while the device goes on, and start it anew. Pre: RING_RESET accepted; nothing is in flight.
+ */
+enum viodma_result drive_device_reset_queues(struct drive_device *device);
+
 /* Something has failed, or was interrupted: let nothing be with the device any more. */
 void drive_device_give_up(struct drive_device *device, enum viodma_result why);
 

@@ -6,6 +6,8 @@
  *
  *	FREE -> OUT, with the device -> DONE -> compared, or its versions counted up: FREE
  *
+ * Where single queues can be reset, they are now and then, each time when nothing is in flight.
+ *
  * At the end everything that was written is read once more, from front to back.
  */
 #include "tools/drive_load.h"
@@ -24,6 +26,7 @@
 #define WORDS (SECTOR_BYTES / sizeof(uint64_t))
 #define TRIES 16u        /* to find a place where nothing is in flight */
 #define FLUSH_EVERY 64u  /* requests, about */
+#define RESET_EVERY 500u
 #define READERS_MOST 250u
 #define WRITER UINT8_C(255)
 #define PROGRESS_NS 200000000u
@@ -52,7 +55,7 @@ struct run {
 	struct slot *slots;
 	struct sector *sectors;
 	uint64_t sector_count, most; /* of a request */
-	uint64_t random, begun, out;
+	uint64_t random, begun, out, reset_at;
 	uint64_t deadline_ns, progress_ns;
 	bool last_pass;
 	uint64_t next; /* sector of the last pass */
@@ -295,11 +298,24 @@ static void show_progress(struct run *run)
 		load->verified_bytes >> 20);
 }
 
+static bool reset_is_due(const struct run *run)
+{
+	return run->reset_at && run->begun >= run->reset_at && !run->last_pass;
+}
+
+static enum viodma_result reset_queues(struct run *run)
+{
+	run->reset_at += RESET_EVERY;
+	run->load->queue_resets += run->device->queue_count;
+	return drive_device_reset_queues(run->device);
+}
+
 static enum viodma_result step(struct run *run)
 {
 	const uint32_t depth = run->device->options->depth;
+	const bool resets = reset_is_due(run);
 	enum viodma_result result = VIODMA_OK;
-	bool found = true;
+	bool found = !resets;
 
 	for (uint32_t i = 0; i < depth && result == VIODMA_OK && found && !is_over(run); i++)
 		if (run->slots[i].state == FREE)
@@ -309,6 +325,8 @@ static enum viodma_result step(struct run *run)
 	for (uint32_t i = 0; i < depth && result == VIODMA_OK; i++)
 		if (run->slots[i].state == DONE)
 			result = retire(run, &run->slots[i]);
+	if (result == VIODMA_OK && resets && !run->out)
+		result = reset_queues(run);
 	show_progress(run);
 	return result == VIODMA_OK && drive_interrupted ? VIODMA_E_RESET : result;
 }
@@ -356,6 +374,8 @@ enum viodma_result drive_load_run(struct drive_device *device, struct drive_load
 
 	if (run.most > run.sector_count)
 		run.most = run.sector_count;
+	if (device->driver.decision.accepted & VIODMA_FEATURE(VIRTIO_F_RING_RESET_BIT))
+		run.reset_at = RESET_EVERY;
 	result = make_run(&run) ? both_passes(&run) : drive_check(device, "beginning", VIODMA_E_NO_MEMORY);
 	if (load->progress)
 		fputc('\n', stderr);
