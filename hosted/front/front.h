@@ -210,6 +210,8 @@ void viodma_front_queues_kick(struct viodma_front *front);
 enum viodma_result viodma_front_record_get(struct viodma_front *front, uint32_t size);
 /* Give it to the back end, if there is one. */
 enum viodma_result viodma_front_record_set(struct viodma_front *front);
+/* That queue has nothing in flight, and begins anew. */
+void viodma_front_record_clear(struct viodma_front *front, unsigned index);
 void viodma_front_record_drop(struct viodma_front *front);
 
 /* front_reconnect.c */

@@ -225,6 +225,8 @@ enum viodma_result viodma_front_queue_reset(void *context, unsigned index)
 	result = viodma_front_queue_stop(front, index);
 	if (result == VIODMA_PEER_GONE && viodma_front_recover(front, result) == VIODMA_OK)
 		result = viodma_front_queue_stop(front, index);
+	if (result == VIODMA_OK)
+		viodma_front_record_clear(front, index);
 	return result;
 }
 
