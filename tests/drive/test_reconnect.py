@@ -7,6 +7,7 @@ record says (device_record.py). `viodma drive blk load` compares everything it
 reads with what it wrote. A successor that does not fit is named.
 """
 import os
+import time
 
 import pytest
 
@@ -245,3 +246,22 @@ def test_a_write_is_there_after_a_successor(lab, ring):
     data = pattern(HALF, 4)
     lab.run(device, "write", lab.file(data), options=[ring, "--reconnect-ms=5000", "--request=16K"])
     must(device.contents()[:HALF] == data, "the disk differs")
+
+
+# ---- viodma's own device, killed -------------------------------------------------------------------
+
+@pytest.mark.parametrize("ring", RINGS)
+@pytest.mark.parametrize("domain", ["direct", "iommu", "restricted"])
+def test_our_device_is_killed_and_started_again(lab, domain, ring):
+    """At any moment, also between the reset of a queue and its start."""
+    device = lab.device("serve-offer", options=["--num-queues=2"])
+    drive = lab.start(device, "load", domain=domain, options=[ring, "--reconnect-ms=20000", "--queues=2", "--seconds=3",
+                                                             "--length=1M", "--request=16K"])
+    for _ in range(6):
+        time.sleep(0.25)
+        device.kill()
+        lab.devices.remove(device)
+        device = lab.device("serve-offer", options=["--num-queues=2"])
+    drive.wait().must_be(EXIT_DONE)
+    must(drive.stats["reconnections"] >= 5, f"{drive.stats['reconnections']} reconnections")
+    must(drive.stats["maps"]["quarantined"] == 0, "memory could not be taken back")
