@@ -4,8 +4,9 @@
  * mapping that stays.
  *
  * Where a map may go through the pool, the worst case counts: every buffer there, each with part of a slot left over at
- * either end. An eighth of the slots may be buffers, a quarter bytes: eighth * 2 + quarter is half, so that it fits
- * even where runs lie badly, and a second mapping beside it. Pools below 16 slots take one buffer. Bus addresses of an
+ * either end; where runs keep nothing of the address, at its last end only. An eighth of the slots (a quarter) may be
+ * buffers, a quarter bytes: eighth * 2 + quarter, or quarter + quarter, is half, so that it fits even where runs lie
+ * badly, and a second mapping beside it. Pools below 16 slots take one buffer. Bus addresses of an
  * IOMMU are shared out likewise. Only the largest chunk is counted, since no run is in two.
  *
  * Segments: a buffer is one range, or several, where it takes several runs. A range has several extents, where its bus
@@ -55,7 +56,7 @@ static void limit_by_pool(const struct viodma_domain *domain, struct viodma_limi
 	uint64_t slots = slots_for_mappings(domain), bytes = 0;
 
 	if (slots >= FEW_SLOTS) {
-		limits->buffers_max = (uint32_t)least(limits->buffers_max, slots / 8);
+		limits->buffers_max = (uint32_t)least(limits->buffers_max, slots / (kept_bytes(domain) > 1 ? 8 : 4));
 		bytes = slots / 4 * slot_bytes;
 	} else {
 		limits->buffers_max = slots ? 1 : 0;

@@ -19,6 +19,8 @@
 
 #include <viodma/dma_debug.h>
 
+#define MANY (1u << 30) /* more than any ring goes round in */
+
 /* Where descriptors go. */
 enum form { IN_SPLIT_RING, IN_PACKED_RING, IN_SPLIT_TABLE, IN_PACKED_TABLE };
 
@@ -416,13 +418,20 @@ enum viodma_result viodma_driver_queue_map_and_add(struct viodma_driver_queue *q
 
 /* ---- publication ---- */
 
+/* A new batch, of so many more that the device was not asked about; whoever never asks does not make it turn over. */
+static inline void next_batch(struct viodma_driver_queue *queue, uint32_t count)
+{
+	if (queue->unkicked < MANY)
+		queue->unkicked += count;
+	queue->batch++;
+}
+
 static void publish_packed(struct viodma_driver_queue *queue)
 {
 	if (!queue->unpublished)
 		return;
-	queue->unkicked += queue->unpublished;
+	next_batch(queue, queue->unpublished);
 	queue->unpublished = 0;
-	queue->batch++;
 	queue->published_idx = (uint16_t)queue->avail_idx;
 	queue->published_flags = (uint16_t)queue->avail_flags;
 	if (queue->order_platform)
@@ -445,8 +454,7 @@ void viodma_driver_queue_publish(struct viodma_driver_queue *queue)
 	if (!count)
 		return;
 	queue->published_idx = (uint16_t)queue->avail_idx;
-	queue->unkicked += count;
-	queue->batch++;
+	next_batch(queue, count);
 	if (queue->order_platform)
 		viodma_shared_platform_write_fence(); /* = DRV-23; pairs with the device's, after it read the index */
 	/* Pairs with the device's acquire of the available index: descriptors, tables and heads are seen with it. */

@@ -10,8 +10,8 @@
  * request ends with VIODMA_E_EXHAUSTED. Headers and status bytes live in ring memory, so a steady state maps nothing but data.
  *
  * A sector is not divided: a request ends with VIODMA_E_LIMIT where 512 bytes of it lie in more buffers than one mapping
- * takes (buffers_max of struct viodma_limits: where it bounces, an eighth of the pool's slots, and 1 if those are fewer
- * than 16), or need more segments than the device takes.
+ * takes (buffers_max of struct viodma_limits: where it bounces, a quarter of the pool's slots, an eighth where the platform
+ * has granules, and 1 if those are fewer than 16), or need more segments than the device takes.
  *
  * A flush covers the writes whose `done` was called before it was submitted, no others. Where the device has no flush
  * (it did not offer it, or it was not wanted) writes are durable when they are done, and a flush ends at once.

@@ -220,11 +220,11 @@ static bool what_it_takes_is_not_promised_to_mappings(void)
 	CHECK(start(SECURE, 512, 64 * 512));
 	viodma_domain_limits(&rig.domain, &limits);
 	CHECK_EQUAL(limits.mapping_bytes_max, 16 * 512);
-	CHECK_EQUAL(limits.buffers_max, 8);
+	CHECK_EQUAL(limits.buffers_max, 16);
 	CHECK_RESULT(viodma_domain_alloc(&rig.domain, &memory, 16 * 512, 64, VIODMA_BIDIRECTIONAL), VIODMA_OK);
 	viodma_domain_limits(&rig.domain, &limits);
 	CHECK_EQUAL(limits.mapping_bytes_max, 12 * 512);
-	CHECK_EQUAL(limits.buffers_max, 6);
+	CHECK_EQUAL(limits.buffers_max, 12);
 	CHECK_RESULT(viodma_domain_release(&memory), VIODMA_OK);
 	viodma_domain_limits(&rig.domain, &limits);
 	CHECK_EQUAL(limits.mapping_bytes_max, 16 * 512);

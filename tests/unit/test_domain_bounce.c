@@ -564,7 +564,12 @@ static bool limits_of_small_pools_are_true(void)
 	CHECK(start_with("restricted max-mapping=1000", 512, 4096, 64 * 512));
 	viodma_domain_limits(&rig.domain, &limits);
 	CHECK_EQUAL(limits.mapping_bytes_max, 1000);
-	CHECK_EQUAL(limits.buffers_max, 8);
+	CHECK_EQUAL(limits.buffers_max, 16);
+	CHECK(start_with("restricted granule=512", 512, 4096, 64 * 512));
+	viodma_domain_limits(&rig.domain, &limits);
+	CHECK_EQUAL(limits.buffers_max, 8); /* each may begin, and end, in the middle of a slot */
+	CHECK(start_with("restricted max-mapping=1000", 512, 4096, 64 * 512));
+	viodma_domain_limits(&rig.domain, &limits);
 	CHECK_EQUAL(limits.segments_per_buffer, 1);
 	CHECK_EQUAL(limits.segment_grain_bytes, UINT64_MAX);
 	return true;
