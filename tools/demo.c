@@ -137,6 +137,8 @@ static bool drive(struct demo_device *other, struct demo_row *row, int fd)
 	options.socket_fd = other->socket;
 	options.pool_bytes = options.pool_max_bytes = POOL_BYTES;
 	options.require_platform_dma = row->wanted->bit33;
+	options.packed = row->packed;
+	options.split = !row->packed;
 	options.depth = DEPTH;
 	options.request_bytes = REQUEST_BYTES;
 	options.timeout_ms = TIMEOUT_MS;
@@ -146,6 +148,7 @@ static bool drive(struct demo_device *other, struct demo_row *row, int fd)
 		other->socket = -1; /* the front end's now */
 	if (result == VIODMA_OK) {
 		row->accepted = device.driver.decision.accepted & VIODMA_FEATURE(VIRTIO_F_ACCESS_PLATFORM_BIT);
+		row->drove_packed = drive_device_is_packed(&device);
 		result = use(&device, other, row, fd);
 	}
 	closed = drive_device_close(&device);
@@ -192,7 +195,8 @@ static int demo(const char *json)
 	}
 	demo_table_begin();
 	for (unsigned i = 0; i < DEMO_ROWS; i++) {
-		rows[i].wanted = &demo_rows[i];
+		rows[i].wanted = &demo_kinds[i / 2];
+		rows[i].packed = i % 2;
 		run(&rows[i], i, data, fd);
 		if (!demo_table_row(&rows[i]))
 			status = EXIT_FAILED;

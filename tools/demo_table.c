@@ -14,11 +14,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum cell { BIT_33, IDENTICAL, HANDED, REACHABLE, MOVED, STRAY, ENFORCED };
-#define CELLS 7u
+enum cell { RING, BIT_33, IDENTICAL, HANDED, REACHABLE, MOVED, STRAY, ENFORCED };
+#define CELLS 8u
 #define CELL_BYTES 48u
 
-const struct demo_wanted demo_rows[DEMO_ROWS] = {
+const struct demo_wanted demo_kinds[DEMO_KINDS] = {
 	{ DRIVE_DIRECT, false, true, true, DEMO_ALL, DEMO_NOBODY },
 	{ DRIVE_DIRECT, true, true, true, DEMO_ALL, DEMO_NOBODY },
 	{ DRIVE_OFFSET, true, false, true, DEMO_ALL, DEMO_NOBODY },
@@ -29,10 +29,10 @@ const struct demo_wanted demo_rows[DEMO_ROWS] = {
 };
 
 static const char *const names[CELLS] = {
-	"bit 33", "bus = physical", "handed over", "reachable at peak", "moved", "stray access", "enforced by",
+	"ring", "bit 33", "bus = physical", "handed over", "reachable at peak", "moved", "stray access", "enforced by",
 };
 static const char *const keys[CELLS] = {
-	"bit_33", "bus_is_physical", "handed_over", "reachable_at_peak", "moved", "stray_access", "enforced_by",
+	"ring", "bit_33", "bus_is_physical", "handed_over", "reachable_at_peak", "moved", "stray_access", "enforced_by",
 };
 static const char *const enforcers[] = { "nobody", "the device's own code", "never handed over" };
 
@@ -80,7 +80,21 @@ static uint64_t handed_wanted(const struct demo_row *row)
 	return row->pool_bytes + (row->wanted->all_handed ? row->private_bytes : 0);
 }
 
+static const char *layout(bool packed)
+{
+	return packed ? "packed" : "split";
+}
+
 /* ---- cells ---- */
+
+static void ring(const struct demo_row *row, struct cell_text *cell)
+{
+	const bool packed = row->device.session_count && row->device.sessions[0].setup.packed;
+
+	cell->right = packed == row->packed && row->drove_packed == row->packed;
+	snprintf(cell->seen, CELL_BYTES, "%s", layout(packed));
+	snprintf(cell->wanted, CELL_BYTES, "%s, in both halves", layout(row->packed));
+}
 
 static void bit_33(const struct demo_row *row, struct cell_text *cell)
 {
@@ -167,7 +181,7 @@ static void enforced(const struct demo_row *row, struct cell_text *cell)
 static void look(const struct demo_row *row, enum cell number, struct cell_text *cell)
 {
 	static void (*const of[CELLS])(const struct demo_row *row, struct cell_text *cell) = {
-		bit_33, identical, handed, reachable, moved, stray, enforced,
+		ring, bit_33, identical, handed, reachable, moved, stray, enforced,
 	};
 
 	if (row->ran) {
@@ -183,15 +197,16 @@ static void look(const struct demo_row *row, enum cell number, struct cell_text 
 
 static void print_line(const char *domain, const char *const cells[CELLS])
 {
-	printf("%-12s  %-6s  %-8s  %-6s  %-9s  %-6s  %-14s  %s\n", domain, cells[BIT_33], cells[IDENTICAL],
-	       cells[HANDED], cells[REACHABLE], cells[MOVED], cells[STRAY], cells[ENFORCED]);
+	printf("%-12s  %-6s %-6s  %-8s  %-6s  %-7s  %-5s  %-14s  %s\n", domain, cells[RING], cells[BIT_33],
+	       cells[IDENTICAL], cells[HANDED], cells[REACHABLE], cells[MOVED], cells[STRAY], cells[ENFORCED]);
 }
 
 void demo_table_begin(void)
 {
-	static const char *const second[CELLS] = { "bit 33", "physical", "over", "at peak", "moved", "access", "enforced by" };
+	static const char *const second[CELLS] = { "ring",  "bit 33", "physical", "over",
+						      "peak", "moved",  "access",   "enforced by" };
 
-	puts("                      bus =     handed  reachable          stray");
+	puts("                             bus =     handed  reach,          stray");
 	print_line("domain", second);
 }
 
@@ -210,11 +225,12 @@ bool demo_table_row(const struct demo_row *row)
 	fflush(stdout);
 	for (unsigned i = 0; i < CELLS && row->ran; i++)
 		if (!cells[i].right)
-			log_event("demo", "%s, bit 33 %s: %s: %s, expected %s", drive_domain_name(row->wanted->domain),
+			log_event("demo", "%s, %s ring, bit 33 %s: %s: %s, expected %s",
+				  drive_domain_name(row->wanted->domain), layout(row->packed),
 				  row->wanted->bit33 ? "set" : "clear", names[i], cells[i].seen, cells[i].wanted);
 	if (!row->ran)
-		log_event("demo", "%s, bit 33 %s: not run", drive_domain_name(row->wanted->domain),
-			  row->wanted->bit33 ? "set" : "clear");
+		log_event("demo", "%s, %s ring, bit 33 %s: not run", drive_domain_name(row->wanted->domain),
+			  layout(row->packed), row->wanted->bit33 ? "set" : "clear");
 	return right;
 }
 
@@ -265,8 +281,9 @@ static void write_row(FILE *file, const struct demo_row *row)
 {
 	const char *separator = "";
 
-	fprintf(file, "{\"domain\": \"%s\", \"bit_33\": %s, \"ran\": %s,\n   ", drive_domain_name(row->wanted->domain),
-		row->wanted->bit33 ? "true" : "false", row->ran ? "true" : "false");
+	fprintf(file, "{\"domain\": \"%s\", \"ring\": \"%s\", \"bit_33\": %s, \"ran\": %s,\n   ",
+		drive_domain_name(row->wanted->domain), layout(row->packed), row->wanted->bit33 ? "true" : "false",
+		row->ran ? "true" : "false");
 	if (row->ran)
 		write_facts(file, row);
 	fputs("\"wrong\": [", file);

@@ -8,7 +8,8 @@
 #include "tools/demo_device.h"
 #include "tools/drive_stray.h"
 
-#define DEMO_ROWS 7u
+#define DEMO_KINDS 7u
+#define DEMO_ROWS (2 * DEMO_KINDS) /* each over a split and a packed ring */
 
 /* What it grants, at its peak. */
 enum demo_reach { DEMO_ALL, DEMO_POOL, DEMO_LIVE };
@@ -26,14 +27,16 @@ struct demo_wanted {
 	enum demo_enforcer enforcer;
 };
 
-extern const struct demo_wanted demo_rows[DEMO_ROWS];
+extern const struct demo_wanted demo_kinds[DEMO_KINDS];
 
 /* What was seen. Bytes. */
 struct demo_row {
 	const struct demo_wanted *wanted;
+	bool packed;      /* what the ring is to be */
 	bool ran;         /* to its end; else nothing below counts */
 	uint64_t private_bytes, pool_bytes; /* the driver half's memory */
 	bool accepted;    /* bit 33 */
+	bool drove_packed; /* what the driver half's ring was */
 	struct demo_maps maps; /* of the device's process */
 	uint64_t granted_peak; /* by the driver half */
 	uint64_t moved, moved_wanted;
