@@ -49,7 +49,10 @@ void viodma_pool_quarantine(struct viodma_pool *pool, uint32_t run);
 struct viodma_pool_slot *viodma_pool_slot(struct viodma_pool *pool, uint32_t run);
 void *viodma_pool_memory(const struct viodma_pool *pool, uint32_t run, viodma_phys *phys, uint32_t *run_bytes);
 /* The largest run it can have: run_bytes, or its largest chunk if that is smaller (no chunk yet: run_bytes). */
-uint32_t viodma_pool_largest_run(const struct viodma_pool *pool);
+static inline uint32_t viodma_pool_largest_run(const struct viodma_pool *pool)
+{
+	return pool->largest_run;
+}
 /* Do all bytes lie in one piece of the pool's memory? */
 bool viodma_pool_holds(const struct viodma_pool *pool, viodma_phys phys, uint64_t len_bytes);
 

@@ -498,11 +498,13 @@ enum viodma_result viodma_domain_map_general(struct viodma_domain *domain, struc
 	mapping->buffer_count = count;
 	mapping->runs = VIODMA_POOL_NONE;
 	mapping->checked_by = debug;
+	mapping->quiet = false;
 	if (count && direction >= VIODMA_TO_DEVICE && direction <= VIODMA_BIDIRECTIONAL)
 		result = map_buffers(domain, mapping, segments, capacity);
 	if (result == VIODMA_OK && !domain->plain) {
 		hand_to_device(mapping, 0, mapping->len_bytes);
 		count_mapping(domain, mapping);
+		mapping->quiet = mapping->runs == VIODMA_POOL_NONE && domain->platform.coherent && !debug;
 	}
 	if (result != VIODMA_OK)
 		mapping->domain = NULL;

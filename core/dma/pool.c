@@ -43,7 +43,9 @@ enum viodma_result viodma_pool_init(struct viodma_pool *pool, const struct viodm
 	memset(pool, 0, sizeof(*pool));
 	pool->config = *config;
 	pool->slot_bytes = slot_bytes;
-	pool->run_bytes = run_bytes;
+	while ((uint32_t)1 << pool->slot_shift < slot_bytes)
+		pool->slot_shift++;
+	pool->run_bytes = pool->largest_run = run_bytes;
 	return VIODMA_OK;
 }
 
@@ -58,6 +60,18 @@ static bool overlaps(const struct viodma_pool *pool, const struct viodma_object 
 			return true;
 	}
 	return false;
+}
+
+/* run_bytes, or the largest chunk if that is smaller. */
+static void set_largest_run(struct viodma_pool *pool)
+{
+	uint64_t largest = 0;
+	uint32_t i;
+
+	for (i = 0; i < pool->chunk_count; i++)
+		if (pool->chunks[i].memory.len_bytes > largest)
+			largest = pool->chunks[i].memory.len_bytes;
+	pool->largest_run = largest < pool->run_bytes ? (uint32_t)largest : pool->run_bytes;
 }
 
 enum viodma_result viodma_pool_add(struct viodma_pool *pool, const struct viodma_object *memory, void *storage,
@@ -95,6 +109,7 @@ enum viodma_result viodma_pool_add(struct viodma_pool *pool, const struct viodma
 	chunk->hint = 0;
 	pool->slot_count += chunk->count;
 	pool->statistics.bytes += memory->len_bytes;
+	set_largest_run(pool);
 	return VIODMA_OK;
 }
 
@@ -142,6 +157,13 @@ static uint32_t next_slot(const struct viodma_pool_chunk *chunk, uint32_t from, 
 /* Set or clear the bits of a run. */
 static void mark(struct viodma_pool_chunk *chunk, uint32_t index, uint32_t count, bool used)
 {
+	if (count == 1) {
+		if (used)
+			chunk->used[index / 32] |= (uint32_t)1 << index % 32;
+		else
+			chunk->used[index / 32] &= ~((uint32_t)1 << index % 32);
+		return;
+	}
 	while (count) {
 		uint32_t in_word = 32 - index % 32 < count ? 32 - index % 32 : count;
 		uint32_t bits = (in_word == 32 ? UINT32_MAX : ((uint32_t)1 << in_word) - 1) << index % 32;
@@ -153,6 +175,11 @@ static void mark(struct viodma_pool_chunk *chunk, uint32_t index, uint32_t count
 		index += in_word;
 		count -= in_word;
 	}
+}
+
+static bool is_free(const struct viodma_pool_chunk *chunk, uint32_t index)
+{
+	return !(chunk->used[index / 32] >> index % 32 & 1);
 }
 
 /* The first of `count` free slots from `from` on, all before `to`, at `phase` plus a multiple of `step`; else `to`. */
@@ -184,7 +211,10 @@ static uint32_t take_from(struct viodma_pool *pool, struct viodma_pool_chunk *ch
 		step = (uint32_t)viodma_dma_slots(align_bytes, pool->slot_bytes);
 		phase = (uint32_t)viodma_dma_slots(-chunk->memory.phys.v & (align_bytes - 1), pool->slot_bytes);
 	}
-	index = find_run(chunk, chunk->hint, chunk->count, count, phase, step);
+	/* One slot, free where the last run ended: every time, where requests complete in order. */
+	index = chunk->hint;
+	if (count != 1 || step != 1 || !is_free(chunk, index))
+		index = find_run(chunk, chunk->hint, chunk->count, count, phase, step);
 	if (index == chunk->count) {
 		/* A run may begin before the hint and end behind it. */
 		to = chunk->count - chunk->hint < count ? chunk->count : chunk->hint + count;
@@ -210,17 +240,6 @@ static struct viodma_pool_chunk *chunk_of(const struct viodma_pool *pool, uint32
 	return (struct viodma_pool_chunk *)chunk;
 }
 
-uint32_t viodma_pool_largest_run(const struct viodma_pool *pool)
-{
-	uint64_t largest = 0;
-	uint32_t i;
-
-	for (i = 0; i < pool->chunk_count; i++)
-		if (pool->chunks[i].memory.len_bytes > largest)
-			largest = pool->chunks[i].memory.len_bytes;
-	return largest && largest < pool->run_bytes ? (uint32_t)largest : pool->run_bytes;
-}
-
 static uint32_t take_once(struct viodma_pool *pool, uint32_t count, uint32_t align_bytes)
 {
 	uint32_t i, run = VIODMA_POOL_NONE;
@@ -242,7 +261,7 @@ static void account(struct viodma_pool *pool, uint32_t count)
 
 static uint32_t take(struct viodma_pool *pool, uint64_t len_bytes, uint32_t align_bytes)
 {
-	uint32_t count = (uint32_t)viodma_dma_slots(len_bytes + (pool->slot_bytes - 1), pool->slot_bytes);
+	uint32_t count = (uint32_t)((len_bytes + (pool->slot_bytes - 1)) >> pool->slot_shift);
 	uint32_t run, chunks;
 
 	if (!len_bytes || len_bytes > pool->run_bytes)

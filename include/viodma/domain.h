@@ -146,6 +146,7 @@ struct viodma_mapping {
 	uint32_t runs; /* first of the pool's runs; VIODMA_POOL_NONE */
 	viodma_bus iova;
 	uint64_t iova_bytes;
+	bool quiet; /* not on a plain domain, which needs none: all of it lies in place, coherent, so a sync is nothing */
 	uint32_t debug;
 	struct viodma_debug *checked_by; /* of the domain it was last mapped in; stays after unmap, to report a second one */
 };
@@ -320,13 +321,13 @@ static inline enum viodma_result viodma_domain_unmap_lean(struct viodma_domain *
  */
 static inline void viodma_domain_sync_for_device(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes)
 {
-	if (!mapping->domain || !mapping->domain->plain)
+	if (!mapping->domain || (!mapping->domain->plain && !mapping->quiet))
 		viodma_domain_sync_general(mapping, offset, len_bytes, true);
 }
 
 static inline void viodma_domain_sync_for_driver(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes)
 {
-	if (!mapping->domain || !mapping->domain->plain)
+	if (!mapping->domain || (!mapping->domain->plain && !mapping->quiet))
 		viodma_domain_sync_general(mapping, offset, len_bytes, false);
 }
 

@@ -93,6 +93,8 @@ struct viodma_pool_chunk {
 struct viodma_pool {
 	struct viodma_pool_config config;
 	uint32_t slot_bytes, run_bytes;
+	uint32_t slot_shift;  /* 2^slot_shift bytes are one slot */
+	uint32_t largest_run; /* bytes, of a run it can have */
 	struct viodma_pool_statistics statistics;
 	struct viodma_pool_chunk chunks[VIODMA_POOL_CHUNKS_MAX];
 	uint32_t chunk_count;
