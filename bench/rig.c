@@ -75,26 +75,15 @@ static inline enum viodma_result map_and_add(struct bench_rig *rig, struct bench
 	return result;
 }
 
+/* The buffer stays mapped; its segments were asked for once. */
 static inline enum viodma_result sync_and_add(struct bench_rig *rig, struct bench_request *request)
 {
-	const enum viodma_permission permission = rig->from_device ? VIODMA_WRITE : VIODMA_READ;
 	uint64_t offset = request->offset;
-	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < rig->buffers; i++, offset += rig->platform->arena->second) {
-		const uint32_t len_bytes = request->buffers[i].len_bytes;
-		enum viodma_result result;
-		uint32_t here;
-
-		viodma_domain_sync_for_device(&rig->arena_mapping, offset, len_bytes);
-		result = viodma_mapping_segments(&rig->arena_mapping, offset, len_bytes, permission,
-						 request->segments + count, SEGMENTS_MAX - count, &here);
-		if (result != VIODMA_OK)
-			return result;
-		count += here;
-	}
-	rig->segments = count;
-	return viodma_driver_queue_add(&rig->driver, request->segments, count, request);
+	for (uint32_t i = 0; i < rig->buffers; i++, offset += rig->platform->arena->second)
+		viodma_domain_sync_for_device(&rig->arena_mapping, offset, request->buffers[i].len_bytes);
+	rig->segments = request->segment_count;
+	return viodma_driver_queue_add(&rig->driver, request->segments, request->segment_count, request);
 }
 
 /* Up to `most` requests, as far as there is room: how many. */

@@ -22,6 +22,7 @@ struct bench_request {
 	struct viodma_segment segments[SEGMENTS_MAX];
 	unsigned char *parts[2]; /* of the payload: the buffers, as the CPU sees them */
 	uint64_t offset;         /* in the arena */
+	uint32_t segment_count;  /* of a buffer that stays mapped */
 };
 
 /* What each half alone writes stands on lines of its own. */

@@ -195,6 +195,39 @@ static enum viodma_result make_device(struct bench_rig *rig)
 	return result;
 }
 
+/* The segments of one request, of its part of the arena. */
+static enum viodma_result find_segments(struct bench_rig *rig, struct bench_request *request)
+{
+	const enum viodma_permission permission = rig->from_device ? VIODMA_WRITE : VIODMA_READ;
+	uint64_t offset = request->offset;
+
+	for (uint32_t i = 0; i < rig->buffers; i++, offset += rig->platform->arena->second) {
+		uint32_t here;
+		const enum viodma_result result = viodma_mapping_segments(
+			&rig->arena_mapping, offset, request->buffers[i].len_bytes, permission,
+			request->segments + request->segment_count, SEGMENTS_MAX - request->segment_count, &here);
+
+		if (result != VIODMA_OK)
+			return result;
+		request->segment_count += here;
+	}
+	return VIODMA_OK;
+}
+
+static enum viodma_result map_arena(struct bench_rig *rig)
+{
+	const struct bench_platform *platform = rig->platform;
+	enum viodma_result result;
+
+	rig->arena_buffer = (struct viodma_buffer){ bench_slot_phys(platform, 0),
+						    (uint32_t)platform->arena->memory.object.len_bytes };
+	result = viodma_domain_map(rig->domain, &rig->arena_mapping, &rig->arena_buffer, 1, VIODMA_BIDIRECTIONAL,
+				 rig->arena_segments, SEGMENTS_MAX);
+	for (uint32_t i = 0; i < rig->slots && result == VIODMA_OK; i++)
+		result = find_segments(rig, &rig->requests[i]);
+	return result;
+}
+
 static enum viodma_result make_requests(struct bench_rig *rig)
 {
 	const struct bench_platform *platform = rig->platform;
@@ -216,12 +249,7 @@ static enum viodma_result make_requests(struct bench_rig *rig)
 		request->buffers[1].len_bytes = rig->bytes - half;
 		request->buffers[0].len_bytes = half;
 	}
-	if (!rig->premapped)
-		return VIODMA_OK;
-	rig->arena_buffer = (struct viodma_buffer){ bench_slot_phys(platform, 0),
-						    (uint32_t)platform->arena->memory.object.len_bytes };
-	return viodma_domain_map(rig->domain, &rig->arena_mapping, &rig->arena_buffer, 1, VIODMA_BIDIRECTIONAL,
-				 rig->arena_segments, SEGMENTS_MAX);
+	return rig->premapped ? map_arena(rig) : VIODMA_OK;
 }
 
 static void rig_end(struct bench_rig *rig)
