@@ -123,7 +123,8 @@ static inline enum viodma_result raw_extent(viodma_bus bus, struct viodma_extent
 #define viodma_space_translate(space, cache, bus, permission, extent)                                                  \
 	((void)(space), (void)(permission), raw_extent(bus, extent))
 #define viodma_space_hit(space, cache, bus, len_bytes, wanted) ((void)(cache), raw_at(bus))
-#define viodma_space_count(space, cache, extents) ((void)(space))
+#define viodma_space_is_identity(cache) 0u
+#define viodma_space_count(space, extents, identity) ((void)(space), (void)(identity))
 #define viodma_space_find(space, cache, bus, len_bytes, wanted) raw_at(bus)
 #define viodma_space_part_holds(space, part) ((void)(space), (void)(part), true)
 #define viodma_space_part_at(part, bus, offset) raw_at((viodma_bus){(bus).v + (offset)})

@@ -100,7 +100,7 @@ static bool map_at_once(struct viodma_request *request, uint32_t *readable, uint
 	struct viodma_queue *queue = request->queue;
 	struct viodma_space *space = queue->config.space;
 	struct viodma_space_cache *cache = &queue->buffer_cache;
-	uint32_t i, count = 0, base = 0;
+	uint32_t i, count = 0, base = 0, same = 0;
 
 	if (queue->parked_first || queue->config.access != VIODMA_ACCESS_PIN || space->events.touch)
 		return false;
@@ -118,8 +118,9 @@ static bool map_at_once(struct viodma_request *request, uint32_t *readable, uint
 		if (!memory || !viodma_space_gather(request->pieces + base, queue->config.pieces_max - base, &count, memory,
 						    segment->len_bytes))
 			return false;
-		viodma_space_count(space, cache, 1);
+		same += viodma_space_is_identity(cache);
 	}
+	viodma_space_count(space, i, same);
 	*total = base + count;
 	*readable = request->readable_segments == request->pin.segment_count ? *total : base;
 	return true;

@@ -43,7 +43,8 @@ static VIODMA_SELDOM enum viodma_result find_wire(struct viodma_request *request
 	return VIODMA_OK;
 }
 
-static enum viodma_result fetch_wire(struct viodma_request *request, viodma_bus table, uint32_t place, void *wire)
+static inline __attribute__((always_inline)) enum viodma_result fetch_wire(struct viodma_request *request,
+									    viodma_bus table, uint32_t place, void *wire)
 {
 	const uint64_t offset = (uint64_t)place * sizeof(struct virtq_desc);
 	const struct viodma_space_part *part = &request->queue->desc_part;

@@ -29,17 +29,22 @@ static inline struct viodma_shared *viodma_space_hit(const struct viodma_space *
 	const uint64_t offset = bus.v - cache->first;
 
 	if (cache->generation != space->generation || offset > cache->span || len_bytes - 1 > cache->span - offset ||
-	    ((unsigned)cache->permission & (unsigned)wanted) != (unsigned)wanted)
+	    (cache->denied & (unsigned)wanted))
 		return NULL;
 	return viodma_shared_at(cache->memory, offset);
 }
 
-/* So many extents of buffers were handed out from this last hit. */
-static inline void viodma_space_count(struct viodma_space *space, const struct viodma_space_cache *cache, uint32_t extents)
+/* 1: the last hit is of addresses that are physical ones; else 0. */
+static inline uint32_t viodma_space_is_identity(const struct viodma_space_cache *cache)
+{
+	return cache->identity;
+}
+
+/* So many extents of buffers were handed out, of which so many had physical addresses. */
+static inline void viodma_space_count(struct viodma_space *space, uint32_t extents, uint32_t identity)
 {
 	space->statistics.translations += extents;
-	if (cache->identity)
-		space->statistics.identity_translations += extents;
+	space->statistics.identity_translations += identity;
 }
 
 /* ---- parts of a ring ---- */
@@ -154,7 +159,7 @@ static inline enum viodma_result viodma_space_bind(struct viodma_space *space, s
 		return viodma_space_map(space, cache, queue, segment, pieces, capacity, count, missed);
 	if (!viodma_space_gather(pieces, capacity, count, memory, len))
 		return VIODMA_E_LIMIT;
-	viodma_space_count(space, cache, 1);
+	viodma_space_count(space, 1, cache->identity);
 	return VIODMA_OK;
 }
 

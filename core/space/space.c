@@ -122,7 +122,7 @@ static enum viodma_result look_up(struct viodma_space *space, viodma_bus bus, en
 static struct viodma_extent extent_of(const struct viodma_space_cache *cache)
 {
 	const struct viodma_extent extent = {{cache->first}, {cache->first + cache->span}, {cache->phys}, cache->memory,
-					     (enum viodma_permission)cache->permission};
+					     (enum viodma_permission)(VIODMA_READ_WRITE & ~cache->denied)};
 
 	return extent;
 }
@@ -143,7 +143,7 @@ static inline void remember(struct viodma_space *space, struct viodma_space_cach
 	cache->span = last - first;
 	cache->memory = memory;
 	cache->phys = phys;
-	cache->permission = (uint8_t)permission;
+	cache->denied = VIODMA_READ_WRITE & ~permission;
 	cache->identity = first == phys;
 	space->statistics.look_ups++;
 }
@@ -184,7 +184,7 @@ enum viodma_result viodma_space_translate(struct viodma_space *space, struct vio
 	if (result != VIODMA_OK)
 		return result;
 	*extent = extent_of(cache);
-	viodma_space_count(space, cache, 1);
+	viodma_space_count(space, 1, cache->identity);
 	return VIODMA_OK;
 }
 

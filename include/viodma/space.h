@@ -79,8 +79,8 @@ struct viodma_space_cache {
 	uint64_t span;  /* the last one less the first */
 	struct viodma_shared *memory;
 	uint64_t phys;
-	uint8_t permission;
-	bool identity; /* bus address = physical address */
+	uint32_t denied;   /* the permissions it does not give */
+	uint32_t identity; /* 1: bus address = physical address; else 0 */
 };
 
 /*
