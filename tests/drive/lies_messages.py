@@ -282,3 +282,38 @@ class RefusesInvalidation(BackEnd):
         if message.request == R.IOTLB_MSG and vu.IOTLB.unpack(message.payload)[4] == vu.INVALIDATE:
             value = 1
         super().acknowledge(message, value)
+
+
+# ---- notifications as messages, and news ------------------------------------------------------------------
+
+def called(name, payload, options=("--inband",), result="VIODMA_PEER_MESSAGE", rule="PLT-9", request=vu.BACKEND_VRING_CALL):
+    def say(self):
+        self.send(payload, request=request)
+        time.sleep(0.05)
+    lie(result, rule, status=0 if not result else 1, seen=False, options=options)(type(name, (AsksMore,), {"say": say}))
+
+
+called("CallOfNoQueue", vu.vring_state(1, 0))
+called("CallOfQueueFourBillion", vu.vring_state(0xffffffff, 0))
+called("CallWithANumber", vu.vring_state(0, 7))
+called("CallTooShort", vu.vring_state(0, 0)[:4])
+called("CallTooLong", vu.vring_state(0, 0) + b"\0" * 4)
+called("ErrorOfNoQueue", vu.vring_state(9, 0), request=vu.BACKEND_VRING_ERR)
+called("CallNobodyAgreedOn", vu.vring_state(0, 0), options=())
+called("CallForNothing", vu.vring_state(0, 0), result=(), rule="")
+called("ErrorForNothing", vu.vring_state(0, 0), result=(), rule="", request=vu.BACKEND_VRING_ERR)
+called("ConfigurationChanged", b"", options=(), result=(), rule="", request=vu.BACKEND_CONFIG_CHANGE)
+called("ConfigurationChangedWithMore", b"\0" * 8, options=(), request=vu.BACKEND_CONFIG_CHANGE)
+
+
+@lie(("VIODMA_E_TIMEOUT", "VIODMA_PEER_GONE"), "", options=["--inband", "--timeout-ms=700"], seen=False)
+class NeverAcknowledgesAKick(BackEnd):
+    def acknowledge(self, message, value):
+        if message.request != R.VRING_KICK:
+            super().acknowledge(message, value)
+
+
+@lie(("VIODMA_PEER_SILENT", "VIODMA_E_IO"), "", options=["--inband", "--timeout-ms=700"], seen=False)
+class RefusesKicks(BackEnd):
+    def on_vring_kick(self, message):
+        raise IndexError

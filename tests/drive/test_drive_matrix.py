@@ -203,6 +203,15 @@ def test_a_pool_grows_up_to_its_bound(lab, domain):
         assert "the pool" not in drive.err
 
 
+@pytest.mark.parametrize("domain, layout", [("restricted", PACKED), ("bounce", SPLIT), ("bounce+iommu", PACKED)])
+@pytest.mark.parametrize("device", ["serve-offer", "python-offer"])
+def test_memory_is_handed_over_while_rings_run(lab, device, domain, layout):
+    """Memory slots, one after the other, under a load that is compared."""
+    one = lab.device(device, **({"protocol": PROTOCOL | vu.MEM_SLOTS} if device.startswith("python") else {}))
+    drive = lab.run(one, "load", domain=domain, options=[*SMALL, "--pool-max=4M", layout, "--requests=2000"])
+    assert drive.stats["pool"]["bytes"] > 128 << 10 and drive.stats["load"]["verified_bytes"] > 0
+
+
 def test_a_pool_does_not_grow_where_the_device_has_no_memory_slots(lab):
     one = lab.device("python-offer")
     cells.journey(lab, one, "restricted", options=[*SMALL, "--pool-max=4M"], piece=MUCH)

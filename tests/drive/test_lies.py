@@ -63,15 +63,16 @@ def test_a_lie(lab, lie, domain, at):
     lab.end(sound=lie.status == 0)
 
 
+@pytest.mark.parametrize("more", [[], ["--inband", "--packed"]], ids=["eventfds", "inband"])
 @pytest.mark.parametrize("domain", ["direct", pytest.param("offset", marks=pytest.mark.slow), "iommu",
                                     pytest.param("bounce+iommu", marks=pytest.mark.slow), "restricted"])
-def test_hanging_up_at_every_message(lab, domain):
+def test_hanging_up_at_every_message(lab, domain, more):
     """At message 1, 2, ... until one that never comes: each ends the run, by name."""
     at = 0
     while True:
         at += 1
         device = lab.lying(HangsUpAtMessage, at=at, name=f"h{at}")
-        drive = lab.run(device, "copy", 0, HALF, domain=domain, options=["--request=128K", f"--length={HALF}"],
+        drive = lab.run(device, "copy", 0, HALF, domain=domain, options=["--request=128K", f"--length={HALF}", *more],
                         status=(0, 1, 3))
         if not getattr(device.back_end, "hung_up", False):
             drive.must_be(0)

@@ -93,16 +93,18 @@ def test_a_transfer_does_not_notice(lab, domain, ring):
     must(device.contents()[HALF:2 * HALF] == lab.image.bytes[:HALF], "the copy differs")
 
 
-@pytest.mark.parametrize("ring", RINGS)
-@pytest.mark.parametrize("domain", ["direct", "iommu", pytest.param("restricted", marks=pytest.mark.slow)])
-def test_going_at_every_message(lab, domain, ring):
+@pytest.mark.parametrize("domain, ring, more", [
+    ("direct", "--split", []), ("iommu", "--packed", []), ("direct", "--packed", ["--inband"]),
+    *(pytest.param(domain, ring, more, marks=pytest.mark.slow) for domain in DOMAINS for ring in RINGS
+      for more in ([], ["--inband"]))])
+def test_going_at_every_message(lab, domain, ring, more):
     """At message 1, 2, ...: as long as nothing is agreed on it is the end, by name; then nobody notices."""
     at = notices = 0
     while True:
         at += 1
         device = lab.lying(HangsUpAtMessage, at=at, name=f"h{at}")
         drive = lab.run(device, "copy", 0, HALF, domain=domain, status=(EXIT_DONE, EXIT_FAILED, EXIT_REFUSED),
-                        options=[ring, "--reconnect-ms=5000", "--request=128K", f"--length={HALF}"])
+                        options=[ring, "--reconnect-ms=5000", "--request=128K", f"--length={HALF}", *more])
         if drive.status:
             notices = at
             drive.must_say("VIODMA_PEER_GONE|VIODMA_PEER_MESSAGE|VIODMA_PEER_FEATURES")
