@@ -58,7 +58,8 @@ void viodma_queue_unpark(struct viodma_queue *queue, struct viodma_request *requ
 
 void viodma_queue_free_request(struct viodma_queue *queue, struct viodma_request *request)
 {
-	viodma_request_release(request);
+	if (request->pinned || request->copy || request->waiting_pages)
+		viodma_request_release(request);
 	request->state = VIODMA_REQUEST_FREE;
 	queue->in_flight -= request->count;
 	queue->rescan |= queue->room_wanted;
@@ -99,7 +100,7 @@ uint32_t viodma_queue_drop_held(struct viodma_queue *queue)
 /* VIODMA_OK: in the used ring. VIODMA_MISS: its memory misses, others may go first. Else the ring is out of reach. */
 static enum viodma_result finish(struct viodma_queue *queue, struct viodma_request *request)
 {
-	enum viodma_result result = viodma_request_copy_out(request);
+	enum viodma_result result = request->copy ? viodma_request_copy_out(request) : VIODMA_OK;
 
 	if (result == VIODMA_MISS)
 		return VIODMA_MISS;

@@ -250,25 +250,36 @@ void viodma_request_release(struct viodma_request *request)
 	request->copy = NULL;
 }
 
-/* Visit `len` bytes at `offset` of one part's pieces. Pre: inside. */
-static void each_piece(const struct viodma_request *request, enum viodma_permission part, uint32_t offset, uint32_t len,
-		       void (*visit)(void *context, struct viodma_shared *memory, size_t bytes), void *context)
+/* A range of one part of a request, piece by piece. */
+struct range {
+	const struct viodma_piece *piece;
+	size_t offset; /* in that piece */
+	uint32_t left;
+};
+
+/* Pre: the range is inside. */
+static inline struct range range_of(const struct viodma_request *request, enum viodma_permission part, uint32_t offset,
+				    uint32_t len)
 {
-	uint32_t i = part == VIODMA_READ ? 0 : request->readable_pieces;
+	struct range range = {request->pieces + (part == VIODMA_READ ? 0 : request->readable_pieces), offset, len};
 
-	while (len) {
-		const struct viodma_piece *piece = &request->pieces[i++];
-		size_t here;
+	while (range.left && range.offset >= range.piece->len_bytes)
+		range.offset -= range.piece++->len_bytes;
+	return range;
+}
 
-		if (offset >= piece->len_bytes) {
-			offset -= (uint32_t)piece->len_bytes;
-			continue;
-		}
-		here = piece->len_bytes - offset < len ? piece->len_bytes - offset : len;
-		visit(context, viodma_shared_at(piece->memory, offset), here);
-		len -= (uint32_t)here;
-		offset = 0;
-	}
+/* The next stretch of memory. Pre: something is left. */
+static inline struct viodma_shared *next_stretch(struct range *range, size_t *bytes)
+{
+	const struct viodma_piece *piece = range->piece++;
+	struct viodma_shared *memory = viodma_shared_at(piece->memory, range->offset);
+
+	*bytes = piece->len_bytes - range->offset;
+	if (*bytes > range->left)
+		*bytes = range->left;
+	range->left -= (uint32_t)*bytes;
+	range->offset = 0;
+	return memory;
 }
 
 static bool inside(const struct viodma_request *request, enum viodma_permission part, uint32_t offset, uint32_t len)
@@ -279,30 +290,20 @@ static bool inside(const struct viodma_request *request, enum viodma_permission 
 	       len <= bytes - offset;
 }
 
-static void visit_in(void *context, struct viodma_shared *memory, size_t bytes)
-{
-	unsigned char **to = context;
-
-	viodma_shared_copy_in(*to, memory, bytes);
-	*to += bytes;
-}
-
-static void visit_out(void *context, struct viodma_shared *memory, size_t bytes)
-{
-	const unsigned char **from = context;
-
-	viodma_shared_copy_out(memory, *from, bytes);
-	*from += bytes;
-}
-
 enum viodma_result viodma_request_read(struct viodma_request *request, uint32_t offset, void *destination,
 				       uint32_t len_bytes)
 {
 	unsigned char *to = destination;
+	struct range range;
+	size_t here;
 
 	if (!inside(request, VIODMA_READ, offset, len_bytes))
 		return VIODMA_E_INVALID;
-	each_piece(request, VIODMA_READ, offset, len_bytes, visit_in, &to);
+	for (range = range_of(request, VIODMA_READ, offset, len_bytes); range.left; to += here) {
+		const struct viodma_shared *memory = next_stretch(&range, &here);
+
+		viodma_shared_copy_in(to, memory, here);
+	}
 	return VIODMA_OK;
 }
 
@@ -311,43 +312,37 @@ enum viodma_result viodma_request_write(struct viodma_request *request, uint32_t
 {
 	const unsigned char *from = source;
 	enum viodma_result result;
+	struct range range;
+	size_t here;
 
 	if (!inside(request, VIODMA_WRITE, offset, len_bytes))
 		return VIODMA_E_INVALID;
 	result = viodma_request_written(request, offset, len_bytes);
-	if (result == VIODMA_OK)
-		each_piece(request, VIODMA_WRITE, offset, len_bytes, visit_out, &from);
-	return result;
-}
+	if (result != VIODMA_OK)
+		return result;
+	for (range = range_of(request, VIODMA_WRITE, offset, len_bytes); range.left; from += here) {
+		struct viodma_shared *memory = next_stretch(&range, &here);
 
-struct listing {
-	struct viodma_piece *pieces;
-	uint32_t capacity, count;
-};
-
-static void visit_list(void *context, struct viodma_shared *memory, size_t bytes)
-{
-	struct listing *listing = context;
-
-	if (listing->count < listing->capacity) {
-		listing->pieces[listing->count].memory = memory;
-		listing->pieces[listing->count].len_bytes = bytes;
+		viodma_shared_copy_out(memory, from, here);
 	}
-	listing->count++;
+	return VIODMA_OK;
 }
 
 enum viodma_result viodma_request_pieces(struct viodma_request *request, enum viodma_permission part, uint32_t offset,
 					 uint32_t len_bytes, struct viodma_piece *pieces, uint32_t capacity,
 					 uint32_t *count)
 {
-	struct listing listing = {pieces, capacity, 0};
+	struct range range;
+	uint32_t found = 0;
 
 	if ((part != VIODMA_READ && part != VIODMA_WRITE) || !inside(request, part, offset, len_bytes))
 		return VIODMA_E_INVALID;
-	each_piece(request, part, offset, len_bytes, visit_list, &listing);
-	if (listing.count > capacity)
-		return VIODMA_E_LIMIT;
-	*count = listing.count;
+	for (range = range_of(request, part, offset, len_bytes); range.left; found++) {
+		if (found == capacity)
+			return VIODMA_E_LIMIT;
+		pieces[found].memory = next_stretch(&range, &pieces[found].len_bytes);
+	}
+	*count = found;
 	return VIODMA_OK;
 }
 
