@@ -188,9 +188,10 @@ enum viodma_result viodma_space_translate(struct viodma_space *space, struct vio
 	return VIODMA_OK;
 }
 
-static VIODMA_SELDOM struct viodma_shared *find_slowly(struct viodma_space *space, struct viodma_space_cache *cache,
-							viodma_bus bus, uint64_t len_bytes,
-							enum viodma_permission wanted)
+/* Apart, but not seldom: with a translator of the caller's, this is the way. */
+static __attribute__((noinline)) struct viodma_shared *find_slowly(struct viodma_space *space,
+								    struct viodma_space_cache *cache, viodma_bus bus,
+								    uint64_t len_bytes, enum viodma_permission wanted)
 {
 	return fill(space, cache, bus, wanted) == VIODMA_OK ? viodma_space_hit(space, cache, bus, len_bytes, wanted) : NULL;
 }
