@@ -4,7 +4,7 @@
  *
  * How it works: in a ring of either layout, each request is a header and a list of pieces with sizes and directions, over physical addresses or an
  * IOTLB that is asked, in place or copied. The disk (tests/support/blk_rig.c) aborts if it is asked for anything
- * outside its capacity, or not in whole sectors. Some devices take lists of ranges. At the end each request has come back, unless the queue is broken.
+ * outside its capacity, or not in whole sectors. At the end each request has come back, unless the queue is broken.
  */
 #include "fuzz/input.h"
 #include "tests/support/blk_rig.h"
@@ -34,7 +34,7 @@ static unsigned add_request(struct blk_rig *rig, struct input *input, unsigned f
 
 	if (first + pieces > SIZE)
 		return 0;
-	if (rig->blk.config.discard.max_sectors && shape & 0x10) {
+	if (shape & 0x10) {
 		kinds = 4;
 		put_ranges(rig, input, first);
 	}
@@ -69,11 +69,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	blk_rig_default_config(&config);
 	config.read_only = options & 16;
-	if (options & 64) {
-		config.discard = (struct viodma_blk_range_limits){8, 2, 1};
-		config.write_zeroes = (struct viodma_blk_range_limits){16, 4, 0};
-		config.secure_erase = (struct viodma_blk_range_limits){4, 3, 1};
-	}
+	config.discard = (struct viodma_blk_range_limits){8, 2, 1};
+	config.write_zeroes = (struct viodma_blk_range_limits){16, 4, 0};
+	config.secure_erase = (struct viodma_blk_range_limits){4, 3, 1};
 	rig = blk_rig_new(&set, &config);
 	if (options & 32)
 		viodma_blk_set_accepted(&rig->blk, 0);

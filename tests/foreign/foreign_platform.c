@@ -207,8 +207,9 @@ enum viodma_result foreign_init(struct foreign *foreign, const char *limits, con
 		.set_status = set_status, .read_config = read_config, .queue_size_max = queue_size_max,
 		.queue_enable = queue_enable, .notify = notify};
 	const struct viodma_translator translator = {translate, NULL, foreign};
-	const struct viodma_blk_config blk = {FOREIGN_DISK_BYTES, 512, FOREIGN_SEG_MAX, 65536, false, "foreign"};
-	const struct viodma_blk_ops blk_ops = {submit, NULL, foreign};
+	const struct viodma_blk_config blk = {
+		.capacity_bytes = FOREIGN_DISK_BYTES, .blk_size = 512, .seg_max = FOREIGN_SEG_MAX, .size_max = 65536, .serial = "foreign"};
+	const struct viodma_blk_ops blk_ops = {.submit = submit, .context = foreign};
 	const struct viodma_queue_config queue = {
 		.space = &foreign->space, .memory = foreign->queue_memory,
 		.memory_bytes = sizeof(foreign->queue_memory), .size_max = FOREIGN_QUEUE_MAX,
