@@ -33,7 +33,8 @@ $(BUILD)/build.ninja:
 demo:
 	@scripts/packages $(DEMO_PACKAGES) $(if $(filter papr,$(PLATFORM)),qemu-system-ppc qemu-system-data)
 	@$(MAKE) --no-print-directory all
-	@$(PYTHON) -m lab.demo --viodma $(BUILD)/viodma-test --output $(BUILD)/demo $(if $(PLATFORM),--platform $(PLATFORM))
+	@$(PYTHON) -m lab.demo --viodma $(BUILD)/viodma-test --output $(BUILD)/demo $(if $(PLATFORM),--platform $(PLATFORM)) \
+		$(if $(PACKED),--packed)
 
 check check-all:
 	@scripts/packages $(CHECK_PACKAGES)

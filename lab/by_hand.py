@@ -30,11 +30,13 @@ def main() -> int:
     disk.add_argument("--image", type=pathlib.Path, help="a raw image, served by QEMU itself")
     parser.add_argument("--bit33", choices=("on", "off"), default="on")
     parser.add_argument("--lazy", action="store_true", help="lazy invalidation in the guest's IOMMU driver")
+    parser.add_argument("--packed", action="store_true", help="packed rings")
+    parser.add_argument("--queues", type=int, default=1, help="of the disk, and processors (default: 1)")
     parser.add_argument("--no-bounce", action="store_true", help="secure only: without swiotlb=force")
     parser.add_argument("--print", action="store_true", help="print QEMU's command line and stop")
     options = parser.parse_args()
     chosen = machine.Machine(options.platform, bit33=options.bit33 == "on", strict=not options.lazy,
-                             bounce=not options.no_bounce)
+                             bounce=not options.no_bounce, packed=options.packed, queues=options.queues)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="viodma-guest-"))
     try:
         material = assets.get(chosen.arch)

@@ -180,7 +180,8 @@ def _run_cell(cell: Cell, program: pathlib.Path, directory: pathlib.Path, trace:
         return SECRET_PREFIX + seen.secret
 
     try:
-        with Serve(program, image, directory, blk_size=cell.blk_size, mutant=cell.mutant, trace=trace) as server:
+        with Serve(program, image, directory, blk_size=cell.blk_size, queues=cell.machine.queues, mutant=cell.mutant,
+                   trace=trace) as server:
             seen.serve_log, seen.trace = server.log, server.trace_path
             with Guest(cell.machine, cell.scenario(), Disk(socket=server.socket), directory) as guest:
                 seen.guest = guest.result
@@ -234,6 +235,8 @@ def _guest_failures(cell: Cell, seen: Observation) -> list[str]:
             failures.append(f"guest: {key} is {guest.values.get(key)}, not {value}")
     if guest.bit(33) != cell.machine.bit33 or not guest.bit(32):
         failures.append(f"guest: accepted bits 32, 33 are {guest.bit(32)}, {guest.bit(33)}")
+    if guest.bit(34) != cell.machine.packed or guest.bit(12) != (cell.machine.queues > 1):
+        failures.append(f"guest: accepted bits 12, 34 are {guest.bit(12)}, {guest.bit(34)}: other queues than were asked for")
     if cell.rebind and guest.lists.get("rebind") != ["virtio", "pci"]:
         failures.append("guest: the disk did not come back after unbind and bind")
     if cell.manages:
@@ -252,14 +255,20 @@ def _address_failures(cell: Cell, seen: Observation) -> list[str]:
     """Where the kernel's rings lie and what its addresses are: rule 13 (a)."""
     session, failures = seen.session, []
     low, high = cell.machine.shared_range
-    rings = {part: int(str(session.get(part, "0")), 0) for part in ("desc", "avail", "used")}
-    for part, address in rings.items():
+    kernels = serve_module.sessions(seen.live)[-cell.machine.queues:]  # one for each queue
+    rings = [(f"{part} of {each}", int(str(one.get(part, "0")), 0)) for each, one in enumerate(kernels)
+             for part in ("desc", "avail", "used")]
+    if len({address for _, address in rings}) != 3 * cell.machine.queues:
+        failures.append(f"rings: {len(kernels)} queues have {rings}, which are not {cell.machine.queues} of their own")
+    for part, address in rings:
         if address == 0:
             failures.append(f"rings: the session has no address for {part}")
         elif cell.translated and cell.machine.ram_base <= address < cell.machine.ram_base + cell.machine.ram_bytes:
             failures.append(f"rings: {part} at {address:#x} is a physical address, not a bus address")
         elif not cell.translated and not low <= address < high:
             failures.append(f"rings: {part} at {address:#x} is not in the memory handed over, {low:#x} to {high:#x}")
+    if not all(one.get("requests") for one in serve_module.sessions(seen.final)[-cell.machine.queues:]):
+        failures.append(f"rings: one of {cell.machine.queues} queues was never used")
     if session.get("bit33") != cell.translated or session.get("iotlb_active") != cell.translated:
         failures.append(f"device: bit33, iotlb_active are {session.get('bit33')}, {session.get('iotlb_active')} "
                         f"in the kernel's session, not {cell.translated}")
@@ -267,11 +276,11 @@ def _address_failures(cell: Cell, seen: Observation) -> list[str]:
     if cell.translated and (identity != 0 or translations == 0):
         failures.append(f"addresses: {identity} of {translations} translations left the address as it was")
     later = serve_module.sessions(seen.final)[len(serve_module.sessions(seen.live)):]
-    for again in later[-1:] if cell.reboot else later:  # after a reboot, firmware comes first
+    for again in later[-cell.machine.queues:] if cell.reboot else later:  # after a reboot, firmware comes first
         if again.get("bit33") != cell.translated or again.get("faults", 0) != 0 or (
                 cell.translated and again.get("identity_translations", 0) != 0):
             failures.append(f"addresses: a later session of the kernel is amiss: {again}")
-    if len(later) < (2 if cell.rebind or cell.reboot else 0):
+    if len(later) < (2 * cell.machine.queues if cell.rebind else 2 if cell.reboot else 0):
         failures.append(f"rings: only {len(later)} sessions after the first of the kernel's")
     if session.get("faults", 0) != 0:
         recent = seen.live.get("faults", {}).get("recent", [])

@@ -8,13 +8,15 @@ How it works
     handed over. Each is a cell of lab/cells.py, judged as in the guest matrix. Prints the contrast table and writes
     report.json, report.html and report.svg (the picture alone) to build/demo/.
 
-    --platform papr runs column (b) on pseries with a ppc64le guest; the other columns then say "not run".
+    --platform papr runs column (b) on pseries with a ppc64le guest; the other columns then say "not run". --packed runs
+    them over packed rings, with two queues and two processors (make demo PACKED=1).
 
 Exit status: 0 every run holds, 1 a run does not, 2 something needed is missing.
 """
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import platform
@@ -57,9 +59,13 @@ def main() -> int:
                         help="the test build of viodma (default: build/viodma-test)")
     parser.add_argument("--platform", choices=sorted(RUNS), default="vtd")
     parser.add_argument("--output", type=pathlib.Path, default=assets.ROOT / "build" / "demo")
+    parser.add_argument("--packed", action="store_true", help="packed rings, and two queues")
     parser.add_argument("--only", choices=("clear", "set", "secure"), action="append", help="run only these columns")
     options = parser.parse_args()
     runs = {name: cell for name, cell in RUNS[options.platform].items() if not options.only or name in options.only}
+    if options.packed:
+        runs = {name: dataclasses.replace(cell, machine=dataclasses.replace(cell.machine, packed=True, queues=2))
+                for name, cell in runs.items()}
     program = options.viodma.resolve()
     if not os.access(program, os.X_OK):
         print(f"demo: {program} is not there; build it first (make)", file=sys.stderr)

@@ -56,6 +56,8 @@ class Machine:
     strict: bool = True
     bounce: bool = True
     share_all: bool = False
+    packed: bool = False
+    queues: int = 1  # of the disk; as many processors, since Linux uses no more queues than it has of those
     memory_mib: int = 0
 
     @property
@@ -88,9 +90,10 @@ class Machine:
 
     def describe(self) -> str:
         """A few words for tables and logs."""
+        ring = f"{'packed' if self.packed else 'split'}, {self.queues} queue{'s' if self.queues > 1 else ''}"
         if self.platform == "secure":
-            return "secure" + ("" if self.bounce else ", no bouncing") + (", all handed over" if self.share_all else "")
-        return f"{self.platform}, bit 33 {'on' if self.bit33 else 'off'}, {'strict' if self.strict else 'lazy'}"
+            return (f"secure{'' if self.bounce else ', no bouncing'}{', all handed over' if self.share_all else ''}, {ring}")
+        return f"{self.platform}, bit 33 {'on' if self.bit33 else 'off'}, {'strict' if self.strict else 'lazy'}, {ring}"
 
 
 SHARED_MIB = 128
@@ -183,10 +186,10 @@ def _memory(machine: Machine) -> list[str]:
         return ["-m", f"{total}M", "-object", f"memory-backend-memfd,id=ram,size={total}M,share=on"]
     private = total - SHARED_MIB
     kind = "memory-backend-memfd,share=on" if machine.share_all else "memory-backend-ram"
-    return ["-m", f"{total}M", "-smp", "1",
+    return ["-m", f"{total}M",
             "-object", f"{kind},id=private,size={private}M",
             "-object", f"memory-backend-memfd,id=shared,size={SHARED_MIB}M,share=on",
-            "-numa", "node,nodeid=0,memdev=private,cpus=0", "-numa", "node,nodeid=1,memdev=shared",
+            "-numa", f"node,nodeid=0,memdev=private,cpus=0-{machine.queues - 1}", "-numa", "node,nodeid=1,memdev=shared",
             "-device", "pxb-pcie,id=pxb,bus_nr=32,bus=pcie.0,numa_node=1",
             "-device", "pcie-root-port,id=rp,bus=pxb,chassis=1"]
 
@@ -206,12 +209,12 @@ def _board(machine: Machine, accel: str) -> list[str]:
 
 def _disk(machine: Machine, disk: Disk) -> list[str]:
     """The disk and what it hangs on."""
-    switch = "on" if machine.bit33 else "off"
+    switch, ring = "on" if machine.bit33 else "off", "on" if machine.packed else "off"
     where = ",bus=rp" if machine.platform == "secure" else ""
     port: list[str] = []
     if machine.platform == "vtd" and not machine.strict:
         port, where = ["-device", "pcie-root-port,id=rp,chassis=1"], ",bus=rp,ats=on"  # ATS is for devices below a port
-    tail = f"iommu_platform={switch},disable-legacy=on,num-queues=1{where}"
+    tail = f"iommu_platform={switch},disable-legacy=on,packed={ring},num-queues={machine.queues}{where}"
     if disk.socket is not None:
         return [*port, "-chardev", f"socket,id=disk,path={disk.socket}", "-device", f"vhost-user-blk-pci,chardev=disk,{tail}"]
     return [*port, "-drive", f"if=none,id=disk,format=raw,file={disk.image}",
@@ -222,7 +225,7 @@ def _disk(machine: Machine, disk: Disk) -> list[str]:
 def command(machine: Machine, guest: assets.Assets, initramfs: pathlib.Path, disk: Disk, qmp: pathlib.Path) -> list[str]:
     """The whole argument list; the serial console is on standard input and output."""
     accel = accelerator(machine.arch)
-    return [EMULATOR[machine.arch], *_board(machine, accel), *_memory(machine),
+    return [EMULATOR[machine.arch], *_board(machine, accel), *_memory(machine), "-smp", str(machine.queues),
             "-nodefaults", "-display", "none", "-serial", "stdio", "-qmp", f"unix:{qmp},server=on,wait=off",
             "-kernel", str(guest.kernel), "-initrd", str(initramfs), "-append", kernel_arguments(machine),
             *_disk(machine, disk)]

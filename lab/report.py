@@ -42,6 +42,12 @@ class Outcome:
         return found[-1] if found else self.seen.session
 
 
+def _queues(outcome: Outcome) -> list[Json]:
+    """The kernel's sessions, one for each queue that was used."""
+    found = serve.sessions(outcome.seen.live)[-outcome.cell.machine.queues:]
+    return [session for session in found if session.get("requests")]
+
+
 def _addresses(outcome: Outcome) -> str:
     """Which kind of address the ring holds, and an example."""
     session, machine = outcome.session, outcome.cell.machine
@@ -94,6 +100,7 @@ def rows(outcome: Outcome) -> list[tuple[str, str]]:
     yes = {True: "yes", False: "no"}
     return [
         ("33 accepted by the driver", yes[seen.guest.bit(33)]),
+        ("rings", f"{'packed' if seen.guest.bit(34) else 'split'}, {len(_queues(outcome))} of them"),
         ("IOTLB active in the device", yes[bool(session.get("iotlb_active"))]),
         ("addresses in the ring", _addresses(outcome)),
         ("VM memory handed over", f"{size(high - low)} of {size(machine.ram_bytes)}"),

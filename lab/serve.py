@@ -70,7 +70,7 @@ class Serve:
     """One `viodma serve blk` process; use it as a context manager."""
 
     def __init__(self, program: pathlib.Path, image: pathlib.Path, directory: pathlib.Path, *, blk_size: int = 512,
-                 policy: str = "offer", mutant: str = "", trace: bool = False, test_socket: bool = True) -> None:
+                 policy: str = "offer", queues: int = 1, mutant: str = "", trace: bool = False, test_socket: bool = True) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.sockets = pathlib.Path(tempfile.mkdtemp(prefix="viodma-lab-"))
@@ -80,7 +80,7 @@ class Serve:
         self.trace_path = directory / "trace.json"
         self.log = directory / "serve.log"
         self.command = [str(program), "serve", "blk", "--socket-path", str(self.socket), "--blk-file", str(image),
-                        "--blk-size", str(blk_size), f"--platform-dma={policy}", "--serial", "viodma-lab",
+                        "--blk-size", str(blk_size), "--num-queues", str(queues), f"--platform-dma={policy}", "--serial", "viodma-lab",
                         "--stats-json", str(self.stats_path)]
         if test_socket:
             self.command += ["--test-socket", str(self.test_path)]

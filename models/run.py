@@ -4,7 +4,8 @@
 
 How it works: a case is a model, its numbers, and what Spin has to find: nothing, an assertion, an invalid end state (both
 sides asleep), or a cycle without progress. Spin makes a program of it, gcc compiles that, and it visits every state. A
-twin that finds something else than it should, or nothing, is a failure; so is a search that was not complete. That the
+twin that finds something else than it should, or nothing, is a failure; so is a search that was not complete, except of
+the largest: those go on for MINUTES at most, remember states by three bits each, and say that they saw a part. That the
 models speak of the code as it is: each function they name must be in core/ring. One line each, the sum last.
 """
 
@@ -23,17 +24,19 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RING = HERE.parent / "core" / "ring"
+MINUTES = 2
 SLEEPS, ASSERTS, STALLS = "invalid end state", "assertion violated", "non-progress cycle"
 
 
 @dataclass(frozen=True)
 class Case:
-    """finds: None, or what the search must end with. slow: not in `make check`."""
+    """finds: None, or what the search must end with. slow: not in `make check`. part: too large for all of it."""
 
     model: str
     defines: tuple[str, ...]
     finds: str | None = None
     slow: bool = False
+    part: bool = False
     live: bool = False
 
     @property
@@ -67,7 +70,7 @@ def split_cases() -> list[Case]:
             Case("split", ("N=2", event, "ORDERLY=1", "EAGER=1"), live=True, slow=True),
             Case("split", ("N=2", event, "EAGER=1"), slow=True),
             Case("split", ("N=2", event, "ORDERLY=1", "RESUMES=1"), slow=True),
-            Case("split", ("N=4", event, "ORDERLY=1", "EAGER=1"), slow=True),
+            Case("split", ("N=4", event, "ORDERLY=1", "EAGER=1"), slow=True, part=True),
         ]
         cases += [Case("split", ("N=1", event, f"BUG_{bug}"), SLEEPS) for bug in (*SLEEPING, "COUNT_WRAPS")]
         cases += [Case("split", ("N=1", event, f"BUG_{bug}"), ASSERTS) for bug in
@@ -94,8 +97,8 @@ def packed_cases() -> list[Case]:
             Case("packed", ("N=2", event, "ORDERLY=1", "EAGER=1", "RESETS=1"), slow=True),
             Case("packed", ("N=2", event, "ORDERLY=1", "EAGER=1", "RESUMES=1"), slow=True),
             Case("packed", ("N=2", event, "EAGER=1"), slow=True),
-            Case("packed", ("N=3", event, "ORDERLY=1", "EAGER=1"), slow=True),
-            Case("packed", ("N=4", event, "ORDERLY=1", "EAGER=1"), slow=True),
+            Case("packed", ("N=3", event, "ORDERLY=1", "EAGER=1"), slow=True, part=True),
+            Case("packed", ("N=4", event, "ORDERLY=1", "EAGER=1"), slow=True, part=True),
         ]
         cases += [Case("packed", ("N=1", event, f"BUG_{bug}"), SLEEPS) for bug in SLEEPING]
         cases += [Case("packed", ("N=1", event, f"BUG_{bug}"), ASSERTS) for bug in
@@ -114,12 +117,13 @@ def run(case: Case) -> tuple[str | None, str]:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="viodma-model-") as work:
         for command in (["spin", *(f"-D{define}" for define in case.defines), "-a", str(HERE / f"{case.model}.pml")],
-                        ["gcc", "-w", "-O2" if case.finds is None else "-O0", "-DCOLLAPSE", "-DMEMLIM=6000",
+                        ["gcc", "-w", "-O2" if case.finds is None else "-O0", "-DBITSTATE" if case.part else "-DCOLLAPSE", "-DMEMLIM=6000",
                          *(["-DNP", "-DNFAIR=4"] if case.live else ["-DSAFETY"]), "-o", "pan", "pan.c"]):
             made = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
             if made.returncode:
                 return f"{command[0]}: {(made.stdout + made.stderr).strip()[-600:]}", ""
-        pan = subprocess.run(["./pan", "-n", f"-m{10_000_000 if case.slow else 1_000_000}", *(["-l", "-f"] if case.live else [])],
+        pan = subprocess.run(["./pan", "-n", f"-m{10_000_000 if case.slow else 1_000_000}", *(["-l", "-f"] if case.live else []),
+                              *(["-w32", "-k3", f"-Q{MINUTES}"] if case.part else [])],
                              cwd=work, capture_output=True, text=True, check=False).stdout
     errors = re.search(r"errors: (\d+)", pan)
     states = re.search(r"([\d.e+]+) states, stored", pan)
@@ -128,6 +132,8 @@ def run(case: Case) -> tuple[str | None, str]:
     found = next((line for line in pan.splitlines() if line.startswith("pan:1: ")), "").removeprefix("pan:1: ")
     if case.finds:
         return (None if case.finds in found else f"it has to find: {case.finds}; found: {found or 'nothing'}"), seen
+    if case.part and errors and not int(errors[1]) and not found:
+        return None, f"part of the states: {seen}"
     if not complete or int(errors[1]):
         return found or f"the search was not complete: {pan.strip()[-600:]}", seen
     return None, seen

@@ -8,6 +8,7 @@ How it works
 """
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
@@ -16,14 +17,22 @@ from lab import cells
 from lab.cells import Cell
 from lab.machine import Machine
 
-# Every pair of two settings occurs in one of these four; the other four complete the matrix.
-PAIRWISE = {(True, True, 512), (True, False, 4096), (False, True, 4096), (False, False, 512)}
+# Every pair of two settings occurs in one of these six; the others complete the matrix.
+PAIRWISE = [(True, True, 512, False, 1), (True, True, 512, True, 2), (True, False, 4096, True, 2), (True, False, 4096, False, 1),
+            (False, True, 4096, True, 1), (False, False, 512, False, 2)]
 
 
-def vtd(bit33: bool, strict: bool, blk_size: int) -> Cell:
+def vtd(bit33: bool, strict: bool, blk_size: int, packed: bool = False, queues: int = 1) -> Cell:
     """One cell of the VT-d matrix."""
-    name = f"vtd, bit 33 {'set' if bit33 else 'clear'}, {'strict' if strict else 'lazy'}, {blk_size}"
-    return Cell(name, Machine("vtd", bit33=bit33, strict=strict), blk_size)
+    name = (f"vtd, bit 33 {'set' if bit33 else 'clear'}, {'strict' if strict else 'lazy'}, {blk_size}, "
+            f"{'packed' if packed else 'split'}, {queues}")
+    return Cell(name, Machine("vtd", bit33=bit33, strict=strict, packed=packed, queues=queues), blk_size)
+
+
+def whole(cell: Cell) -> Cell:
+    """The same with packed rings and two queues."""
+    return dataclasses.replace(cell, name=f"{cell.name}, packed, 2",
+                               machine=dataclasses.replace(cell.machine, packed=True, queues=2))
 
 
 def named(cell: Cell) -> str:
@@ -37,7 +46,9 @@ def parameter(cell: Cell, *more: object, check: bool) -> object:
                         marks=[pytest.mark.check] if check else [])
 
 
-MATRIX = [vtd(*key) for key in itertools.product((True, False), (True, False), (512, 4096))]
+OTHERS = [(*shape, *ring) for shape in itertools.product((True, False), (True, False), (512, 4096))
+          for ring in ((False, 1), (True, 2))]
+MATRIX = [vtd(*key) for key in [*PAIRWISE, *(key for key in OTHERS if key not in PAIRWISE)]]
 SECURE = Cell("secure", Machine("secure"))
 PAPR = Cell("papr", Machine("papr"))
 ARM = Cell("arm", Machine("arm"))
@@ -46,25 +57,26 @@ REBIND = Cell("vtd rebind", Machine("vtd"), rebind=True)
 REBOOT = Cell("vtd reboot", Machine("vtd"), reboot=True)
 MANAGES = Cell("vtd manages", Machine("vtd"), manages=True)
 PAUSES = Cell("vtd pauses", Machine("vtd"), pauses=True, speed_mib=16)
-BY_PLATFORM = [vtd(True, True, 512), vtd(False, True, 512), SECURE, PAPR, ARM]
+# Each with the layout in which `make check` removes its rule; check-all does it for every cell.
+BY_PLATFORM = [vtd(True, True, 512), vtd(False, True, 4096, True), whole(SECURE), PAPR, whole(ARM)]
 
 
-def key(cell: Cell) -> tuple[bool, bool, int]:
-    """What distinguishes VT-d cells."""
-    return cell.machine.bit33, cell.machine.strict, cell.blk_size
+def both(cell: Cell, split: bool = False) -> list[object]:
+    """With split rings and one queue, and with packed rings and two; `make check` runs the latter, and the former if said."""
+    return [parameter(cell, check=split), parameter(whole(cell), check=True)]
 
 
-@pytest.mark.parametrize("cell", [parameter(cell, check=key(cell) in PAIRWISE) for cell in MATRIX])
+@pytest.mark.parametrize("cell", [parameter(cell, check=number < len(PAIRWISE)) for number, cell in enumerate(MATRIX)])
 def test_a_guest_behind_vtd_keeps_its_data(cell: Cell, runner) -> None:
-    """Bit 33 set or clear, strict or lazy invalidation, 512- or 4096-byte blocks."""
+    """Bit 33 set or clear, strict or lazy invalidation, 512- or 4096-byte blocks, either layout, one queue or two."""
     assert cells.failures(cell, runner(cell)) == []
 
 
-@pytest.mark.check
-def test_a_secure_guest_is_served_out_of_the_shared_memory_alone(runner) -> None:
+@pytest.mark.parametrize("cell", both(SECURE, split=True))
+def test_a_secure_guest_is_served_out_of_the_shared_memory_alone(cell: Cell, runner) -> None:
     """Rings and requests stay in the node that was handed over; a read of private memory is refused."""
-    seen = runner(SECURE)
-    assert cells.failures(SECURE, seen) == []
+    seen = runner(cell)
+    assert cells.failures(cell, seen) == []
     assert int(seen.guest.values.get("swiotlb_slots", "0")) > 0, "the guest has no bounce pool"
 
 
@@ -75,42 +87,42 @@ def test_a_secure_guest_without_bouncing_is_refused_at_a_private_address(runner)
     assert cells.control_failures(control, runner(control)) == []
 
 
-@pytest.mark.check
-def test_the_driver_can_be_unbound_and_bound(runner) -> None:
+@pytest.mark.parametrize("cell", both(REBIND))
+def test_the_driver_can_be_unbound_and_bound(cell: Cell, runner) -> None:
     """Block driver, then the transport's driver; the disk comes back with its data each time."""
-    assert cells.failures(REBIND, runner(REBIND)) == []
+    assert cells.failures(cell, runner(cell)) == []
 
 
-@pytest.mark.check
-def test_a_guest_can_reboot_while_the_back_end_runs(runner) -> None:
+@pytest.mark.parametrize("cell", both(REBOOT))
+def test_a_guest_can_reboot_while_the_back_end_runs(cell: Cell, runner) -> None:
     """Firmware and kernel come back to the same process; data of the first boot is there in the second."""
-    assert cells.failures(REBOOT, runner(REBOOT)) == []
+    assert cells.failures(cell, runner(cell)) == []
 
 
-@pytest.mark.check
-def test_a_guest_discards_what_it_deleted_and_switches_the_disks_cache(runner) -> None:
+@pytest.mark.parametrize("cell", both(MANAGES))
+def test_a_guest_discards_what_it_deleted_and_switches_the_disks_cache(cell: Cell, runner) -> None:
     """fstrim reaches the image as holes, and no byte that is in use with it; the cache mode is the disk's, too."""
-    seen = runner(MANAGES)
-    assert cells.failures(MANAGES, seen) == []
+    seen = runner(cell)
+    assert cells.failures(cell, seen) == []
     assert seen.final["requests"]["discard"] > 0
 
 
-@pytest.mark.check
-def test_a_guest_that_is_paused_again_and_again_notices_nothing(runner) -> None:
+@pytest.mark.parametrize("cell", both(PAUSES))
+def test_a_guest_that_is_paused_again_and_again_notices_nothing(cell: Cell, runner) -> None:
     """Each pause stops the ring under load and starts it where it stopped: no request fails, none is lost or repeated."""
-    seen = runner(PAUSES)
-    assert cells.failures(PAUSES, seen) == []
+    seen = runner(cell)
+    assert cells.failures(cell, seen) == []
     assert seen.final["requests"]["failed"] == 0
     assert seen.final["session_count"] >= seen.guest.pauses
 
 
-@pytest.mark.check
-def test_a_ppc64_guest_behind_tce_keeps_its_data(runner) -> None:
+@pytest.mark.parametrize("cell", both(PAPR, split=True))
+def test_a_ppc64_guest_behind_tce_keeps_its_data(cell: Cell, runner) -> None:
     """The seed's own platform: pseries with its TCE IOMMU."""
-    assert cells.failures(PAPR, runner(PAPR)) == []
+    assert cells.failures(cell, runner(cell)) == []
 
 
-@pytest.mark.parametrize("cell", [parameter(ARM, check=True), parameter(ARM_LAZY, check=False)])
+@pytest.mark.parametrize("cell", [*both(ARM), parameter(ARM_LAZY, check=False), parameter(whole(ARM_LAZY), check=False)])
 def test_an_arm64_guest_behind_smmu_keeps_its_data(cell: Cell, runner) -> None:
     """AArch64 with an SMMUv3, strict and lazy invalidation."""
     assert cells.failures(cell, runner(cell)) == []
@@ -122,10 +134,12 @@ def test_an_arm64_guest_behind_smmu_keeps_its_data(cell: Cell, runner) -> None:
 def twins() -> list[object]:
     """Every cell with a rule removed; one per kind of platform in `make check`."""
     found = []
-    for cell in BY_PLATFORM + [cell for cell in MATRIX if cell not in BY_PLATFORM] + [REBIND, REBOOT, PAUSES, ARM_LAZY]:
+    rest = [*MATRIX, SECURE, whole(PAPR), ARM, *(shape(cell) for cell in (REBIND, REBOOT, MANAGES, PAUSES, ARM_LAZY)
+                                                 for shape in (whole, lambda cell: cell))]
+    for cell in BY_PLATFORM + [cell for cell in rest if cell not in BY_PLATFORM]:
         kind = cell in BY_PLATFORM
         if cell.machine.platform == "secure":
-            found.append(parameter(cell, "hand over all", check=True))
+            found.append(parameter(cell, "hand over all", check=kind))
             continue
         if cell.translated:
             found.append(parameter(cell, "DEV-10", check=kind))
