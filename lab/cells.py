@@ -267,7 +267,8 @@ def _address_failures(cell: Cell, seen: Observation) -> list[str]:
             failures.append(f"rings: {part} at {address:#x} is a physical address, not a bus address")
         elif not cell.translated and not low <= address < high:
             failures.append(f"rings: {part} at {address:#x} is not in the memory handed over, {low:#x} to {high:#x}")
-    if not all(one.get("requests") for one in serve_module.sessions(seen.final)[-cell.machine.queues:]):
+    used = {again.get("desc") for again in kernels + serve_module.sessions(seen.final) if again.get("requests")}
+    if not all(one.get("desc") in used for one in kernels):
         failures.append(f"rings: one of {cell.machine.queues} queues was never used")
     if session.get("bit33") != cell.translated or session.get("iotlb_active") != cell.translated:
         failures.append(f"device: bit33, iotlb_active are {session.get('bit33')}, {session.get('iotlb_active')} "
