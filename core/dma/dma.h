@@ -45,9 +45,33 @@ uint32_t viodma_pool_take(struct viodma_pool *pool, uint32_t len_bytes, uint32_t
 uint32_t viodma_pool_take_aligned(struct viodma_pool *pool, uint32_t len_bytes, uint32_t align_bytes);
 void viodma_pool_give(struct viodma_pool *pool, uint32_t run);
 void viodma_pool_quarantine(struct viodma_pool *pool, uint32_t run);
+/* The piece of memory that a run lies in. */
+static inline struct viodma_pool_chunk *viodma_pool_chunk(const struct viodma_pool *pool, uint32_t run)
+{
+	const struct viodma_pool_chunk *chunk = pool->chunks;
+
+	while (run - chunk->first >= chunk->count)
+		chunk++;
+	return (struct viodma_pool_chunk *)chunk;
+}
+
 /* The slot's record; the memory and physical address of the run's first byte; the run's length in bytes. */
-struct viodma_pool_slot *viodma_pool_slot(struct viodma_pool *pool, uint32_t run);
-void *viodma_pool_memory(const struct viodma_pool *pool, uint32_t run, viodma_phys *phys, uint32_t *run_bytes);
+static inline struct viodma_pool_slot *viodma_pool_slot(struct viodma_pool *pool, uint32_t run)
+{
+	struct viodma_pool_chunk *chunk = viodma_pool_chunk(pool, run);
+
+	return &chunk->slots[run - chunk->first];
+}
+
+static inline void *viodma_pool_memory(const struct viodma_pool *pool, uint32_t run, viodma_phys *phys, uint32_t *run_bytes)
+{
+	const struct viodma_pool_chunk *chunk = viodma_pool_chunk(pool, run);
+	uint64_t offset = (uint64_t)(run - chunk->first) * pool->slot_bytes;
+
+	phys->v = chunk->memory.phys.v + offset;
+	*run_bytes = chunk->slots[run - chunk->first].run * pool->slot_bytes;
+	return (unsigned char *)chunk->memory.memory + offset;
+}
 /* The largest run it can have: run_bytes, or its largest chunk if that is smaller (no chunk yet: run_bytes). */
 static inline uint32_t viodma_pool_largest_run(const struct viodma_pool *pool)
 {

@@ -231,15 +231,6 @@ static uint32_t take_from(struct viodma_pool *pool, struct viodma_pool_chunk *ch
 
 /* ---- runs ---- */
 
-static struct viodma_pool_chunk *chunk_of(const struct viodma_pool *pool, uint32_t run)
-{
-	const struct viodma_pool_chunk *chunk = pool->chunks;
-
-	while (run - chunk->first >= chunk->count)
-		chunk++;
-	return (struct viodma_pool_chunk *)chunk;
-}
-
 static uint32_t take_once(struct viodma_pool *pool, uint32_t count, uint32_t align_bytes)
 {
 	uint32_t i, run = VIODMA_POOL_NONE;
@@ -297,7 +288,7 @@ uint32_t viodma_pool_take_aligned(struct viodma_pool *pool, uint32_t len_bytes, 
 
 void viodma_pool_give(struct viodma_pool *pool, uint32_t run)
 {
-	struct viodma_pool_chunk *chunk = chunk_of(pool, run);
+	struct viodma_pool_chunk *chunk = viodma_pool_chunk(pool, run);
 	uint32_t index = run - chunk->first, count = chunk->slots[index].run;
 
 	mark(chunk, index, count, false);
@@ -314,23 +305,6 @@ void viodma_pool_quarantine(struct viodma_pool *pool, uint32_t run)
 {
 	/* = DRV-22: the slots stay marked, and nobody knows their run any more. */
 	pool->statistics.quarantined_bytes += (uint64_t)viodma_pool_slot(pool, run)->run * pool->slot_bytes;
-}
-
-struct viodma_pool_slot *viodma_pool_slot(struct viodma_pool *pool, uint32_t run)
-{
-	struct viodma_pool_chunk *chunk = chunk_of(pool, run);
-
-	return &chunk->slots[run - chunk->first];
-}
-
-void *viodma_pool_memory(const struct viodma_pool *pool, uint32_t run, viodma_phys *phys, uint32_t *run_bytes)
-{
-	const struct viodma_pool_chunk *chunk = chunk_of(pool, run);
-	uint64_t offset = (uint64_t)(run - chunk->first) * pool->slot_bytes;
-
-	phys->v = chunk->memory.phys.v + offset;
-	*run_bytes = chunk->slots[run - chunk->first].run * pool->slot_bytes;
-	return (unsigned char *)chunk->memory.memory + offset;
 }
 
 bool viodma_pool_holds(const struct viodma_pool *pool, viodma_phys phys, uint64_t len_bytes)
