@@ -117,15 +117,17 @@ static enum viodma_result allocate_statuses(struct viodma_driver_blk *blk, uint3
 /* A header for each part, and behind it a list of ranges, as long as the device takes and a run of the pool holds. */
 static enum viodma_result allocate_headers(struct viodma_driver_blk *blk, uint32_t align)
 {
-	const uint32_t mask = align - 1;
+	const uint32_t mask = align - 1, header = sizeof(struct virtio_blk_request_header);
 	enum viodma_result result;
 
 	blk->ranges_max = viodma_driver_blk_ranges_wanted(blk);
-	blk->ranges_at = ((uint32_t)sizeof(struct virtio_blk_request_header) + mask) & ~mask;
+	/* A segment of its own, as devices like it; unless that would double what a header takes. */
+	blk->ranges_at = align > LINE_BYTES ? header : (header + mask) & ~mask;
+	blk->ranges_joined = align > LINE_BYTES;
 	for (;;) {
-		uint32_t list = (blk->ranges_max * (uint32_t)sizeof(struct virtio_blk_range) + mask) & ~mask;
+		uint32_t list = blk->ranges_max * (uint32_t)sizeof(struct virtio_blk_range);
 
-		blk->header_bytes = blk->ranges_at + list;
+		blk->header_bytes = (blk->ranges_at + list + mask) & ~mask;
 		result = viodma_domain_alloc(blk->config.domain, &blk->headers,
 					     (uint64_t)blk->config.parts * blk->header_bytes,
 					     align > LINE_BYTES ? align : LINE_BYTES, VIODMA_TO_DEVICE);

@@ -356,10 +356,8 @@ static enum viodma_result send_part(struct viodma_driver_blk *blk, struct viodma
 		return result;
 	}
 	put_header(blk, part); /* = DRV-18 */
-	if (by_range) {
-		viodma_driver_blk_put_ranges(blk, part);
-		count = 1;
-	}
+	if (by_range)
+		count = viodma_driver_blk_put_ranges(blk, part);
 	put_status(blk, part, count + 1);
 	result = viodma_driver_queue_add(queue, part->segments, count + 2, part);
 	if (result != VIODMA_OK) {

@@ -40,8 +40,8 @@ viodma_driver_blk_ranges_of(const struct viodma_driver_blk *blk, enum viodma_dri
 /* How many ranges it would be good to have room for behind each header; 0: the device takes none. */
 uint32_t viodma_driver_blk_ranges_wanted(const struct viodma_driver_blk *blk);
 
-/* The next ranges of the part's request, as many as one request takes: part->sectors, and segment 1. */
-void viodma_driver_blk_put_ranges(struct viodma_driver_blk *blk, struct viodma_driver_blk_part *part);
+/* The next ranges of the part's request, as many as one request takes: part->sectors, and how many segments more. */
+uint32_t viodma_driver_blk_put_ranges(struct viodma_driver_blk *blk, struct viodma_driver_blk_part *part);
 
 /* ---- driver_blk_parts.c ---- */
 

@@ -56,7 +56,7 @@ static uint32_t next_range(const struct viodma_driver_blk_ranges *limits, uint64
 	return over < limits->max_sectors ? limits->max_sectors - over : limits->max_sectors;
 }
 
-void viodma_driver_blk_put_ranges(struct viodma_driver_blk *blk, struct viodma_driver_blk_part *part)
+uint32_t viodma_driver_blk_put_ranges(struct viodma_driver_blk *blk, struct viodma_driver_blk_part *part)
 {
 	const struct viodma_driver_blk_request *request = part->request;
 	const struct viodma_driver_blk_ranges *limits = viodma_driver_blk_ranges_of(blk, request->operation);
@@ -81,7 +81,12 @@ void viodma_driver_blk_put_ranges(struct viodma_driver_blk *blk, struct viodma_d
 		left -= here;
 	}
 	part->sectors -= left;
+	if (blk->ranges_joined) {
+		part->segments[0].len_bytes += count * (uint32_t)sizeof(struct virtio_blk_range);
+		return 0;
+	}
 	part->segments[1].bus = viodma_dma_memory_bus(&blk->headers, at);
 	part->segments[1].len_bytes = count * (uint32_t)sizeof(struct virtio_blk_range);
 	part->segments[1].permission = VIODMA_READ;
+	return 1;
 }

@@ -169,6 +169,7 @@ struct viodma_driver_blk {
 	uint32_t part_free, parts_out, next_queue;
 	uint32_t header_bytes, status_bytes; /* from one part's to the next one's */
 	uint32_t ranges_at, ranges_max;      /* behind a header: bytes to the list of ranges; how many it takes */
+	bool ranges_joined;                  /* header and list are one segment */
 	uint32_t per_buffer, buffers_max;    /* see struct viodma_limits */
 	uint64_t grain_bytes;                /* so many bytes may need one segment more, or two of them */
 	bool grain_twice, grain_whole, cuts;

@@ -87,6 +87,28 @@ static bool ranges_of_any_length_reach_the_disk_as_it_takes_them(void)
 }
 HOLDS(ranges_of_any_length_reach_the_disk_as_it_takes_them)
 
+static bool where_segments_are_pages_apart_a_list_lies_with_its_header(void)
+{
+	struct test_device_options options = of_kind(TEST_BOUNCE);
+	size_t k;
+
+	options.alignment_bytes = 4096;
+	options.slot_bytes = 4096;
+	for (k = 0; k < KINDS; k++) {
+		struct test_device *device = started(&options, 8, 14);
+
+		forget();
+		CHECK_EQUAL(device->blk.header_bytes, 4096);
+		CHECK_RESULT(submit(ask_range(0, kinds[k].operation, 9, 500)), VIODMA_OK);
+		CHECK_RESULT(settle(), VIODMA_EMPTY);
+		CHECK(ended(&asked[0], VIODMA_OK));
+		CHECK(disk_holds(9, 500, kinds[k].byte));
+		CHECK(gone());
+	}
+	return true;
+}
+HOLDS(where_segments_are_pages_apart_a_list_lies_with_its_header)
+
 static bool several_ranges_go_in_one_request_and_several_requests_at_once(void)
 {
 	struct test_device *device = started(&sound, 8, 14);
@@ -410,6 +432,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(ranges_of_any_length_reach_the_disk_as_it_takes_them),
+		TEST(where_segments_are_pages_apart_a_list_lies_with_its_header),
 		TEST(several_ranges_go_in_one_request_and_several_requests_at_once),
 		TEST(ranges_are_cut_where_the_device_likes_them_cut),
 		TEST(unmap_is_said_of_zeroes_alone),
