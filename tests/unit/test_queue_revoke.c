@@ -58,6 +58,73 @@ static bool memory_in_use_is_not_let_go_before_the_request_ends(void)
 }
 HOLDS(memory_in_use_is_not_let_go_before_the_request_ends)
 
+/* So many requests go through, so that the device knows where the ring lies. */
+static bool some_go_through(struct test_driver *d, unsigned count)
+{
+	struct viodma_request *request;
+
+	test_grant(d, BUFFER(0), 2 * TEST_PAGE, VIODMA_READ_WRITE);
+	test_request(d, 0, BUFFER(0), 16, BUFFER(1), 16);
+	while (count--) {
+		test_make_available(d, 0);
+		CHECK_RESULT(viodma_queue_pop(&d->queue, &request), VIODMA_OK);
+		viodma_queue_push(&d->queue, request, 16);
+	}
+	return true;
+}
+
+static bool a_ring_in_use_is_not_read_once_it_is_withdrawn(void)
+{
+	static const size_t parts[] = {TEST_DESC, TEST_AVAIL};
+
+	for (unsigned i = 0; i < 3; i++) {
+		const struct test_options options = {
+			.size = 8, .platform = true, .scatter = true, .packed = i == 2, .split = i < 2};
+		const size_t part = i == 2 ? TEST_DESC : parts[i];
+		struct test_driver *d = with_rings(&options);
+		struct viodma_request *request;
+
+		CHECK(some_go_through(d, 3));
+		test_revoke(d, part, TEST_PAGE);
+		test_make_available(d, 0); /* in memory that is not the device's any more */
+		CHECK_RESULT(viodma_queue_pop(&d->queue, &request), VIODMA_WAIT);
+		CHECK(test_asked(d, part, VIODMA_READ));
+		test_answer(d, true);
+		CHECK_RESULT(viodma_queue_pop(&d->queue, &request), VIODMA_OK);
+		viodma_queue_push(&d->queue, request, 16);
+	}
+	return true;
+}
+HOLDS(a_ring_in_use_is_not_read_once_it_is_withdrawn)
+
+static bool a_ring_in_use_is_not_written_once_it_is_withdrawn(void)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		const struct test_options options = {
+			.size = 8, .platform = true, .scatter = true, .packed = packed, .split = !packed};
+		const size_t part = packed ? TEST_DESC : TEST_USED;
+		struct test_driver *d = with_rings(&options);
+		unsigned char before[TEST_PAGE];
+		struct viodma_request *request;
+
+		CHECK(some_go_through(d, 3));
+		test_make_available(d, 0);
+		CHECK_RESULT(viodma_queue_pop(&d->queue, &request), VIODMA_OK);
+		test_revoke(d, part, TEST_PAGE);
+		memcpy(before, d->memory + part, TEST_PAGE);
+		viodma_queue_push(&d->queue, request, 16);
+		CHECK_EQUAL(d->queue.done, 1);
+		CHECK(memcmp(before, d->memory + part, TEST_PAGE) == 0);
+		CHECK(test_asked(d, part, VIODMA_WRITE));
+		test_answer(d, true);
+		(void)viodma_queue_pop(&d->queue, &request);
+		CHECK_EQUAL(d->queue.done, 0);
+		CHECK_EQUAL(test_used_idx(d), 4);
+	}
+	return true;
+}
+HOLDS(a_ring_in_use_is_not_written_once_it_is_withdrawn)
+
 static struct viodma_request *copied_and_revoked(struct test_driver *d)
 {
 	struct viodma_request *request;
@@ -206,6 +273,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(memory_in_use_is_not_let_go_before_the_request_ends),
+		TEST(a_ring_in_use_is_not_read_once_it_is_withdrawn),
+		TEST(a_ring_in_use_is_not_written_once_it_is_withdrawn),
 		TEST(in_copy_mode_a_revocation_never_waits_for_the_device),
 		TEST(in_copy_mode_memory_that_is_gone_for_good_is_not_written),
 		TEST(in_copy_mode_a_request_waits_for_private_memory),
