@@ -256,6 +256,8 @@ enum viodma_result drive_device_turn(struct drive_device *device)
 		if (result == VIODMA_E_TIMEOUT)
 			result = viodma_driver_check(&device->driver);
 	}
+	if (viodma_front_config_changed(device->front) && !device->options->quiet)
+		log_event(device->name, "the device says that its configuration has changed, or is another one");
 	if (result == VIODMA_OK)
 		result = viodma_domain_settle(&device->domain, false);
 	if (result == VIODMA_E_QUARANTINED)

@@ -136,6 +136,7 @@ enum viodma_result viodma_front_reconnect(struct viodma_front *front, uint64_t d
 	if (result != VIODMA_OK)
 		return result;
 	front->statistics.reconnections++;
+	front->config_generation++; /* it may have another one */
 	front->news = true; /* the last one may have been gone before it called */
 	viodma_front_log(front, "connected to a successor");
 	return VIODMA_OK;

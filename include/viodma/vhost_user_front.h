@@ -164,7 +164,7 @@ VIODMA_MUST_USE enum viodma_result viodma_front_reconnect(struct viodma_front *f
 bool viodma_front_config_changed(struct viodma_front *front);
 
 /*
- * Wait until a queue was called, or the configuration has changed; the deadline has passed (VIODMA_E_TIMEOUT); or the back
+ * Wait until a queue was called, the configuration has changed, or there is a successor; the deadline has passed (VIODMA_E_TIMEOUT); or the back
  * end has gone or broken a rule (VIODMA_PEER_GONE, VIODMA_PEER_MESSAGE). Misses are answered meanwhile, for timeout_ms
  * beyond the deadline at most. deadline_ns in the past: only look. What has broken the connection once is the answer of
  * this and every other call from then on; only here, a back end that did not answer in time has gone (VIODMA_PEER_GONE).

@@ -286,7 +286,8 @@ class RefusesInvalidation(BackEnd):
 
 # ---- notifications as messages, and news ------------------------------------------------------------------
 
-def called(name, payload, options=("--inband",), result="VIODMA_PEER_MESSAGE", rule="PLT-9", request=vu.BACKEND_VRING_CALL):
+def called(name, payload, options=("--inband",), result="VIODMA_PEER_MESSAGE", rule="PLT-9",
+           request=vu.BACKEND_VRING_CALL):
     def say(self):
         self.send(payload, request=request)
         time.sleep(0.05)

@@ -20,7 +20,8 @@ from servers import SANITIZER, VIODMA, VIODMA_TEST_BUILD
 
 MIB = 1 << 20
 RINGS = ("split", "packed")
-ROWS = [(domain, ring, bit) for domain, bit in [("direct", False), *((domain, True) for domain in DOMAINS)] for ring in RINGS]
+KINDS = [("direct", False), *((domain, True) for domain in DOMAINS)]
+ROWS = [(domain, ring, bit) for domain, bit in KINDS for ring in RINGS]
 CODE = ("bounce", "iommu")      # where the device's own code keeps it from what it was handed
 
 

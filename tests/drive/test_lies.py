@@ -120,8 +120,8 @@ def test_completion_in_any_order(lab, domain, command, ring):
     data = bytes(lab.image.bytes[:HALF])
     path = lab.file(pattern(HALF, 3) if command == "write" else data)
     arguments = {"copy": [0, HALF], "read": [f"{lab.tmp}/back"]}.get(command, [path])
-    lab.run(device, command, *arguments, domain=domain, options=["--request=4K", f"--length={HALF}", "--depth=64", ring],
-            timeout=PATIENCE)
+    lab.run(device, command, *arguments, domain=domain, timeout=PATIENCE,
+            options=["--request=4K", f"--length={HALF}", "--depth=64", ring])
     expected = bytearray(lab.image.bytes)
     if command == "write":
         expected[:HALF] = pattern(HALF, 3)

@@ -12,7 +12,7 @@ import time
 import pytest
 
 import vhost_user as vu
-from back_end import FEATURES, PROTOCOL, BackEnd, Closed
+from back_end import FEATURES, NO_MORE, PROTOCOL, BackEnd, Closed
 from blk import pattern
 from device_record import Record
 from lies_rings import HangsUpAtMessage
@@ -89,7 +89,8 @@ def test_with_options(lab, ring, more):
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_a_transfer_does_not_notice(lab, domain, ring):
     device = lab.lying(Goes, moments=(3, 40), stage="shown")
-    lab.run(device, "copy", 0, HALF, domain=domain, options=[ring, "--reconnect-ms=5000", "--request=8K", f"--length={HALF}"])
+    lab.run(device, "copy", 0, HALF, domain=domain,
+            options=[ring, "--reconnect-ms=5000", "--request=8K", f"--length={HALF}"])
     must(device.contents()[HALF:2 * HALF] == lab.image.bytes[:HALF], "the copy differs")
 
 
@@ -177,11 +178,12 @@ class ForgetsFeaturesOk(Changes):
         return 0 if self.connections > 1 else self.status
 
 
-@pytest.mark.parametrize("kind", [ForgetsBit33, ForgetsPackedRings, ForgetsTheRecord, ForgetsItsQueues, ForgetsFeaturesOk],
-                         ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [ForgetsBit33, ForgetsPackedRings, ForgetsTheRecord, ForgetsItsQueues,
+                                  ForgetsFeaturesOk], ids=lambda kind: kind.__name__)
 def test_a_successor_that_lacks_what_was_agreed_on(lab, kind):
     device = lab.lying(kind)
-    lab.run(device, "load", options=[*OPTIONS, "--packed"], status=EXIT_REFUSED).must_say("successor", "VIODMA_PEER_FEATURES")
+    drive = lab.run(device, "load", options=[*OPTIONS, "--packed"], status=EXIT_REFUSED)
+    drive.must_say("successor", "VIODMA_PEER_FEATURES")
     lab.end(sound=False)
 
 
@@ -226,8 +228,8 @@ class TruncatesItsRecord(Changes):
     def on_get_inflight_fd(self, message):
         self.kept = os.dup(Record.make(1, 1, False).fd)
         os.ftruncate(self.kept, 4096)
-        self.reply(message, vu.INFLIGHT_DESC.pack(4096, 0, *vu.INFLIGHT_DESC.unpack(message.payload)[2:]), fds=[self.kept])
-        from back_end import NO_MORE
+        numbers = vu.INFLIGHT_DESC.unpack(message.payload)[2:]
+        self.reply(message, vu.INFLIGHT_DESC.pack(4096, 0, *numbers), fds=[self.kept])
         return NO_MORE
 
     def on_set_inflight_fd(self, message):
