@@ -11,11 +11,12 @@
 
 #define POOL_BYTES 65536u
 
+/* What is touched on a plain domain is on one line. */
 struct request {
-	struct viodma_mapping mapping;
 	struct viodma_buffer buffer;
 	struct viodma_segment segment;
-};
+	struct viodma_mapping mapping;
+} __attribute__((aligned(64)));
 
 static unsigned char pool_memory[POOL_BYTES] __attribute__((aligned(4096)));
 static unsigned char pool_storage[VIODMA_POOL_STORAGE_BYTES(POOL_BYTES, 2048)] __attribute__((aligned(16)));
