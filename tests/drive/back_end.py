@@ -422,6 +422,7 @@ class BackEnd(Disk):
 
     def stop_queue(self, queue):
         queue.started = False
+        self.waiting = [one for one in self.waiting if one is not queue]    # a kick from before starts nothing
         self.epoch += 1
 
     def _eventfd(self, message, name):
