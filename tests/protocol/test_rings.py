@@ -336,7 +336,7 @@ def misaligned(serve, part, iommu):
     blk = b.Blk(serve.path, iommu=iommu, patience=serve.patience)
     blk.negotiate().accept().share_memory()
     blk.make_ring()
-    by = {"desc": 8, "avail": 1, "used": 2}[part]
+    by = {"desc": 8, "avail": 2 if blk.packed else 1, "used": 2}[part]
     setattr(blk.ring, part + "_address", getattr(blk.ring, part + "_address") + by)
     try:
         blk.set_up_ring()
