@@ -287,6 +287,7 @@ void bench_rig_serve_until(struct bench_rig *rig, const int *stop)
 {
 	uint32_t idle = 0;
 
+	viodma_queue_set_polled(rig->queue, true);
 	while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE)) {
 		if (rig->device_fault)
 			return;
