@@ -10,10 +10,10 @@
 #include <math.h>
 #include <string.h>
 
-#define WIDTH 560.0
+#define WIDTH 590.0
 #define HEIGHT 330.0
 #define LEFT 60.0
-#define RIGHT 120.0
+#define RIGHT 140.0
 #define TOP 12.0
 #define BOTTOM 36.0
 
@@ -88,11 +88,13 @@ static void put_axes(FILE *to, const struct scale *scale)
 	} ticks[] = { { 64, "64" }, { 1500, "1500" }, { 4096, "4 K" }, { 65536, "64 K" }, { 262145, "256 K" } };
 
 	for (double power = scale->low; power <= scale->high; power++) {
+		static const char *const units[] = { "ns", "\302\265s", "ms", "s" };
+		const unsigned thousands = (unsigned)power / 3;
 		const double y = to_y(scale, pow(10, power));
 
 		fprintf(to, "<path class=\"axis\" d=\"M%.0f %.1fH%.0f\"/><text class=\"faint\" x=\"%.0f\" y=\"%.1f\" "
-			    "text-anchor=\"end\">%.0f ns</text>\n",
-			LEFT, y, WIDTH - RIGHT, LEFT - 5, y + 4, pow(10, power));
+			    "text-anchor=\"end\">%.0f %s</text>\n",
+			LEFT, y, WIDTH - RIGHT, LEFT - 5, y + 4, pow(10, power - 3 * thousands), units[thousands % 4]);
 	}
 	for (size_t i = 0; i < sizeof(ticks) / sizeof(ticks[0]); i++)
 		fprintf(to, "<text class=\"faint\" x=\"%.0f\" y=\"%.0f\" text-anchor=\"middle\">%s</text>\n",
