@@ -233,8 +233,8 @@ enum viodma_result viodma_vring_try_start(struct viodma_vring *ring, const char 
 	ring->kicked = true;
 	viodma_session_begin(ring);
 	viodma_backend_log_some(backend,
-			   "ring %u started: size %u, bit 33 %s, %s, desc 0x%llx avail 0x%llx used 0x%llx, base %u",
-			   ring->index, setup.size,
+			   "ring %u started: %s, size %u, bit 33 %s, %s, desc 0x%llx avail 0x%llx used 0x%llx, base 0x%x",
+			   ring->index, setup.packed ? "packed" : "split", setup.size,
 			   backend->addressing == VIODMA_ADDRESSING_PLATFORM ? "accepted" : "clear",
 			   backend->addressing == VIODMA_ADDRESSING_PLATFORM ? "IOTLB" : "physical addresses",
 			   (unsigned long long)setup.desc.v, (unsigned long long)setup.avail.v,
@@ -260,7 +260,7 @@ void viodma_vring_stop(struct viodma_vring *ring)
 		viodma_vring_call(ring); /* stopping delivered something; the ring is not asked any more */
 	ring->base = ring->stopped_base = base;
 	ring->base_set = ring->was_stopped = true;
-	viodma_backend_log_some(backend, "ring %u stopped: base %u, %llu requests", ring->index, base,
+	viodma_backend_log_some(backend, "ring %u stopped: base 0x%x, %llu requests", ring->index, base,
 			   (unsigned long long)(ring->queue.statistics.pushed - ring->session_pushed));
 	viodma_session_end(ring);
 	if (backend->options.ring)
