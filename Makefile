@@ -58,7 +58,7 @@ models:
 numbers:
 	@scripts/packages $(NUMBERS_PACKAGES) || echo 'numbers: going on without' >&2
 	@$(MAKE) --no-print-directory all
-	@$(PYTHON) bench/numbers.py --build $(BUILD)
+	@$(PYTHON) bench/publish.py --build $(BUILD)
 
 dist-core:
 	@scripts/dist-core $(BUILD)

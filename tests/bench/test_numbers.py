@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from goals import GOALS, Files
-from numbers_page import numbers
+import publish
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 ROWS = [row for goal in GOALS for row in goal.rows]
@@ -31,7 +31,7 @@ def test_no_goal_is_there_twice():
 
 
 def test_without_any_file_every_goal_says_why(tmp_path):
-    text = numbers.page(Files(tmp_path))
+    text = publish.page(Files(tmp_path))
     lines = goal_lines(text)
     assert all("not run: no such file" in lines[name] for name, *_ in ROWS)
 
@@ -39,7 +39,7 @@ def test_without_any_file_every_goal_says_why(tmp_path):
 def test_a_reason_reaches_the_page(tmp_path):
     (tmp_path / "peers.json").write_text(json.dumps({"disk": {"not_run": "a back end did not start"}}))
     (tmp_path / "iotlb.json").write_text(json.dumps({"not_run": "took more than 1 s"}))
-    text = numbers.page(Files(tmp_path))
+    text = publish.page(Files(tmp_path))
     assert "not run: a back end did not start" in text and "not run: took more than 1 s" in text
 
 
@@ -52,7 +52,7 @@ def iotlb_file(directory, ratio):
 @pytest.mark.parametrize("ratio, verdict", [(1.0, "met"), (1.05, "met"), (1.06, "missed")])
 def test_a_goal_is_met_or_missed(tmp_path, ratio, verdict):
     iotlb_file(tmp_path, ratio)
-    text = numbers.page(Files(tmp_path))
+    text = publish.page(Files(tmp_path))
     line = goal_lines(text)["IOTLB / regions only, device half, 64 B: 1 mapping"]
     assert line.rstrip(" |").endswith(verdict)
     assert ("**IOTLB / regions only, device half, 64 B: 1 mapping**" in text) == (verdict == "missed")
@@ -60,7 +60,7 @@ def test_a_goal_is_met_or_missed(tmp_path, ratio, verdict):
 
 def test_a_part_that_fails_leaves_its_reason(tmp_path):
     (tmp_path / "bench").mkdir()
-    numbers.measure(tmp_path, tmp_path / "numbers", True, ["bench", "iotlb"])
+    publish.measure(tmp_path, tmp_path / "numbers", True, ["bench", "iotlb"])
     for name in ("bench", "iotlb"):
         assert json.loads((tmp_path / "numbers" / f"{name}.json").read_text())["not_run"]
 
