@@ -183,6 +183,7 @@ enum viodma_result viodma_queue_start(struct viodma_queue *queue, const struct v
 	memset(&queue->avail_cache, 0, sizeof(queue->avail_cache));
 	memset(&queue->used_cache, 0, sizeof(queue->used_cache));
 	memset(&queue->buffer_cache, 0, sizeof(queue->buffer_cache));
+	memset(&queue->table_cache, 0, sizeof(queue->table_cache));
 	memset(&queue->used_desc_cache, 0, sizeof(queue->used_desc_cache));
 	queue->polled = false;
 	queue->resume_due = queue->config.record != NULL;

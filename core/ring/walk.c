@@ -27,7 +27,7 @@ struct descriptor {
 static VIODMA_SELDOM enum viodma_result find_wire(struct viodma_request *request, viodma_bus bus, void *wire)
 {
 	struct viodma_queue *queue = request->queue;
-	struct viodma_space_cache *cache = request->indirect ? &queue->buffer_cache : &queue->desc_cache;
+	struct viodma_space_cache *cache = request->indirect ? &queue->table_cache : &queue->desc_cache;
 	viodma_bus missed = bus;
 	enum viodma_result result = viodma_space_fetch(queue->config.space, cache, queue->config.index, bus, wire,
 						       sizeof(struct virtq_desc), &missed);
@@ -47,11 +47,20 @@ static inline __attribute__((always_inline)) enum viodma_result fetch_wire(struc
 									    viodma_bus table, uint32_t place, void *wire)
 {
 	const uint64_t offset = (uint64_t)place * sizeof(struct virtq_desc);
-	const struct viodma_space_part *part = &request->queue->desc_part;
+	const struct viodma_queue *queue = request->queue;
+	const struct viodma_space *space = queue->config.space;
+	const viodma_bus bus = {table.v + offset};
+	const struct viodma_shared *memory = NULL;
 
-	if (request->indirect || !viodma_space_part_holds(request->queue->config.space, part))
-		return find_wire(request, (viodma_bus){table.v + offset}, wire);
-	viodma_shared_copy_in(wire, viodma_space_part_at(part, table, offset), sizeof(struct virtq_desc));
+	if (!request->indirect) {
+		if (viodma_space_part_holds(space, &queue->desc_part))
+			memory = viodma_space_part_at(&queue->desc_part, table, offset);
+	} else if (!space->events.touch) {
+		memory = viodma_space_hit(space, &queue->table_cache, bus, sizeof(struct virtq_desc), VIODMA_READ);
+	}
+	if (!memory)
+		return find_wire(request, bus, wire);
+	viodma_shared_copy_in(wire, memory, sizeof(struct virtq_desc));
 	return VIODMA_OK;
 }
 

@@ -214,7 +214,7 @@ struct viodma_queue {
 	enum viodma_space_kind started_kind;
 	uint64_t ring_wait_epoch;
 	struct viodma_space_part desc_part, avail_part, used_part, used_desc_part;
-	struct viodma_space_cache desc_cache, avail_cache, used_cache, buffer_cache, used_desc_cache;
+	struct viodma_space_cache desc_cache, avail_cache, used_cache, buffer_cache, table_cache, used_desc_cache;
 };
 
 /* At least that many bytes, as a constant. */
