@@ -56,7 +56,7 @@ static void limit_by_pool(const struct viodma_domain *domain, struct viodma_limi
 	uint64_t slots = slots_for_mappings(domain), bytes = 0;
 
 	if (slots >= FEW_SLOTS) {
-		limits->buffers_max = (uint32_t)least(limits->buffers_max, slots / (kept_bytes(domain) > 1 ? 8 : 4));
+		limits->buffers_max = (uint32_t)least(limits->buffers_max, slots >> (kept_bytes(domain) > 1 ? 3 : 2));
 		bytes = slots / 4 * slot_bytes;
 	} else {
 		limits->buffers_max = slots ? 1 : 0;

@@ -53,7 +53,7 @@ for source in $(grep -LE 'hosted/|viodma/(loop|vhost_user)\.h' tests/unit/test_*
 	name=$(basename "$source" .c)
 	case $name in
 	# Minutes each here, and what they say has little to do with the order of bytes.
-	test_dma_fault_loop | test_domain_iommu_random | test_domain_random | test_driver_blk_faults)
+	test_dma_fault_loop | test_domain_iommu_random | test_domain_random | test_driver_blk_faults | test_driver_blk_faults_packed)
 		[ -n "${VIODMA_SLOW:-}" ] || continue
 		;;
 	esac
