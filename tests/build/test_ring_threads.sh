@@ -12,7 +12,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 work=${BUILD:-$root/build}/ring-threads
 mkdir -p "$work"
 cd "$root"
-flags="-std=gnu11 -g -Wall -Wextra -Iinclude -I."
+flags="-std=gnu11 -g -D_GNU_SOURCE -Wall -Wextra -Iinclude -I."
 program="core/*/*.c tests/threads/ring_threads.c -lpthread"
 
 # shellcheck disable=SC2086
