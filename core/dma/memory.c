@@ -5,6 +5,8 @@
  */
 #include "dma.h"
 
+#define FEW 4u
+
 enum viodma_result viodma_memory_check(const struct viodma_memory *memory)
 {
 	uint32_t i;
@@ -30,7 +32,11 @@ void *viodma_memory_part(const struct viodma_memory *memory, viodma_phys phys, u
 	const struct viodma_object *object;
 	uint64_t offset;
 
-	/* The first object that begins behind phys; the one before it may hold it. */
+	/* The first object that begins behind phys; the one before it may hold it. Of a few, one after the other is found sooner. */
+	while (high && high <= FEW && memory->objects[high - 1].phys.v > phys.v)
+		high--;
+	if (memory->count <= FEW)
+		low = high;
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 

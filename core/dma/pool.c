@@ -200,6 +200,15 @@ static uint32_t find_run(const struct viodma_pool_chunk *chunk, uint32_t from, u
 	}
 }
 
+static uint32_t hand_out(struct viodma_pool_chunk *chunk, uint32_t index, uint32_t count)
+{
+	mark(chunk, index, count, true);
+	chunk->free -= count;
+	chunk->hint = index + count == chunk->count ? 0 : index + count;
+	chunk->slots[index].run = count;
+	return chunk->first + index;
+}
+
 static uint32_t take_from(struct viodma_pool *pool, struct viodma_pool_chunk *chunk, uint32_t count,
 			  uint32_t align_bytes)
 {
@@ -211,10 +220,7 @@ static uint32_t take_from(struct viodma_pool *pool, struct viodma_pool_chunk *ch
 		step = (uint32_t)viodma_dma_slots(align_bytes, pool->slot_bytes);
 		phase = (uint32_t)viodma_dma_slots(-chunk->memory.phys.v & (align_bytes - 1), pool->slot_bytes);
 	}
-	/* One slot, free where the last run ended: every time, where requests complete in order. */
-	index = chunk->hint;
-	if (count != 1 || step != 1 || !is_free(chunk, index))
-		index = find_run(chunk, chunk->hint, chunk->count, count, phase, step);
+	index = find_run(chunk, chunk->hint, chunk->count, count, phase, step);
 	if (index == chunk->count) {
 		/* A run may begin before the hint and end behind it. */
 		to = chunk->count - chunk->hint < count ? chunk->count : chunk->hint + count;
@@ -222,11 +228,7 @@ static uint32_t take_from(struct viodma_pool *pool, struct viodma_pool_chunk *ch
 		if (index == to)
 			return VIODMA_POOL_NONE;
 	}
-	mark(chunk, index, count, true);
-	chunk->free -= count;
-	chunk->hint = index + count == chunk->count ? 0 : index + count;
-	chunk->slots[index].run = count;
-	return chunk->first + index;
+	return hand_out(chunk, index, count);
 }
 
 /* ---- runs ---- */
@@ -276,9 +278,16 @@ static uint32_t take(struct viodma_pool *pool, uint64_t len_bytes, uint32_t alig
 	return VIODMA_POOL_NONE;
 }
 
+/* One slot, free where the last run ended: every time, where requests complete in order. */
 uint32_t viodma_pool_take(struct viodma_pool *pool, uint32_t len_bytes, uint32_t offset)
 {
-	return take(pool, (uint64_t)len_bytes + offset, 1);
+	const uint64_t wanted_bytes = (uint64_t)len_bytes + offset;
+	struct viodma_pool_chunk *chunk = &pool->chunks[0];
+
+	if (!wanted_bytes || wanted_bytes > pool->slot_bytes || !pool->chunk_count || !is_free(chunk, chunk->hint))
+		return take(pool, wanted_bytes, 1);
+	account(pool, 1);
+	return hand_out(chunk, chunk->hint, 1);
 }
 
 uint32_t viodma_pool_take_aligned(struct viodma_pool *pool, uint32_t len_bytes, uint32_t align_bytes)
