@@ -20,7 +20,7 @@ gcc $flags -O2 $program -o "$work/plain"
 many() {
 	"$work/plain" --operations $(($1 / 8)) split,event,size=256 packed,event,size=256 split,size=256 packed,size=256 \
 		split,event,indirect,inorder,size=256 packed,event,inorder,size=32768 split,event,size=32768,eventfd \
-		packed,event,indirect,size=3
+		packed,event,indirect,size=100
 }
 if [ -n "${VIODMA_OPERATIONS:-}" ]; then
 	many "$VIODMA_OPERATIONS"
