@@ -98,7 +98,7 @@ INFLIGHT, RESET_DEVICE, INBAND, MEM_SLOTS, STATUS = 1 << 12, 1 << 13, 1 << 14, 1
 F_BLK_SIZE_MAX, F_BLK_SEG_MAX, F_BLK_RO, F_BLK_BLK_SIZE, F_BLK_FLUSH = 1 << 1, 1 << 2, 1 << 5, 1 << 6, 1 << 9
 F_LOG_ALL, F_INDIRECT, F_EVENT_IDX, F_PROTOCOL = 1 << 26, 1 << 28, 1 << 29, 1 << 30
 F_VERSION_1, F_ACCESS_PLATFORM, F_PACKED = 1 << 32, 1 << 33, 1 << 34
-F_EXCLUSIVE = 1 << 40           # any bit no split-ring block back end offers
+F_EXCLUSIVE = 1 << 45           # any bit no block back end offers
 
 VRING_STATE = struct.Struct("<II")
 VRING_ADDR = struct.Struct("<IIQQQQ")
