@@ -95,8 +95,10 @@ enum viodma_result viodma_rng_process(struct viodma_rng *rng, struct viodma_queu
 		enum viodma_result result = VIODMA_OK;
 
 		rng->waiting = NULL;
-		if (!request && rng->ops.ready && !rng->ops.ready(rng->ops.context))
+		if (!request && rng->ops.ready && !rng->ops.ready(rng->ops.context)) {
+			viodma_queue_settle(queue); /* what was answered before may not have got there */
 			return VIODMA_EMPTY;
+		}
 		if (!request)
 			result = viodma_queue_pop(queue, &request);
 		if (result == VIODMA_OK)

@@ -463,6 +463,12 @@ static bool ring_still_waits(struct viodma_queue *queue)
 	return false;
 }
 
+void viodma_queue_settle(struct viodma_queue *queue)
+{
+	if (queue->running && queue->done_first && queue->done_epoch != queue->config.space->epoch)
+		viodma_queue_flush_done(queue);
+}
+
 enum viodma_result viodma_queue_pop(struct viodma_queue *queue, struct viodma_request **request)
 {
 	uint32_t budget;
@@ -470,8 +476,7 @@ enum viodma_result viodma_queue_pop(struct viodma_queue *queue, struct viodma_re
 
 	if (!queue->running)
 		return VIODMA_FAULT_STOPPED;
-	if (queue->done_first && queue->done_epoch != queue->config.space->epoch)
-		viodma_queue_flush_done(queue);
+	viodma_queue_settle(queue);
 	if (queue->broken != VIODMA_OK)
 		return queue->broken;
 	if (queue->resume_due) {

@@ -317,6 +317,12 @@ bool viodma_queue_has_work(const struct viodma_queue *queue);
 void viodma_queue_kicked(struct viodma_queue *queue);
 
 /*
+ * Give the driver what waits as DONE, if the used ring can be reached now. viodma_queue_pop does it first; this is for a
+ * device that has nothing to serve requests with at the moment, and so does not pop.
+ */
+void viodma_queue_settle(struct viodma_queue *queue);
+
+/*
  * Polled: viodma_queue_pop that finds nothing does not ask for a kick, because the caller looks again by itself. Before it
  * sleeps: not polled, and pop once more, which asks. A start ends it.
  */
