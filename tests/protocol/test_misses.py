@@ -51,8 +51,10 @@ def test_every_miss_is_well_formed_asks_for_a_reply_and_for_the_permission_neede
 def test_what_was_granted_once_is_not_asked_for_again(serve, image):
     with b.driving(serve.path, iommu=True) as blk:
         request = blk.map(blk.make(b.IN, 0, length=512))
-        blk.offer(request)
-        must(blk.wait(request) == b.OK, "a request failed")
+        for _ in range(2):  # with the second one comes what the device did behind the first, such as asking for kicks
+            request.used = None
+            blk.offer(request)
+            must(blk.wait(request) == b.OK, "a request failed")
         count = len(blk.domain.misses)
         for _ in range(50):
             request.used = None
