@@ -119,7 +119,7 @@ enum viodma_result viodma_ring_ask_for_kick(struct viodma_queue *queue)
 	const bool by_event = queue->setup.event_idx;
 
 	if (queue->polled) {
-		viodma_ring_decline_kicks(queue); /* an event index lies behind already */
+		viodma_ring_decline_kicks(queue);
 		return VIODMA_OK;
 	}
 	if (by_event ? !queue->armed_valid || queue->armed_at != queue->next_avail
@@ -142,11 +142,21 @@ enum viodma_result viodma_ring_ask_for_kick(struct viodma_queue *queue)
 	return VIODMA_OK;
 }
 
+/*
+ * An event index that is not moved on lies behind, so it declines by itself: the split ring's for 2^16 entries. The
+ * packed ring's only for a lap, and the word a fresh ring begins with asks for each kick; one that is polled says so.
+ */
+static bool declined_by_event(const struct viodma_queue *queue)
+{
+	return queue->setup.event_idx && !(queue->setup.packed && queue->polled);
+}
+
 void viodma_ring_decline_kicks(struct viodma_queue *queue)
 {
-	if (queue->setup.event_idx || queue->no_notify || !say_if_reachable(queue, NO_KICK))
+	if (queue->no_notify || declined_by_event(queue) || !say_if_reachable(queue, NO_KICK))
 		return;
 	queue->no_notify = true;
+	queue->armed_valid = false;
 	queue->statistics.kicks_suppressed++;
 }
 

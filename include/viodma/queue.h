@@ -323,14 +323,14 @@ void viodma_queue_kicked(struct viodma_queue *queue);
 void viodma_queue_settle(struct viodma_queue *queue);
 
 /*
- * Polled: viodma_queue_pop that finds nothing does not ask for a kick, because the caller looks again by itself. Before it
- * sleeps: not polled, and pop once more, which asks. A start ends it.
+ * Polled: viodma_queue_pop declines kicks and does not ask for one when it finds nothing, because the caller looks again
+ * by itself. Before it sleeps: not polled, and pop once more, which asks. A start ends it.
  */
 void viodma_queue_set_polled(struct viodma_queue *queue, bool polled);
 
 /*
- * The same as viodma_queue_kicked with VIRTIO_F_NOTIFICATION_DATA: the 32 bits that came with it. False: they name another queue, or a position
- * this ring does not have; it is a kick all the same, for what they say is a hint.
+ * The same as viodma_queue_kicked with VIRTIO_F_NOTIFICATION_DATA: the 32 bits that came with it. False: they name
+ * another queue, or a position this ring does not have; it is a kick all the same, for what they say is a hint.
  */
 bool viodma_queue_kicked_at(struct viodma_queue *queue, uint32_t data);
 

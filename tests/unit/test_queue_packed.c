@@ -377,6 +377,30 @@ static bool with_event_index_the_next_kick_is_wanted_for_the_next_descriptor(voi
 }
 HOLDS(with_event_index_the_next_kick_is_wanted_for_the_next_descriptor)
 
+/* The word a fresh ring begins with asks for each kick, and no event was ever said. */
+static bool polled_from_its_first_request_it_declines_kicks_until_it_asks_for_one(void)
+{
+	struct test_driver *d = of_size(5, true);
+	struct viodma_request *request;
+
+	viodma_queue_set_polled(&d->queue, true);
+	CHECK_EQUAL(event(d, TEST_USED) >> 16, VIRTQ_PACKED_EVENT_ENABLE);
+	for (unsigned i = 0; i < 23; i++) {
+		CHECK(serve_one(d, 0));
+		CHECK_EQUAL(event(d, TEST_USED) >> 16, VIRTQ_PACKED_EVENT_DISABLE);
+		CHECK_RESULT(test_pop(d, &request), VIODMA_EMPTY);
+		CHECK_EQUAL(event(d, TEST_USED) >> 16, VIRTQ_PACKED_EVENT_DISABLE);
+		if (i % 4 == 3) { /* a nap */
+			viodma_queue_set_polled(&d->queue, false);
+			CHECK_RESULT(test_pop(d, &request), VIODMA_EMPTY);
+			CHECK_EQUAL(event(d, TEST_USED), VIRTQ_PACKED_EVENT_DESC << 16 | d->next);
+			viodma_queue_set_polled(&d->queue, true);
+		}
+	}
+	return true;
+}
+HOLDS(polled_from_its_first_request_it_declines_kicks_until_it_asks_for_one)
+
 static bool the_driver_says_whether_it_wants_to_be_called(void)
 {
 	struct test_driver *d = of_size(8, false);
@@ -471,6 +495,7 @@ int main(void)
 		TEST(a_packed_chain_is_what_it_was_when_it_was_first_read),
 		TEST(without_event_index_kicks_are_wanted_when_the_ring_is_empty),
 		TEST(with_event_index_the_next_kick_is_wanted_for_the_next_descriptor),
+		TEST(polled_from_its_first_request_it_declines_kicks_until_it_asks_for_one),
 		TEST(the_driver_says_whether_it_wants_to_be_called),
 		TEST(with_event_index_the_driver_is_called_when_its_descriptor_was_used),
 		TEST(notification_data_is_a_hint),
