@@ -68,6 +68,7 @@ struct viodma_connection {
 	int out_fd; /* goes with it; -1: none */
 	uint64_t protocol_features;
 	bool features_set;
+	bool told; /* its lines are logged */
 };
 
 struct viodma_question {
@@ -257,6 +258,9 @@ void viodma_connection_reply(struct viodma_vhost_user *backend, uint32_t request
 /* With a descriptor, which is closed once it was sent. */
 void viodma_connection_reply_fd(struct viodma_vhost_user *backend, uint32_t request, const void *payload, size_t bytes,
 				int fd);
+/* Log what happens once in a connection: of all of them, or of none where there are too many. */
+void viodma_connection_log(struct viodma_vhost_user *backend, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 /* The end: sockets close at once; memory and rings go when nothing is in flight (revoke.c). Not while in_use. */
 void viodma_connection_end(struct viodma_vhost_user *backend, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -108,6 +108,34 @@ static void acknowledge(struct viodma_vhost_user *backend, uint32_t request, boo
 	viodma_connection_reply(backend, request, &word, sizeof(word));
 }
 
+/* Connections come and go as often as front ends like, and each can say something wrong: so many a second are told of. */
+static bool may_tell(struct viodma_vhost_user *backend)
+{
+	uint64_t left_out;
+
+	if (backend->connection.told)
+		return true;
+	if (!viodma_rate_limit_allow_of(&backend->connection_limit, viodma_loop_now_ns(),
+					VIODMA_BACKEND_LINES_PER_SECOND, 1000000000u, &left_out))
+		return false;
+	viodma_backend_log_left_out(backend, left_out);
+	backend->connection.told = true;
+	return true;
+}
+
+void viodma_connection_log(struct viodma_vhost_user *backend, const char *format, ...)
+{
+	char text[512];
+	va_list arguments;
+
+	if (!may_tell(backend))
+		return;
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	viodma_backend_log(backend, "%s", text);
+}
+
 enum viodma_verdict viodma_connection_refuse(struct viodma_vhost_user *backend, uint32_t request,
 					     enum viodma_result result, const char *format, ...)
 {
@@ -118,24 +146,12 @@ enum viodma_verdict viodma_connection_refuse(struct viodma_vhost_user *backend, 
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	viodma_backend_log(backend, "%s refused: %s%s%s: %s", viodma_message_name(request), requirement,
-			   *requirement ? " " : "", viodma_result_text(result), text);
+	viodma_connection_log(backend, "%s refused: %s%s%s: %s", viodma_message_name(request), requirement,
+			      *requirement ? " " : "", viodma_result_text(result), text);
 	return VIODMA_FATAL;
 }
 
 /* ---- the end ---- */
-
-/* Connections come and go as often as front ends like. */
-static bool may_tell(struct viodma_vhost_user *backend)
-{
-	uint64_t left_out;
-
-	if (!viodma_rate_limit_allow_of(&backend->connection_limit, viodma_loop_now_ns(),
-					VIODMA_BACKEND_LINES_PER_SECOND, 1000000000u, &left_out))
-		return false;
-	viodma_backend_log_left_out(backend, left_out);
-	return true;
-}
 
 static void finish(struct viodma_vhost_user *backend)
 {
@@ -167,19 +183,13 @@ void viodma_connection_end(struct viodma_vhost_user *backend, const char *format
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	viodma_faults_unlogged(backend);
-	viodma_backend_log_left_out(backend, backend->log_limit.suppressed);
-	backend->log_limit.suppressed = 0;
-	viodma_backend_log(backend, "disconnected: %s", text);
+	if (may_tell(backend)) {
+		viodma_faults_unlogged(backend);
+		viodma_backend_log_left_out(backend, backend->log_limit.suppressed);
+		backend->log_limit.suppressed = 0;
+		viodma_backend_log(backend, "disconnected: %s", text);
+	}
 	finish(backend);
-}
-
-static void hung_up(struct viodma_vhost_user *backend, const char *text)
-{
-	if (may_tell(backend))
-		viodma_connection_end(backend, "%s", text);
-	else
-		finish(backend);
 }
 
 /* ---- in ---- */
@@ -251,7 +261,8 @@ static enum progress fill(struct viodma_vhost_user *backend, size_t wanted)
 			return ENDED;
 		}
 		if (got == 0) {
-			hung_up(backend, have ? "the front end hung up within a message" : "the front end hung up");
+			viodma_connection_end(backend, have ? "the front end hung up within a message"
+							    : "the front end hung up");
 			return ENDED;
 		}
 		message->have_bytes += (size_t)got;
@@ -331,9 +342,8 @@ enum viodma_result viodma_connection_open(struct viodma_vhost_user *backend, int
 	connection->message.fd_count = 0;
 	connection->out_bytes = connection->out_sent = 0;
 	connection->protocol_features = 0;
-	connection->features_set = false;
+	connection->features_set = connection->told = false;
 	backend->connections++;
-	if (may_tell(backend))
-		viodma_backend_log(backend, "connected");
+	viodma_connection_log(backend, "connected");
 	return VIODMA_OK;
 }

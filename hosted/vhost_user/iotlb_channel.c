@@ -280,7 +280,7 @@ static bool take_reply(struct viodma_vhost_user *backend, const unsigned char *b
 	if (header.size != sizeof(word) || channel->head == channel->sent ||
 	    !VIODMA_REQUIRE(PLT_9, header.request == channel->questions[slot(channel->head)].request &&
 					   header.flags == (VHOST_USER_VERSION | VHOST_USER_REPLY))) {
-		viodma_backend_log(backend, "back-end channel: PLT-9 %s: request %u, flags 0x%x, %u bytes, %u due",
+		viodma_connection_log(backend, "back-end channel: PLT-9 %s: request %u, flags 0x%x, %u bytes, %u due",
 				   viodma_result_text(VIODMA_PEER_MESSAGE), header.request, header.flags, header.size,
 				   channel->sent - channel->head);
 		viodma_connection_end(backend, "after a wrong reply on the back-end channel");
@@ -331,7 +331,7 @@ static void ready(void *context, unsigned events)
 		return;
 	}
 	if (fd_count && !VIODMA_REQUIRE(PLT_9, false)) {
-		viodma_backend_log(backend, "back-end channel: PLT-9 %s: %u descriptors with a reply",
+		viodma_connection_log(backend, "back-end channel: PLT-9 %s: %u descriptors with a reply",
 				   viodma_result_text(VIODMA_PEER_MESSAGE), fd_count);
 		viodma_connection_end(backend, "after a wrong reply on the back-end channel");
 		return;

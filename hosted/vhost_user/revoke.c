@@ -239,7 +239,7 @@ void viodma_revocation_expired(void *context)
 
 	if (revocation->kind == VIODMA_REVOKE_NOTHING || revocation->kind == VIODMA_REVOKE_CONNECTION)
 		return;
-	viodma_backend_log(backend,
+	viodma_connection_log(backend,
 			   "%s failed: DEV-13 requests in flight (%u) use the memory after %u ms; the device stops",
 			   viodma_message_name(request), viodma_vring_submitted(backend),
 			   backend->options.revoke_timeout_ms);

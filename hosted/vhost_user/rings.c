@@ -410,7 +410,7 @@ void viodma_backend_turn(void *context)
 	}
 	viodma_channel_flush(backend);
 	if (backend->connection.fd >= 0 && atomic_load(&backend->memory_gone)) {
-		viodma_backend_log(backend, "memory: %s %s", viodma_result_requirement(VIODMA_PEER_MEMORY_GONE),
+		viodma_connection_log(backend, "memory: %s %s", viodma_result_requirement(VIODMA_PEER_MEMORY_GONE),
 				   viodma_result_text(VIODMA_PEER_MEMORY_GONE));
 		viodma_connection_end(backend, "its memory is gone");
 	}
