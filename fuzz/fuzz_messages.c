@@ -23,6 +23,7 @@
 #define USER 0x550000000000u
 #define PHYS 0x40000000u
 #define OPERATIONS 64u
+#define RECORD_AT (24u * 4096u)
 
 static struct viodma_loop *loop;
 static struct viodma_loop_deferred *tick;
@@ -187,7 +188,8 @@ static void handshake(uint8_t options)
 	struct vhost_user_memory table = {.num_regions = 1};
 	uint64_t protocol = UINT64_C(1) << VHOST_USER_PROTOCOL_F_MQ_BIT | 1u << VHOST_USER_PROTOCOL_F_REPLY_ACK_BIT |
 			    1u << VHOST_USER_PROTOCOL_F_BACKEND_REQ_BIT | 1u << VHOST_USER_PROTOCOL_F_CONFIG_BIT |
-			    1u << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS_BIT | 1u << VHOST_USER_PROTOCOL_F_STATUS_BIT;
+			    1u << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS_BIT | 1u << VHOST_USER_PROTOCOL_F_STATUS_BIT |
+			    1u << VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD_BIT | 1u << VHOST_USER_PROTOCOL_F_RESET_DEVICE_BIT;
 	uint64_t accepted = VIODMA_FEATURE(32) | VIODMA_FEATURE(28) | VIODMA_FEATURE(30);
 
 	if (options & 1)
@@ -204,6 +206,15 @@ static void handshake(uint8_t options)
 	say(VHOST_USER_SET_MEM_TABLE, &table, 8 + sizeof(table.regions[0]), memory_fd);
 }
 
+/* The in-flight region is the driver's memory, too: it changes as the input says. */
+static void hand_over_record(void)
+{
+	const struct vhost_user_inflight inflight = {
+		.mmap_size = 4096, .mmap_offset = RECORD_AT, .num_queues = 1, .queue_size = 16};
+
+	say(VHOST_USER_SET_INFLIGHT_FD, &inflight, sizeof(inflight), memory_fd);
+}
+
 static void start_ring(uint8_t options)
 {
 	const uint64_t base = options & 1 ? BUS : USER;
@@ -211,6 +222,8 @@ static void start_ring(uint8_t options)
 	struct vhost_user_vring_addr addr = {
 		.index = 0, .descriptor = base, .available = base + 4096, .used = base + 8192};
 
+	if (options & 128)
+		hand_over_record();
 	say(VHOST_USER_SET_VRING_NUM, &state, sizeof(state), -1);
 	say(VHOST_USER_SET_VRING_ADDR, &addr, sizeof(addr), -1);
 	state.num = packed ? VIODMA_QUEUE_PACKED_BASE : 0;
@@ -231,13 +244,13 @@ static void answer_questions(bool granted)
 	for (unsigned n = 0; n < 64 && channel_fd >= 0; n++) {
 		const uint64_t word = !granted;
 
-		if (recv(channel_fd, wire, sizeof(wire), MSG_DONTWAIT) != (ssize_t)sizeof(wire))
+		if (recv(channel_fd, &header, sizeof(header), MSG_DONTWAIT) != (ssize_t)sizeof(header))
 			break;
-		memcpy(&header, wire, sizeof(header));
-		memcpy(&body, wire + sizeof(header), sizeof(body));
-		MUST(header.request == VHOST_USER_BACKEND_IOTLB_MSG && header.size == sizeof(body));
-		MUST(body.type == VHOST_USER_IOTLB_MISS);
-		if (granted) {
+		MUST(header.size <= sizeof(body) &&
+		     recv(channel_fd, &body, header.size, MSG_DONTWAIT) == (ssize_t)header.size);
+		MUST(header.request != VHOST_USER_BACKEND_IOTLB_MSG ||
+		     (header.size == sizeof(body) && body.type == VHOST_USER_IOTLB_MISS));
+		if (granted && header.request == VHOST_USER_BACKEND_IOTLB_MSG) {
 			unsigned page = (unsigned)((body.iova - BUS) / 4096);
 
 			iotlb(VHOST_USER_IOTLB_UPDATE, page % 80, page % 64, 3);

@@ -165,7 +165,7 @@ def blk_seeds():
 
 # --- messages -----------------------------------------------------------------
 
-BIT33, EVENTS, COPIES, REQUIRED, HANDSHAKE, RING, PACKED_RING = 1, 2, 4, 8, 16, 32, 64
+BIT33, EVENTS, COPIES, REQUIRED, HANDSHAKE, RING, PACKED_RING, RECORD = 1, 2, 4, 8, 16, 32, 64, 128
 RAW, MEMORY, UPDATE, INVALIDATE, KICKED, LET_GO, START, ANSWER, GREET = 0, 2, 3, 4, 5, 6, 7, 8, 9
 
 
@@ -201,6 +201,17 @@ def messages_seeds():
     yield "packed-revoked", bytes([BIT33 | PACKED_RING | begun]) + packed + do(KICKED) * 3 + do(INVALIDATE, 6) + do(LET_GO) + served
     yield "packed-stopped", (bytes([BIT33 | PACKED_RING | begun]) + packed + do(KICKED) * 3 + raw(11, u32(0) + u32(0)) +
                              do(LET_GO) + do(START, 1))
+    stop = raw(11, u32(0) + u32(0)) + do(LET_GO)
+    for name, options, memory in (("record", RECORD, ring), ("packed-record", RECORD | PACKED_RING, packed)):
+        again = do(START, 1 | RECORD)
+        yield f"{name}-served", bytes([BIT33 | options | begun]) + memory + served + stop + again + served
+        yield f"{name}-stopped", bytes([BIT33 | options | begun]) + memory + do(KICKED) * 3 + stop + do(START, 1) + served
+        yield f"{name}-parked", bytes([BIT33 | options | begun]) + memory[:68] + do(KICKED) + stop + again + served * 2
+        yield f"{name}-reset", bytes([BIT33 | options | begun]) + memory + do(KICKED) + raw(34) + do(LET_GO) + again + served
+        for at in (0, 8, 16, 32, 64):
+            yield f"{name}-spoilt-{at}", (bytes([BIT33 | options | begun]) + memory + served + stop +
+                                          store(24 * 4096 + at // 32 * 64, bytes(at % 32) + b"\1\2\3") + again + served)
+    yield "record-made", bytes([HANDSHAKE]) + raw(31, u32(0) * 4 + u16(1) + u16(16)) + raw(31, u32(0) * 4 + u16(9) + u16(16))
     yield "asked", bytes([BIT33 | EVENTS | begun]) + ring[:68] + served * 2
     yield "refused", bytes([BIT33 | begun]) + ring[:68] + do(KICKED) + (do(ANSWER, 0) + do(KICKED)) * 3
     yield "revoked", bytes([BIT33 | begun]) + ring + do(KICKED) * 3 + do(INVALIDATE, 6) + do(LET_GO) + served
@@ -283,10 +294,77 @@ def driver_seeds():
     yield "odd-config", bytes([KEEPS_FEATURES | RESETS, OFFSET, 0]) + u16(0x0046) + bytes([3, 8, 0x80, 12, 3, 21, 7]) + all_kinds
 
 
+# --- inflight -----------------------------------------------------------------
+
+PACKED_RECORD, CHANGES = 1, 2
+TAKE, GIVE, TRY, TAKE_BACK, KILL, KILL_HALF_WAY = (0,), (3,), (5,), (6,), (7, 0), (7, 1)
+
+
+def record(options, descriptors, size, used, region=b"", steps=()):
+    """region: as much of it as is not zero; behind it come the steps."""
+    each, head = (32, 32) if options & PACKED_RECORD else (16, 16)
+    whole = -(-(head + each * descriptors) // 64) * 64
+    begin = bytes([options, descriptors - 1, size - 1]) + u16(used)
+    return begin + region.ljust(whole, b"\0") + b"".join(bytes((*step, 0))[:2] for step in steps)
+
+
+def split_record(last, used, *marks, version=1, features=0, count=None):
+    """marks: (marked, next, counter) each."""
+    head = struct.pack("<QHHHH", features, version, len(marks) if count is None else count, last, used)
+    return head + b"".join(struct.pack("<B5xHQ", *mark) for mark in marks)
+
+
+def packed_record(heads, places, *entries, version=1):
+    """heads: of the free list, now and then; places: the same of what was used; entries: (marked, next, last, num, counter, id)."""
+    head = struct.pack("<QHHHHHHBB", 0, version, len(entries), *heads, *places).ljust(32, b"\0")
+    return head + b"".join(struct.pack("<BxHHHQHHIQ", *entry, 0, 16, 4096) for entry in entries)
+
+
+def inflight_seeds():
+    work = [(0, 1), (0, 2), (0, 0x33), TRY, (7, 0), (3, 1), (0, 9), (7, 1), (6,), (0, 5), (3, 0), (3, 0), (7, 3), (3, 0), KILL]
+    for name, options in (("split", 0), ("packed", PACKED_RECORD), ("split-changes", CHANGES),
+                          ("packed-changes", PACKED_RECORD | CHANGES)):
+        yield f"{name}-new", record(options, 16, 16, 0, steps=work * 3)
+        yield f"{name}-smaller-ring", record(options, 40, 8, 7, steps=work * 3)
+        yield f"{name}-ring-of-one", record(options, 1, 1, 0, steps=[(0, 0), TRY, KILL, GIVE, (0, 0), KILL_HALF_WAY] * 3)
+        yield f"{name}-larger-ring", record(options, 4, 8, 0, steps=work)
+        yield f"{name}-noise", record(options, 8, 8, 0x1234, bytes(range(1, 200)), work)
+    marks = [(0, 0, 0), (1, 0, 7), (1, 0, 3), (0, 0, 0)]
+    yield "split-two", record(0, 4, 4, 9, split_record(0, 9, *marks), work)
+    yield "split-one-behind", record(0, 4, 4, 10, split_record(1, 9, *marks), work)
+    yield "split-many-behind", record(0, 4, 4, 30, split_record(1, 9, *marks), work)
+    yield "split-list-loops", record(0, 4, 4, 12, split_record(0, 9, *marks), work)
+    yield "split-list-nowhere", record(0, 4, 4, 11, split_record(1, 9, (0, 0, 0), (1, 99, 1), *marks[2:]), work)
+    yield "split-last-counter", record(0, 4, 4, 9, split_record(0, 9, (1, 0, 2**64 - 1), *marks[1:]), work)
+    yield "split-mark", record(0, 4, 4, 9, split_record(0, 9, (9, 0, 0), *marks[1:]), work)
+    yield "split-beyond-the-ring", record(0, 4, 2, 9, split_record(0, 9, *marks), work)
+    for name, how in (("version", {"version": 2}), ("features", {"features": 1}), ("count", {"count": 3})):
+        yield f"split-{name}", record(0, 4, 4, 9, split_record(0, 9, *marks, **how), work)
+    free, taken = (0, 1, 0, 0, 0, 0), (1, 2, 2, 2, 5, 1)
+    entries = [free, taken, (0, 3, 0, 0, 0, 1), (0, 4, 0, 0, 0, 0)]
+    ends = [(0, 3, 0, 0, 0, 0), *entries[1:]]
+    sound = (0, 0), (0, 0, 1, 1)
+    yield "packed-one", record(1, 4, 4, 0x8000, packed_record(*sound, *ends), work)
+    yield "packed-in-two-minds", record(1, 4, 4, 0x8000, packed_record((1, 0), (2, 0, 1, 1), *ends), work)
+    yield "packed-in-two-minds-used", record(1 | 4 | 8, 4, 4, 0x8000, packed_record((1, 0), (2, 0, 1, 1), *ends), work)
+    yield "packed-free-list-loops", record(1, 4, 4, 0, packed_record(*sound, free, (0, 0, 0, 0, 0, 0), *entries[2:]), work)
+    yield "packed-free-list-nowhere", record(1, 4, 4, 0, packed_record(*sound, (0, 9, 0, 0, 0, 0), *entries[1:]), work)
+    yield "packed-nobodys", record(1, 4, 4, 0, packed_record((3, 3), (0, 0, 1, 1), *ends), work)
+    yield "packed-position", record(1, 4, 4, 0, packed_record((0, 0), (4, 4, 1, 1), *ends), work)
+    yield "packed-wrap", record(1, 4, 4, 0, packed_record((0, 0), (0, 0, 2, 2), *ends), work)
+    yield "packed-chain-too-long", record(1, 4, 4, 0, packed_record(*sound, ends[0], (1, 2, 2, 9, 5, 1), *ends[2:]), work)
+    yield "packed-chain-of-none", record(1, 4, 4, 0, packed_record(*sound, ends[0], (1, 2, 1, 0, 5, 1), *ends[2:]), work)
+    yield "packed-chain-loops", record(1, 4, 4, 0, packed_record(*sound, ends[0], (1, 1, 1, 2, 5, 1), *ends[2:]), work)
+    yield "packed-id", record(1, 4, 4, 0, packed_record(*sound, *ends[:2], (0, 3, 0, 0, 0, 4), ends[3]), work)
+    yield "packed-id-twice", record(1, 4, 4, 0, packed_record((2, 2), (0, 0, 1, 1), (1, 1, 0, 1, 0, 1), (1, 2, 1, 1, 1, 1),
+                                                              (0, 3, 0, 0, 0, 0), (0, 4, 0, 0, 0, 0)), work)
+    yield "packed-last-counter", record(1, 4, 4, 0, packed_record(*sound, ends[0], (1, 2, 2, 2, 2**64 - 1, 1), *ends[2:]), work)
+
+
 def main():
     top = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "corpus"
     for target, seeds in (("walker", lambda: [*walker_seeds(), *packed_walker_seeds()]), ("blk", blk_seeds), ("messages", messages_seeds),
-                          ("driver", driver_seeds)):
+                          ("driver", driver_seeds), ("inflight", inflight_seeds)):
         directory = top / target
         directory.mkdir(parents=True, exist_ok=True)
         for old in directory.iterdir():

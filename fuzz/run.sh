@@ -8,7 +8,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- walker blk messages driver
+[ $# -gt 0 ] || set -- walker blk messages driver inflight
 work=${BUILD:-$root/build}/fuzz
 mkdir -p "$work/artifacts"
 if [ ! -e "$work/build/build.ninja" ]; then
@@ -16,7 +16,7 @@ if [ ! -e "$work/build/build.ninja" ]; then
 		-Dc_args='-fsanitize=fuzzer-no-link -fno-sanitize-recover=undefined -fno-omit-frame-pointer' \
 		>"$work/setup.log" 2>&1 || { cat "$work/setup.log"; exit 1; }
 fi
-ninja -C "$work/build" --quiet fuzz/fuzz_walker fuzz/fuzz_blk fuzz/fuzz_messages fuzz/fuzz_driver
+ninja -C "$work/build" --quiet fuzz/fuzz_walker fuzz/fuzz_blk fuzz/fuzz_messages fuzz/fuzz_driver fuzz/fuzz_inflight
 failed=0
 for target in "$@"; do
 	mkdir -p "$work/corpus/$target"

@@ -164,7 +164,7 @@ static int compare(const void *left, const void *right)
 	return (one > other) - (one < other);
 }
 
-/* Entries marked and not free, oldest first, into record->heads. False: a mark that says neither yes nor no. */
+/* Entries marked and not free, oldest first, into record->heads. False: a mark, or a counter, that is none. */
 static bool find_marked(struct viodma_inflight_packed *record, uint32_t *count)
 {
 	for (uint32_t i = 0; i < record->desc_num; i++) {
@@ -174,7 +174,7 @@ static bool find_marked(struct viodma_inflight_packed *record, uint32_t *count)
 		viodma_inflight_get(&mark, &record->states[i].inflight, sizeof(mark));
 		if (entry->seen || !mark)
 			continue;
-		if (!VIODMA_REQUIRE(PLT_12, mark == 1))
+		if (!VIODMA_REQUIRE(PLT_12, mark == 1 && entry->counter <= VIODMA_INFLIGHT_COUNTER_MAX))
 			return false;
 		if (entry->counter >= record->counter)
 			record->counter = entry->counter + 1;

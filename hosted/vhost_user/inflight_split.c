@@ -77,7 +77,8 @@ static enum viodma_result list(struct viodma_inflight_split *record, uint32_t ri
 		viodma_inflight_get(&state, &record->states[i], sizeof(state));
 		if (!state.inflight)
 			continue;
-		if (i >= ring_size || !VIODMA_REQUIRE(PLT_12, state.inflight == 1)) /* = PLT-12 */
+		if (i >= ring_size || !VIODMA_REQUIRE(PLT_12, state.inflight == 1 &&
+								      state.counter <= VIODMA_INFLIGHT_COUNTER_MAX)) /* = PLT-12 */
 			return VIODMA_PEER_RECORD;
 		record->order[i] = state.counter;
 		if (state.counter >= record->counter)
