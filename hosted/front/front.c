@@ -72,7 +72,8 @@ void viodma_front_log_some(struct viodma_front *front, const char *format, ...)
 
 enum viodma_result viodma_front_break(struct viodma_front *front, enum viodma_result result, const char *format, ...)
 {
-	const char *requirement = viodma_result_requirement(result);
+	const char *requirement = viodma_result_requirement(result), *space = *requirement ? " " : "";
+	const char *what = viodma_result_text(result);
 	char text[256];
 	va_list arguments;
 
@@ -82,8 +83,10 @@ enum viodma_result viodma_front_break(struct viodma_front *front, enum viodma_re
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	viodma_front_log(front, "the connection ends: %s%s%s: %s", requirement, *requirement ? " " : "",
-			 viodma_result_text(result), text);
+	if (result == VIODMA_PEER_GONE && (front->reconnecting || front->options.reconnect_ms)) /* as often as it likes */
+		viodma_front_log_some(front, "the connection ends: %s%s%s: %s", requirement, space, what, text);
+	else
+		viodma_front_log(front, "the connection ends: %s%s%s: %s", requirement, space, what, text);
 	shutdown(front->fd, SHUT_RDWR);
 	if (front->channel.fd >= 0)
 		shutdown(front->channel.fd, SHUT_RDWR);

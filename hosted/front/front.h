@@ -79,6 +79,12 @@ struct viodma_front_record {
 	struct vhost_user_inflight inflight;
 };
 
+/* What the driver wrote into the configuration since the last reset: bytes, and by offset how many one write had. */
+struct viodma_front_written {
+	unsigned char bytes[VHOST_USER_CONFIG_BYTES];
+	uint16_t len_bytes[VHOST_USER_CONFIG_BYTES];
+};
+
 /* The back end's own requests. */
 #define VIODMA_FRONT_BATCH 32u /* questions that are read at once, and answered at once */
 
@@ -111,6 +117,7 @@ struct viodma_front {
 	uint64_t accepted;
 	bool platform; /* addresses are the table's: bit 33 */
 	uint8_t status; /* what was written last; the truth where the back end has no STATUS */
+	struct viodma_front_written written;
 	uint32_t config_generation, config_told; /* the second: what viodma_front_config_changed was asked last */
 	struct viodma_front_queue *queues; /* queue_count of them */
 	bool started;                      /* a ring was set up since the last reset */
@@ -190,6 +197,8 @@ enum viodma_result viodma_front_send(struct viodma_front *front, int fd, const v
 extern const struct viodma_transport_ops viodma_front_ops;
 /* Features and status as the driver has them, for a back end that knows nothing of them: up to FEATURES_OK. */
 enum viodma_result viodma_front_features_again(struct viodma_front *front);
+/* What the driver wrote into the configuration: a cache mode, say, that it relies on. */
+enum viodma_result viodma_front_config_again(struct viodma_front *front);
 /* DRIVER_OK, if the driver has come that far. */
 enum viodma_result viodma_front_status_again(struct viodma_front *front);
 

@@ -5,6 +5,7 @@
  *	features, protocol features   it must offer what was agreed on, and at least as many queues and memory slots
  *	owner, the channel
  *	status up to FEATURES_OK      with the features the driver accepted
+ *	configuration                 what the driver wrote into it
  *	memory                        the same regions, at the same user addresses
  *	grants in advance             the rest it asks for
  *	the record                    of what was in flight: so nothing is lost, or done twice that was given back
@@ -90,6 +91,8 @@ static enum viodma_result tell_all(struct viodma_front *front)
 	if (result == VIODMA_OK)
 		result = viodma_front_features_again(front);
 	if (result == VIODMA_OK)
+		result = viodma_front_config_again(front);
+	if (result == VIODMA_OK)
 		result = viodma_front_memory_again(front);
 	if (result == VIODMA_OK && front->platform)
 		result = viodma_front_grants_begin(front);
@@ -138,7 +141,7 @@ enum viodma_result viodma_front_reconnect(struct viodma_front *front, uint64_t d
 	front->statistics.reconnections++;
 	front->config_generation++; /* it may have another one */
 	front->news = true; /* the last one may have been gone before it called */
-	viodma_front_log(front, "connected to a successor");
+	viodma_front_log_some(front, "connected to a successor");
 	return VIODMA_OK;
 }
 

@@ -124,6 +124,7 @@ static enum viodma_result reset(struct viodma_front *front)
 		front->started = false;
 		front->status = 0;
 		viodma_front_record_drop(front);
+		memset(&front->written, 0, sizeof(front->written));
 	}
 	return result;
 }
@@ -256,7 +257,24 @@ static enum viodma_result write_config(void *context, uint32_t offset, const voi
 	struct viodma_front *front = context;
 	enum viodma_result result = tell_config(front, offset, source, len_bytes);
 
-	return recovered(front, result) ? tell_config(front, offset, source, len_bytes) : result;
+	if (recovered(front, result))
+		result = tell_config(front, offset, source, len_bytes);
+	if (result == VIODMA_OK) {
+		memcpy(front->written.bytes + offset, source, len_bytes);
+		if (front->written.len_bytes[offset] < len_bytes)
+			front->written.len_bytes[offset] = (uint16_t)len_bytes;
+	}
+	return result;
+}
+
+enum viodma_result viodma_front_config_again(struct viodma_front *front)
+{
+	enum viodma_result result = VIODMA_OK;
+
+	for (uint32_t i = 0; i < VHOST_USER_CONFIG_BYTES && result == VIODMA_OK; i++)
+		if (front->written.len_bytes[i])
+			result = tell_config(front, i, front->written.bytes + i, front->written.len_bytes[i]);
+	return result;
 }
 
 static enum viodma_result config_generation(void *context, uint32_t *generation)

@@ -14,6 +14,7 @@ import pytest
 import vhost_user as vu
 from back_end import FEATURES, NO_MORE, PROTOCOL, BackEnd, Closed
 from blk import pattern
+from device_ranges import Managed
 from device_record import Record
 from lies_rings import HangsUpAtMessage
 from programs import DOMAINS, EXIT_DONE, EXIT_FAILED, EXIT_REFUSED
@@ -136,6 +137,40 @@ def test_without_a_record_there_is_no_successor(lab):
     drive = lab.run(device, "load", options=OPTIONS, status=EXIT_FAILED)
     drive.must_say("no successor", "VIODMA_PEER_GONE")
     lab.end(sound=False)
+
+
+def test_a_cache_mode_that_was_chosen_is_the_successors_too(lab):
+    """A back end begins with a mode of its own; the driver relies on the one it chose."""
+    class Switched(Managed):
+        gone = False
+
+        def on_get_config(self, message):
+            if self.modes and not self.gone:
+                self.gone, self.writeback = True, 1
+                raise Closed
+            return super().on_get_config(message)
+
+    device = lab.lying(Switched)
+    drive = lab.run(device, "cache", "writethrough", options=["--reconnect-ms=5000"])
+    must(drive.stats["reconnections"] == 1, f"{drive.stats['reconnections']} reconnections")
+    must(device.back_end.modes == [0, 0] and device.back_end.writeback == 0, f"it was told {device.back_end.modes}")
+
+
+class HangsUpAtOnce(Goes):
+    moments = (30,)
+
+    def on_message(self, message):
+        if 1 < self.connections < 300:
+            raise Closed
+        super().on_message(message)
+
+
+@pytest.mark.parametrize("kind, how", [(HangsUpAtOnce, {}), (Goes, {"moments": range(1, 300), "stage": "shown"})],
+                         ids=["at-once", "after-a-request"])
+def test_successors_that_go_cannot_flood_the_log(lab, kind, how):
+    drive = lab.run(lab.lying(kind, **how), "load", options=[*OPTIONS, "--reconnect-ms=20000"][1:])
+    lines = drive.err.count("\n")
+    must(lines < 150, f"{lines} lines: {drive.err[-300:]}")
 
 
 # ---- successors that do not fit -------------------------------------------------------------------

@@ -271,6 +271,35 @@ static bool whatever_it_is_asked_when_it_goes_the_successor_does_it(void)
 }
 HOLDS(whatever_it_is_asked_when_it_goes_the_successor_does_it)
 
+static bool writes_of_the_configuration(bool reset, unsigned expected)
+{
+	const unsigned char mode = 1;
+	struct fixture fixture;
+	bool platform;
+
+	CHECK(begin_with(&fixture, PROTOCOL, RIG_WANTED, PATIENCE_MS));
+	CHECK_RESULT(rig_start(&fixture.rig), VIODMA_OK);
+	CHECK_RESULT(fixture.rig.transport->ops->write_config(fixture.rig.front, 32, &mode, 1), VIODMA_OK);
+	CHECK_RESULT(fixture.rig.transport->ops->write_config(fixture.rig.front, 33, &mode, 1), VIODMA_OK);
+	if (reset) {
+		CHECK_RESULT(fixture.rig.transport->ops->set_status(fixture.rig.front, 0), VIODMA_OK);
+		CHECK_RESULT(rig_negotiate(&fixture.rig, RIG_WANTED, &platform), VIODMA_OK);
+		CHECK_RESULT(rig_start(&fixture.rig), VIODMA_OK);
+	}
+	kill_first(&fixture);
+	CHECK_RESULT(wait_for(&fixture), VIODMA_OK);
+	CHECK_EQUAL(fixture.peers[1].seen[VHOST_USER_SET_CONFIG], expected);
+	return end(&fixture);
+}
+
+static bool what_was_written_into_the_configuration_is_written_again(void)
+{
+	CHECK(writes_of_the_configuration(false, 2));
+	CHECK(writes_of_the_configuration(true, 0)); /* of a device that began anew since */
+	return true;
+}
+HOLDS(what_was_written_into_the_configuration_is_written_again)
+
 static bool a_successor_may_go_at_once(void)
 {
 	struct fixture fixture;
@@ -301,6 +330,7 @@ int main(void)
 		WITH_MUTANT(a_successor_keeps_features_ok),
 		TEST(a_successor_that_refuses_what_it_is_told_is_named),
 		TEST(whatever_it_is_asked_when_it_goes_the_successor_does_it),
+		TEST(what_was_written_into_the_configuration_is_written_again),
 		TEST(a_successor_may_go_at_once),
 	};
 
