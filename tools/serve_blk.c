@@ -112,7 +112,7 @@ static void set_backend(void *device, struct viodma_vhost_user *backend)
 	viodma_blk_on_disk_set_backend(device, backend);
 }
 
-static void report(const void *device, struct device_report *report_)
+static void report(void *device, struct device_report *report_)
 {
 	report_->blk = *viodma_blk_on_disk_statistics(device);
 }

@@ -158,9 +158,13 @@ static void take_report(void *context)
 {
 	struct serve_device *serve = context;
 
-	if (serve->backend)
+	if (serve->backend) {
+		viodma_vhost_user_hold(serve->backend);
 		viodma_vhost_user_statistics(serve->backend, &serve->report.backend);
+	}
 	serve->type->report(serve->device, &serve->report);
+	if (serve->backend)
+		viodma_vhost_user_release(serve->backend);
 }
 
 static void try_to_end(void *context)
@@ -219,7 +223,11 @@ static void look_again(void *context)
 {
 	struct serve_device *serve = context;
 
+	if (!serve->backend)
+		return; /* it ends */
+	viodma_vhost_user_hold(serve->backend);
 	serve->type->look_again(serve);
+	viodma_vhost_user_release(serve->backend);
 }
 
 bool serve_device_look_again(struct serve_device *serve, uint64_t deadline_ns)

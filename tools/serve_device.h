@@ -31,7 +31,7 @@ struct serve_type {
 	/* What is behind it may have changed. In the device's thread. NULL: it does not. */
 	void (*look_again)(struct serve_device *serve);
 	/* Fill in the type's part of the report. In the device's thread. */
-	void (*report)(const void *device, struct device_report *report);
+	void (*report)(void *device, struct device_report *report);
 	/* What it waits for, as text for "... did not end": "3 disk operations". In the device's thread. */
 	void (*busy)(const void *device, char *text, size_t bytes);
 	/* Free device and behind, each of which may be NULL. VIODMA_E_BUSY: it cannot end, and stays. */

@@ -22,7 +22,7 @@ struct serve_device_options {
 			bool read_only, write_through, direct;
 			bool no_discard, no_write_zeroes, secure_erase;
 			const char *serial;  /* or NULL */
-			uint32_t blk_size, queue_count, queue_size; /* 0: not said */
+			uint32_t blk_size, queue_count, queue_size, workers; /* 0: not said */
 		} blk;
 		struct {
 			const char *source;

@@ -8,8 +8,10 @@
 
 #include <string.h>
 
-enum { BLK_FILE = SERVE_OF_TYPE, NULL_DISK, READ_ONLY, SERIAL, BLK_SIZE, NUM_QUEUES, QUEUE_SIZE, WRITE_THROUGH, DIRECT, DISCARD, WRITE_ZEROES,
+enum { BLK_FILE = SERVE_OF_TYPE, NULL_DISK, READ_ONLY, SERIAL, BLK_SIZE, NUM_QUEUES, QUEUE_SIZE, WORKERS, WRITE_THROUGH, DIRECT, DISCARD, WRITE_ZEROES,
        SECURE_ERASE, IO };
+
+#define WORKERS_MAX 64u
 
 static const struct option known[] = {
 	{ "blk-file", required_argument, NULL, BLK_FILE },
@@ -19,6 +21,7 @@ static const struct option known[] = {
 	{ "blk-size", required_argument, NULL, BLK_SIZE },
 	{ "num-queues", required_argument, NULL, NUM_QUEUES },
 	{ "queue-size", required_argument, NULL, QUEUE_SIZE },
+	{ "workers", required_argument, NULL, WORKERS },
 	{ "write-through", no_argument, NULL, WRITE_THROUGH },
 	{ "direct", no_argument, NULL, DIRECT },
 	{ "discard", required_argument, NULL, DISCARD },
@@ -45,14 +48,16 @@ static const char help[] =
 	"  --blk-size 512|4096       logical block size told to the driver (default 512)\n"
 	"  --num-queues N            queues, 1 (default) to 64\n"
 	"  --queue-size N            most descriptors of a queue, a power of two up to 32768 (default 1024)\n"
+	"  --workers N               threads that serve them, queue I by thread I modulo N; 1 (default) to 64, but no more\n"
+	"                            than there are queues\n"
 	"  --write-through           writes are durable when they end, until the driver switches that off\n"
 	"  --direct                  read and write past the page cache (O_DIRECT)\n"
 	"  --discard=on|off          offer to discard sectors, and to give up the room of zeroes (default on)\n"
 	"  --write-zeroes=on|off     offer to zero sectors without data (default on)\n"
 	"  --secure-erase=on|off     offer to erase securely, of a block device that can (default off)\n"
 	"  --device blk,path=..,...  one of several disks, instead of the options above; a comma in a value is doubled.\n"
-	"                            Parts: file, null, ro, serial, blk-size, num-queues, queue-size, write-through,\n"
-	"                            direct, discard, write-zeroes, secure-erase\n"
+	"                            Parts: file, null, ro, serial, blk-size, num-queues, queue-size, workers,\n"
+	"                            write-through, direct, discard, write-zeroes, secure-erase\n"
 	"  --io=HOW                  uring, threads, or auto (default): io_uring where it works\n";
 
 static bool take_serial(const struct options *reader, const char *name, const char *text, const char **serial)
@@ -139,6 +144,8 @@ static bool take(const struct options *reader, int option, const char *value, st
 				      &single->blk.queue_count);
 	case QUEUE_SIZE:
 		return take_queue_size(reader, "--queue-size", value, &single->blk.queue_size);
+	case WORKERS:
+		return options_number(reader, "--workers", value, 1, WORKERS_MAX, &single->blk.workers);
 	case WRITE_THROUGH:
 		single->blk.write_through = true;
 		return true;
@@ -163,7 +170,7 @@ static int take_part(const struct options *reader, struct serve_device_options *
 {
 	static const char *const keys[] = { "file",	  "ro",		"serial", "blk-size", "null", "num-queues",
 					    "queue-size", "write-through", "direct", "discard", "write-zeroes",
-					    "secure-erase" };
+					    "secure-erase", "workers" };
 	bool taken = true;
 	int number = -1;
 
@@ -210,6 +217,9 @@ static int take_part(const struct options *reader, struct serve_device_options *
 	case 11:
 		taken = take_on_off(reader, "--device: secure-erase", value, &device->blk.secure_erase);
 		break;
+	case 12:
+		taken = options_number(reader, "--device: workers", value, 1, WORKERS_MAX, &device->blk.workers);
+		break;
 	}
 	return taken ? number : -2;
 }
@@ -242,6 +252,8 @@ static bool check_device(const struct options *reader, struct serve_device_optio
 	if (!device->blk.queue_size)
 		device->blk.queue_size =
 			single->blk.queue_size ? single->blk.queue_size : VIODMA_BLK_ON_DISK_QUEUE_SIZE;
+	if (!device->blk.workers)
+		device->blk.workers = single->blk.workers;
 	if (!device->blk.blk_size)
 		device->blk.blk_size = single->blk.blk_size ? single->blk.blk_size : 512;
 	return true;
@@ -251,6 +263,7 @@ static void queues(const struct serve_device_options *device, struct viodma_vhos
 {
 	options->queue_count = device->blk.queue_count;
 	options->queue_size_max = device->blk.queue_size;
+	options->workers = device->blk.workers;
 }
 
 const struct serve_type_options serve_blk_options = {
@@ -260,7 +273,7 @@ const struct serve_type_options serve_blk_options = {
 	.known = known,
 	.help = help,
 	.single_names = ", --blk-file, --null and --serial",
-	.device_parts = "file=, null=, ro=, serial=, blk-size=, num-queues=, queue-size=, "
+	.device_parts = "file=, null=, ro=, serial=, blk-size=, num-queues=, queue-size=, workers=, "
 			"write-through=, direct=, discard=, write-zeroes= or secure-erase=",
 	.limits = viodma_blk_on_disk_limits,
 	.queues = queues,

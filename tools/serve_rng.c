@@ -37,7 +37,7 @@ static void set_backend(void *device, struct viodma_vhost_user *backend)
 	viodma_rng_on_file_set_backend(device, backend);
 }
 
-static void report(const void *device, struct device_report *report_)
+static void report(void *device, struct device_report *report_)
 {
 	report_->rng = *viodma_rng_on_file_statistics(device);
 }

@@ -7,6 +7,10 @@
  * disk is kicked once for all of them. When the disk's event descriptor is readable, what ended is given back, the disk
  * is kicked for what was submitted meanwhile, and the back end is told once.
  *
+ * With several workers, the device is the half of the first, and others follow it, one for each other worker: the same
+ * configuration, and an engine of its own over the same open file. Which slots a request may have depends on its queue,
+ * so halves share the arrays and never meet in them. What the driver says of the whole device is said to each.
+ *
  * A null disk has neither file nor descriptor: submit zeroes what is read, and ends the request where it began.
  */
 #include "hosted/device/blk_on_disk.h"
@@ -35,6 +39,8 @@ struct viodma_blk_on_disk {
 	struct viodma_disk *disk;      /* NULL: a null disk */
 	struct viodma_loop_watch *watch;
 	struct viodma_vhost_user *backend;
+	struct viodma_blk_on_disk *next, *first; /* the half of the next worker; of the first */
+	struct viodma_blk_statistics total;
 	struct viodma_rate_limit refused_limit;
 	void (*log)(void *context, const char *line);
 	void *context;
@@ -153,8 +159,8 @@ static void disk_ready(void *context, unsigned events)
 	struct viodma_blk_on_disk *device = context;
 
 	(void)events;
-	if (viodma_disk_reap(device->disk) && device->backend)
-		viodma_vhost_user_completed(device->backend);
+	if (viodma_disk_reap(device->disk) && device->first->backend)
+		viodma_vhost_user_completed(device->first->backend);
 }
 
 /* ---- the operations of a vhost-user device ---- */
@@ -168,9 +174,8 @@ static uint64_t features(void *context)
 
 static void accepted(void *context, uint64_t bits)
 {
-	struct viodma_blk_on_disk *device = context;
-
-	viodma_blk_set_accepted(&device->blk, bits);
+	for (struct viodma_blk_on_disk *half = context; half; half = half->next)
+		viodma_blk_set_accepted(&half->blk, bits);
 }
 
 static enum viodma_result read_config(void *context, uint32_t offset, void *destination, uint32_t len_bytes)
@@ -183,16 +188,17 @@ static enum viodma_result read_config(void *context, uint32_t offset, void *dest
 
 static enum viodma_result write_config(void *context, uint32_t offset, const void *source, uint32_t len_bytes)
 {
-	struct viodma_blk_on_disk *device = context;
+	enum viodma_result result = VIODMA_OK;
 
-	return viodma_blk_write_config(&device->blk, offset, source, len_bytes);
+	for (struct viodma_blk_on_disk *half = context; half && result == VIODMA_OK; half = half->next)
+		result = viodma_blk_write_config(&half->blk, offset, source, len_bytes);
+	return result;
 }
 
 static void reset(void *context)
 {
-	struct viodma_blk_on_disk *device = context;
-
-	viodma_blk_reset(&device->blk);
+	for (struct viodma_blk_on_disk *half = context; half; half = half->next)
+		viodma_blk_reset(&half->blk);
 }
 
 static enum viodma_result process(void *context, struct viodma_queue *queue)
@@ -217,17 +223,6 @@ static const char *feature_name(void *context, unsigned bit)
 	(void)context;
 	return viodma_blk_feature_name(bit);
 }
-
-const struct viodma_vhost_user_ops viodma_blk_on_disk_ops = {
-	.features = features,
-	.feature_name = feature_name,
-	.accepted = accepted,
-	.read_config = read_config,
-	.write_config = write_config,
-	.reset = reset,
-	.process = process,
-	.fail_held = fail_held,
-};
 
 /* ---- making and freeing ---- */
 
@@ -313,6 +308,12 @@ static enum viodma_result allocate(struct viodma_blk_on_disk *device, const stru
 	return device->slots && device->blk_ios && device->pieces ? VIODMA_OK : VIODMA_E_NO_MEMORY;
 }
 
+static enum viodma_result watch(struct viodma_blk_on_disk *device, struct viodma_loop *loop,
+				const struct viodma_disk *disk)
+{
+	return viodma_loop_watch(loop, viodma_disk_event_fd(disk), VIODMA_LOOP_IN, disk_ready, device, &device->watch);
+}
+
 static enum viodma_result set_up(struct viodma_blk_on_disk *device, const struct viodma_blk_on_disk_options *options)
 {
 	const struct viodma_blk_ops ops = {
@@ -328,8 +329,7 @@ static enum viodma_result set_up(struct viodma_blk_on_disk *device, const struct
 	if (result == VIODMA_OK)
 		result = viodma_blk_init(&device->blk, &config, &ops, device->blk_ios, device->slot_count);
 	if (result == VIODMA_OK && options->disk)
-		result = viodma_loop_watch(options->loop, viodma_disk_event_fd(options->disk), VIODMA_LOOP_IN,
-					   disk_ready, device, &device->watch);
+		result = watch(device, options->loop, options->disk);
 	return result;
 }
 
@@ -341,6 +341,7 @@ enum viodma_result viodma_blk_on_disk_new(const struct viodma_blk_on_disk_option
 
 	if (!device)
 		return VIODMA_E_NO_MEMORY;
+	device->first = device;
 	device->log = options->log;
 	device->context = options->context;
 	result = set_up(device, options);
@@ -353,11 +354,28 @@ enum viodma_result viodma_blk_on_disk_new(const struct viodma_blk_on_disk_option
 	return VIODMA_OK;
 }
 
+/* The halves after the first. */
+static enum viodma_result free_others(struct viodma_blk_on_disk *device)
+{
+	while (device->next) {
+		struct viodma_blk_on_disk *other = device->next;
+
+		viodma_loop_unwatch(other->watch);
+		other->watch = NULL;
+		if (viodma_disk_close(other->disk) != VIODMA_OK)
+			return VIODMA_E_BUSY;
+		device->next = other->next;
+		free(other->pieces);
+		free(other);
+	}
+	return VIODMA_OK;
+}
+
 enum viodma_result viodma_blk_on_disk_free(struct viodma_blk_on_disk *device)
 {
 	if (!device)
 		return VIODMA_OK;
-	if (viodma_blk_on_disk_in_flight(device))
+	if (viodma_blk_on_disk_in_flight(device) || free_others(device) != VIODMA_OK)
 		return VIODMA_E_BUSY;
 	if (device->disk) {
 		viodma_loop_unwatch(device->watch);
@@ -367,6 +385,81 @@ enum viodma_result viodma_blk_on_disk_free(struct viodma_blk_on_disk *device)
 	free_memory(device);
 	return VIODMA_OK;
 }
+
+/* ---- several workers ---- */
+
+/* One more half, before the others. */
+static enum viodma_result make_other(struct viodma_blk_on_disk *device, struct viodma_blk_on_disk **out)
+{
+	struct viodma_blk_on_disk *other = calloc(1, sizeof(*other));
+	struct viodma_blk_ops ops = device->blk.ops;
+	char text[512];
+	enum viodma_result result = VIODMA_OK;
+
+	if (!other)
+		return VIODMA_E_NO_MEMORY;
+	ops.context = other;
+	other->first = device;
+	other->log = device->log;
+	other->context = device->context;
+	other->blk_ios = device->blk_ios;
+	other->slots = device->slots;
+	other->pieces = calloc(VIODMA_BLK_ON_DISK_PIECES_MAX, sizeof(*other->pieces));
+	if (!other->pieces)
+		result = VIODMA_E_NO_MEMORY;
+	if (result == VIODMA_OK)
+		result = viodma_blk_init(&other->blk, &device->blk.config, &ops, device->blk_ios, device->slot_count);
+	if (result == VIODMA_OK && device->disk) {
+		result = viodma_disk_share(device->disk, &other->disk, text, sizeof(text));
+		if (result != VIODMA_OK && device->log)
+			device->log(device->context, text);
+	}
+	if (result != VIODMA_OK) {
+		free(other->pieces);
+		free(other);
+		return result;
+	}
+	other->next = device->next;
+	device->next = other;
+	*out = other;
+	return VIODMA_OK;
+}
+
+static enum viodma_result worker_begins(void *context, unsigned worker, struct viodma_loop *loop, void **out)
+{
+	struct viodma_blk_on_disk *half = context;
+	enum viodma_result result = worker ? make_other(context, &half) : VIODMA_OK;
+
+	if (result != VIODMA_OK)
+		return result;
+	*out = half;
+	viodma_loop_unwatch(half->watch); /* not the device's loop any more */
+	half->watch = NULL;
+	return half->disk ? watch(half, loop, half->disk) : VIODMA_OK;
+}
+
+static void worker_ends(void *context)
+{
+	struct viodma_blk_on_disk *half = context;
+
+	viodma_loop_unwatch(half->watch);
+	half->watch = NULL;
+}
+
+const struct viodma_vhost_user_ops viodma_blk_on_disk_ops = {
+	.features = features,
+	.feature_name = feature_name,
+	.accepted = accepted,
+	.read_config = read_config,
+	.write_config = write_config,
+	.reset = reset,
+	.process = process,
+	.fail_held = fail_held,
+	.worker_begins = worker_begins,
+	.worker_ends = worker_ends,
+};
+
+/* ---- about it ---- */
 
 void viodma_blk_on_disk_limits(struct viodma_vhost_user_options *options)
 {
@@ -383,7 +476,11 @@ bool viodma_blk_on_disk_look_again(struct viodma_blk_on_disk *device)
 {
 	if (!device->disk || !viodma_disk_look_again(device->disk))
 		return false;
-	(void)!viodma_blk_resize(&device->blk, viodma_disk_size_bytes(device->disk)); /* whole sectors, always */
+	for (struct viodma_blk_on_disk *half = device; half; half = half->next) {
+		if (half != device)
+			(void)viodma_disk_look_again(half->disk);
+		(void)!viodma_blk_resize(&half->blk, viodma_disk_size_bytes(device->disk)); /* whole sectors, always */
+	}
 	if (device->backend)
 		(void)viodma_vhost_user_config_changed(device->backend); /* who cannot be told finds out by itself */
 	return true;
@@ -399,12 +496,35 @@ void viodma_blk_on_disk_set_backend(struct viodma_blk_on_disk *device, struct vi
 	device->backend = backend;
 }
 
-const struct viodma_blk_statistics *viodma_blk_on_disk_statistics(const struct viodma_blk_on_disk *device)
+const struct viodma_blk_statistics *viodma_blk_on_disk_statistics(struct viodma_blk_on_disk *device)
 {
-	return &device->blk.statistics;
+	struct viodma_blk_statistics *total = &device->total;
+
+	*total = (struct viodma_blk_statistics){0};
+	for (const struct viodma_blk_on_disk *half = device; half; half = half->next) {
+		const struct viodma_blk_statistics *one = &half->blk.statistics;
+
+		total->in += one->in;
+		total->out += one->out;
+		total->flush += one->flush;
+		total->get_id += one->get_id;
+		total->discard += one->discard;
+		total->write_zeroes += one->write_zeroes;
+		total->secure_erase += one->secure_erase;
+		total->lifetime += one->lifetime;
+		total->unsupported += one->unsupported;
+		total->failed += one->failed;
+		total->in_bytes += one->in_bytes;
+		total->out_bytes += one->out_bytes;
+	}
+	return total;
 }
 
 unsigned viodma_blk_on_disk_in_flight(const struct viodma_blk_on_disk *device)
 {
-	return device->disk ? viodma_disk_in_flight(device->disk) : 0;
+	unsigned in_flight = 0;
+
+	for (const struct viodma_blk_on_disk *half = device; half; half = half->next)
+		in_flight += half->disk ? viodma_disk_in_flight(half->disk) : 0;
+	return in_flight;
 }

@@ -8,7 +8,9 @@
  *	viodma_vhost_user_new(loop, &viodma_blk_on_disk_ops, device, &vhost_user_options, &backend);
  *	viodma_blk_on_disk_set_backend(device, backend);
  *
- * Single owner: the loop's thread (any one thread until the loop runs).
+ * Single owner: the loop's thread (any one thread until the loop runs). With several workers each has a half of its
+ * own: viodma/vhost_user.h says when they are called. The functions below are the loop's thread's, between
+ * viodma_vhost_user_hold and _release.
  */
 #ifndef VIODMA_HOSTED_BLK_ON_DISK_H
 #define VIODMA_HOSTED_BLK_ON_DISK_H
@@ -71,7 +73,8 @@ uint64_t viodma_blk_on_disk_capacity_bytes(const struct viodma_blk_on_disk *devi
 /* Whom to tell about completions; NULL: nobody (any more). */
 void viodma_blk_on_disk_set_backend(struct viodma_blk_on_disk *device, struct viodma_vhost_user *backend);
 
-const struct viodma_blk_statistics *viodma_blk_on_disk_statistics(const struct viodma_blk_on_disk *device);
+/* Of all halves, as of now. */
+const struct viodma_blk_statistics *viodma_blk_on_disk_statistics(struct viodma_blk_on_disk *device);
 
 /* Operations the disk has not answered. */
 unsigned viodma_blk_on_disk_in_flight(const struct viodma_blk_on_disk *device);

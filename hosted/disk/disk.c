@@ -126,39 +126,70 @@ static void free_disk(struct viodma_disk *disk)
 	free(disk);
 }
 
+/* All but files and engines. NULL: no memory. */
+static struct viodma_disk *make_disk(const char *path, unsigned depth)
+{
+	struct viodma_disk *disk = calloc(1, sizeof(*disk));
+
+	if (!disk)
+		return NULL;
+	disk->fd = disk->buffered_fd = -1;
+	disk->depth = depth;
+	disk->waiting_end = &disk->waiting;
+	disk->path = strdup(path);
+	disk->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (disk->path && disk->event_fd >= 0)
+		return disk;
+	free_disk(disk);
+	return NULL;
+}
+
+/* result: of what came before. */
+static enum viodma_result start_engines(struct viodma_disk *disk, enum viodma_disk_engine_kind kind,
+					enum viodma_result result, struct viodma_disk **out, char *text,
+					size_t text_bytes)
+{
+	if (result == VIODMA_OK)
+		result = start_engine(disk, kind, text, text_bytes);
+	if (result == VIODMA_OK)
+		result = start_workers(disk, text, text_bytes);
+	if (result == VIODMA_OK)
+		*out = disk;
+	else
+		free_disk(disk);
+	return result;
+}
+
 enum viodma_result viodma_disk_open(const struct viodma_disk_options *options, struct viodma_disk **out, char *text,
 				    size_t text_bytes)
 {
 	struct viodma_disk *disk;
-	enum viodma_result result;
 
 	if (options->depth > VIODMA_DISK_DEPTH_MAX)
 		return viodma_disk_refuse(VIODMA_E_INVALID, text, text_bytes, "%s: depth %u, expected at most %u", options->path,
 			      options->depth, VIODMA_DISK_DEPTH_MAX);
-	disk = calloc(1, sizeof(*disk));
+	disk = make_disk(options->path, options->depth ? options->depth : VIODMA_DISK_DEPTH_DEFAULT);
 	if (!disk)
-		return viodma_disk_refuse(VIODMA_E_NO_MEMORY, text, text_bytes, "%s: out of memory", options->path);
-	disk->fd = disk->buffered_fd = -1;
-	disk->depth = options->depth ? options->depth : VIODMA_DISK_DEPTH_DEFAULT;
-	disk->waiting_end = &disk->waiting;
+		return viodma_disk_refuse(VIODMA_E_NO_MEMORY, text, text_bytes, "%s: %s", options->path, strerror(errno));
 	disk->log = options->log;
 	disk->context = options->context;
-	disk->path = strdup(options->path);
-	disk->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!disk->path || disk->event_fd < 0)
-		result = viodma_disk_refuse(VIODMA_E_NO_MEMORY, text, text_bytes, "%s: %s", options->path, strerror(errno));
-	else
-		result = viodma_disk_open_files(disk, options, text, text_bytes);
-	if (result == VIODMA_OK)
-		result = start_engine(disk, options->engine, text, text_bytes);
-	if (result == VIODMA_OK)
-		result = start_workers(disk, text, text_bytes);
-	if (result != VIODMA_OK) {
-		free_disk(disk);
-		return result;
-	}
-	*out = disk;
-	return VIODMA_OK;
+	return start_engines(disk, options->engine, viodma_disk_open_files(disk, options, text, text_bytes), out, text,
+			     text_bytes);
+}
+
+enum viodma_result viodma_disk_share(const struct viodma_disk *shared, struct viodma_disk **another, char *text,
+				     size_t text_bytes)
+{
+	const enum viodma_disk_engine_kind kind =
+		shared->engine == shared->workers ? VIODMA_DISK_THREADS : VIODMA_DISK_URING;
+	struct viodma_disk *disk = make_disk(shared->path, shared->depth);
+
+	if (!disk)
+		return viodma_disk_refuse(VIODMA_E_NO_MEMORY, text, text_bytes, "%s: %s", shared->path, strerror(errno));
+	disk->log = shared->log;
+	disk->context = shared->context;
+	return start_engines(disk, kind, viodma_disk_share_files(disk, shared, text, text_bytes), another, text,
+			     text_bytes);
 }
 
 enum viodma_result viodma_disk_close(struct viodma_disk *disk)

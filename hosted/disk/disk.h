@@ -108,6 +108,13 @@ struct viodma_disk;
 VIODMA_MUST_USE enum viodma_result viodma_disk_open(const struct viodma_disk_options *options,
 						    struct viodma_disk **disk, char *text, size_t text_bytes);
 
+/*
+ * The same open file once more, with an engine and an owner of its own. A flush of either makes durable what both have
+ * answered before. Results and text as above.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_disk_share(const struct viodma_disk *disk, struct viodma_disk **another,
+						     char *text, size_t text_bytes);
+
 /* VIODMA_E_BUSY: something is in flight. NULL is allowed. */
 VIODMA_MUST_USE enum viodma_result viodma_disk_close(struct viodma_disk *disk);
 

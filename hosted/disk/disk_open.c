@@ -148,6 +148,25 @@ enum viodma_result viodma_disk_open_files(struct viodma_disk *disk, const struct
 	return result;
 }
 
+enum viodma_result viodma_disk_share_files(struct viodma_disk *disk, const struct viodma_disk *shared, char *text,
+					   size_t text_bytes)
+{
+	/* The lock is the open file's: it is let go of when the last of them is closed. */
+	disk->fd = fcntl(shared->fd, F_DUPFD_CLOEXEC, 0);
+	if (disk->fd >= 0 && shared->buffered_fd >= 0)
+		disk->buffered_fd = fcntl(shared->buffered_fd, F_DUPFD_CLOEXEC, 0);
+	if (disk->fd < 0 || (shared->buffered_fd >= 0 && disk->buffered_fd < 0))
+		return viodma_disk_refuse(VIODMA_E_IO, text, text_bytes, "%s: %s", shared->path, strerror(errno));
+	disk->direct_bytes = shared->direct_bytes;
+	disk->size_bytes = shared->size_bytes;
+	disk->file_bytes = shared->file_bytes;
+	disk->about = shared->about;
+	disk->sysfs = shared->sysfs ? strdup(shared->sysfs) : NULL;
+	if (shared->sysfs && !disk->sysfs)
+		return viodma_disk_refuse(VIODMA_E_NO_MEMORY, text, text_bytes, "%s: out of memory", shared->path);
+	return VIODMA_OK;
+}
+
 void viodma_disk_close_files(struct viodma_disk *disk)
 {
 	if (disk->fd >= 0)

@@ -106,6 +106,9 @@ void viodma_disk_copy_out(const struct viodma_disk_io *io, uint64_t bytes);
 /* Files and descriptors; `about`. On failure free_files is called all the same. */
 enum viodma_result viodma_disk_open_files(struct viodma_disk *disk, const struct viodma_disk_options *options,
 					  char *text, size_t text_bytes);
+/* Those of another disk, and what is known of them. */
+enum viodma_result viodma_disk_share_files(struct viodma_disk *disk, const struct viodma_disk *shared, char *text,
+					   size_t text_bytes);
 void viodma_disk_close_files(struct viodma_disk *disk);
 __attribute__((format(printf, 4, 5))) enum viodma_result viodma_disk_refuse(enum viodma_result result, char *text,
 									     size_t text_bytes, const char *format, ...);

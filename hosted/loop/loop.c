@@ -14,8 +14,13 @@
  *
  * Timers round up to the millisecond epoll knows: late by up to one, never early. Other threads reach in through one
  * eventfd: they set `stop`, which is atomic so that a signal handler can, or append to `calls` under the lock.
+ *
+ * With a lock of the caller's (viodma_loop_share), everything but the wait itself is done under it. What is unwatched
+ * by another thread during the wait may be in the batch that the wait brings, so it counts as part of the batch.
  */
 #include <viodma/loop.h>
+
+#include "hosted/loop/link.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -28,11 +33,6 @@
 #include <unistd.h>
 
 #define READY_MAX 64
-
-/* A ring of objects: the head and each object point to their neighbours; an object in no ring points to itself. */
-struct link {
-	struct link *next, *previous;
-};
 
 struct viodma_loop_watch {
 	struct link all; /* first: a link is its object */
@@ -74,6 +74,8 @@ struct viodma_loop {
 	int wake_fd;
 	struct link watches, dead_watches, timers, armed, deferred, scheduled;
 	bool in_batch;
+	bool waiting; /* with a lock: whoever schedules or arms something has to wake it */
+	struct viodma_loop_lock share;
 	atomic_bool stop; /* written by any thread, and by signal handlers */
 	/* Everything below is shared between threads, under the lock. */
 	pthread_mutex_t lock;
@@ -83,53 +85,30 @@ struct viodma_loop {
 	pthread_t thread; /* valid while running */
 };
 
-#define OBJECT_OF(link_pointer, type, member) ((type *)(void *)((char *)(link_pointer)-offsetof(type, member)))
-
-static void link_init(struct link *link)
-{
-	link->next = link;
-	link->previous = link;
-}
-
-static bool link_alone(const struct link *link)
-{
-	return link->next == link;
-}
-
-/* Insert `link` before `position`; before the head is the end. */
-static void link_insert(struct link *link, struct link *position)
-{
-	link->previous = position->previous;
-	link->next = position;
-	position->previous->next = link;
-	position->previous = link;
-}
-
-static void link_remove(struct link *link)
-{
-	link->previous->next = link->next;
-	link->next->previous = link->previous;
-	link_init(link);
-}
-
-/* Move everything from one ring to an empty other one. */
-static void link_move_all(struct link *from, struct link *to)
-{
-	link_init(to);
-	if (link_alone(from))
-		return;
-	*to = *from;
-	to->next->previous = to;
-	to->previous->next = to;
-	link_init(from);
-}
-
 uint64_t viodma_loop_now_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void wake(struct viodma_loop *loop)
+{
+	uint64_t one = 1;
+
+	/* The one way this fails is a counter at its limit: then the loop is awake anyway. */
+	while (write(loop->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
+/* There is something to do that its wait does not know of. */
+static void interrupt_wait(struct viodma_loop *loop)
+{
+	if (!loop->waiting)
+		return;
+	loop->waiting = false;
+	wake(loop);
 }
 
 /* ---- making and freeing ---- */
@@ -348,6 +327,7 @@ void viodma_loop_arm(struct viodma_loop_timer *timer, uint64_t deadline_ns)
 		if (OBJECT_OF(position, struct viodma_loop_timer, armed)->deadline_ns <= deadline_ns)
 			break;
 	link_insert(&timer->armed, position->next);
+	interrupt_wait(timer->loop);
 }
 
 void viodma_loop_timer_free(struct viodma_loop_timer *timer)
@@ -423,6 +403,7 @@ void viodma_loop_schedule(struct viodma_loop_deferred *deferred)
 {
 	if (link_alone(&deferred->scheduled))
 		link_insert(&deferred->scheduled, &deferred->loop->scheduled);
+	interrupt_wait(deferred->loop);
 }
 
 void viodma_loop_deferred_free(struct viodma_loop_deferred *deferred)
@@ -449,13 +430,9 @@ static void run_deferred(struct viodma_loop *loop)
 
 /* ---- other threads ---- */
 
-static void wake(struct viodma_loop *loop)
+void viodma_loop_share(struct viodma_loop *loop, const struct viodma_loop_lock *lock)
 {
-	uint64_t one = 1;
-
-	/* The one way this fails is a counter at its limit: then the loop is awake anyway. */
-	while (write(loop->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
+	loop->share = *lock;
 }
 
 static void run_calls(struct viodma_loop *loop)
@@ -575,6 +552,23 @@ static void run_ready(struct viodma_loop *loop, const struct epoll_event *ready,
 	free_dead_watches(loop);
 }
 
+/* Answers how many descriptors are ready. */
+static int wait_for_any(struct viodma_loop *loop, struct epoll_event *ready)
+{
+	const int ms = wait_ms(loop);
+	int count;
+
+	if (!loop->share.take)
+		return epoll_wait(loop->epoll_fd, ready, READY_MAX, ms);
+	loop->in_batch = true;
+	loop->waiting = ms != 0;
+	loop->share.drop(loop->share.context);
+	count = epoll_wait(loop->epoll_fd, ready, READY_MAX, ms);
+	loop->share.take(loop->share.context);
+	loop->waiting = false;
+	return count;
+}
+
 void viodma_loop_run(struct viodma_loop *loop)
 {
 	struct epoll_event ready[READY_MAX];
@@ -583,15 +577,16 @@ void viodma_loop_run(struct viodma_loop *loop)
 	loop->running = true;
 	loop->thread = pthread_self();
 	pthread_mutex_unlock(&loop->lock);
+	if (loop->share.take)
+		loop->share.take(loop->share.context);
 	while (!atomic_load(&loop->stop)) {
-		int count = epoll_wait(loop->epoll_fd, ready, READY_MAX, wait_ms(loop));
-
-		if (count > 0)
-			run_ready(loop, ready, count);
+		run_ready(loop, ready, wait_for_any(loop, ready));
 		run_timers(loop);
 		run_deferred(loop);
 	}
 	run_calls(loop); /* whoever waits for an answer gets it */
+	if (loop->share.take)
+		loop->share.drop(loop->share.context);
 	pthread_mutex_lock(&loop->lock);
 	atomic_store(&loop->stop, false);
 	loop->running = false;

@@ -36,7 +36,9 @@ void viodma_backend_log(struct viodma_vhost_user *backend, const char *format, .
 	va_list arguments;
 
 	va_start(arguments, format);
+	pthread_mutex_lock(&backend->shared);
 	log_line(&backend->options, format, arguments);
+	pthread_mutex_unlock(&backend->shared);
 	va_end(arguments);
 }
 
@@ -62,13 +64,15 @@ void viodma_backend_log_some(struct viodma_vhost_user *backend, const char *form
 	uint64_t left_out;
 	va_list arguments;
 
-	if (!viodma_rate_limit_allow_of(&backend->log_limit, viodma_loop_now_ns(), VIODMA_BACKEND_LINES_PER_SECOND,
-					1000000000u, &left_out))
-		return;
-	viodma_backend_log_left_out(backend, left_out);
-	va_start(arguments, format);
-	log_line(&backend->options, format, arguments);
-	va_end(arguments);
+	pthread_mutex_lock(&backend->shared); /* which nests */
+	if (viodma_rate_limit_allow_of(&backend->log_limit, viodma_loop_now_ns(), VIODMA_BACKEND_LINES_PER_SECOND,
+				       1000000000u, &left_out)) {
+		viodma_backend_log_left_out(backend, left_out);
+		va_start(arguments, format);
+		log_line(&backend->options, format, arguments);
+		va_end(arguments);
+	}
+	pthread_mutex_unlock(&backend->shared);
 }
 
 /* ---- listening ---- */
@@ -88,6 +92,7 @@ static void accept_one(void *context, unsigned events)
 {
 	struct viodma_vhost_user *backend = context;
 	int fd = accept4(backend->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	enum viodma_result result;
 
 	(void)events;
 	if (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ECONNABORTED))
@@ -100,7 +105,10 @@ static void accept_one(void *context, unsigned events)
 		viodma_loop_arm(backend->listen_timer, viodma_loop_now_ns() + ACCEPT_AGAIN_NS);
 		return;
 	}
-	if (viodma_connection_open(backend, fd) != VIODMA_OK) {
+	viodma_workers_hold(backend);
+	result = viodma_connection_open(backend, fd);
+	viodma_workers_release(backend);
+	if (result != VIODMA_OK) {
 		viodma_backend_log(backend, "cannot serve a connection");
 		close(fd);
 		return;
@@ -243,26 +251,51 @@ static void granted(void *context, const struct viodma_extent *extent)
 
 static void revoked(void *context, viodma_bus first, viodma_bus last)
 {
-	const struct viodma_space_events *events = ((struct viodma_vhost_user *)context)->options.events;
+	struct viodma_vhost_user *backend = context;
+	const struct viodma_space_events *events = backend->options.events;
 
-	events->revoke(events->context, first, last);
+	viodma_spaces_revoked(backend, first, last);
+	if (events && events->revoke)
+		events->revoke(events->context, first, last);
+}
+
+/* What nobody listens to costs nothing. */
+static struct viodma_space_events events_of(struct viodma_vhost_user *backend, bool rings, bool mappings)
+{
+	const struct viodma_space_events *wanted = backend->options.events;
+
+	return (struct viodma_space_events){
+		.fault = viodma_fault_note,
+		.touch = rings && wanted && wanted->touch ? touched : NULL,
+		.grant = mappings && wanted && wanted->grant ? granted : NULL,
+		.revoke = mappings && ((wanted && wanted->revoke) || viodma_workers_several(backend)) ? revoked : NULL,
+		.context = backend,
+	};
+}
+
+/* Of several workers; what they know of mappings is no news. */
+struct viodma_space_events viodma_backend_events_of_rings(struct viodma_vhost_user *backend)
+{
+	return events_of(backend, true, false);
+}
+
+/* A power of two. */
+static uint32_t for_all_workers(const struct viodma_vhost_user *backend, uint32_t each)
+{
+	uint32_t all = each;
+
+	while (all < each * backend->worker_count)
+		all *= 2;
+	return all;
 }
 
 static enum viodma_result make_space(struct viodma_vhost_user *backend)
 {
-	const struct viodma_space_events *wanted = backend->options.events;
-	/* What nobody listens to costs nothing. */
-	const struct viodma_space_events events = {
-		.fault = viodma_fault_note,
-		.touch = wanted && wanted->touch ? touched : NULL,
-		.grant = wanted && wanted->grant ? granted : NULL,
-		.revoke = wanted && wanted->revoke ? revoked : NULL,
-		.context = backend,
-	};
+	const struct viodma_space_events events = events_of(backend, true, true);
 	struct viodma_iotlb_config config = {
 		.space = &backend->space,
 		.capacity = backend->options.iotlb_entries,
-		.miss_capacity = VIODMA_BACKEND_MISSES,
+		.miss_capacity = for_all_workers(backend, VIODMA_BACKEND_MISSES),
 		.ask = viodma_channel_ask,
 		.context = backend,
 	};
@@ -272,7 +305,8 @@ static enum viodma_result make_space(struct viodma_vhost_user *backend)
 	config.misses = calloc(config.miss_capacity, sizeof(*config.misses));
 	backend->iotlb.config.entries = config.entries; /* freed with the back end, whatever comes */
 	backend->iotlb.config.misses = config.misses;
-	backend->channel.questions = calloc(VIODMA_BACKEND_QUESTIONS, sizeof(*backend->channel.questions));
+	backend->channel.capacity = for_all_workers(backend, VIODMA_BACKEND_QUESTIONS);
+	backend->channel.questions = calloc(backend->channel.capacity, sizeof(*backend->channel.questions));
 	if (!backend->region_storage || !config.entries || !config.misses || !backend->channel.questions)
 		return VIODMA_E_NO_MEMORY;
 	viodma_space_init(&backend->space, backend->region_storage, VIODMA_BACKEND_MEMORY_SLOTS, &events);
@@ -284,11 +318,9 @@ static enum viodma_result make_parts(struct viodma_vhost_user *backend)
 	enum viodma_result result = make_space(backend);
 
 	if (result == VIODMA_OK)
+		result = viodma_workers_make(backend);
+	if (result == VIODMA_OK)
 		result = viodma_loop_deferred(backend->loop, viodma_backend_turn, backend, &backend->turn);
-	if (result == VIODMA_OK)
-		result = viodma_loop_timer(backend->loop, viodma_vring_poll, backend, &backend->poll_timer);
-	if (result == VIODMA_OK)
-		result = viodma_loop_timer(backend->loop, viodma_vring_copy_again, backend, &backend->copy_timer);
 	if (result == VIODMA_OK)
 		result = viodma_loop_timer(backend->loop, accept_again, backend, &backend->listen_timer);
 	if (result == VIODMA_OK)
@@ -310,6 +342,7 @@ static void destroy(struct viodma_vhost_user *backend)
 {
 	struct stat status;
 
+	viodma_workers_end(backend);
 	viodma_loop_unwatch(backend->listen_watch);
 	if (backend->listen_fd >= 0) {
 		const char *path = backend->options.socket_path;
@@ -322,15 +355,15 @@ static void destroy(struct viodma_vhost_user *backend)
 	for (unsigned i = 0; backend->rings && i < backend->options.queue_count; i++)
 		viodma_vring_destroy(&backend->rings[i]);
 	free(backend->rings);
+	viodma_workers_free(backend);
 	viodma_loop_timer_free(backend->revocation.timer);
-	viodma_loop_timer_free(backend->poll_timer);
-	viodma_loop_timer_free(backend->copy_timer);
 	viodma_loop_timer_free(backend->listen_timer);
 	viodma_loop_deferred_free(backend->turn);
 	free(backend->channel.questions);
 	free(backend->iotlb.config.misses);
 	free(backend->iotlb.config.entries);
 	free(backend->region_storage);
+	pthread_mutex_destroy(&backend->shared);
 	free(backend);
 }
 
@@ -341,6 +374,17 @@ static enum viodma_result fail_new(struct viodma_vhost_user *backend, enum viodm
 	destroy(backend);
 	errno = reason;
 	return result;
+}
+
+/* Lines are logged within logging: what was left out comes before them. */
+static void init_recursive(pthread_mutex_t *mutex)
+{
+	pthread_mutexattr_t attributes;
+
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(mutex, &attributes);
+	pthread_mutexattr_destroy(&attributes);
 }
 
 enum viodma_result viodma_vhost_user_new(struct viodma_loop *loop, const struct viodma_vhost_user_ops *ops,
@@ -366,11 +410,17 @@ enum viodma_result viodma_vhost_user_new(struct viodma_loop *loop, const struct 
 	backend->device = device;
 	backend->options = *options;
 	backend->listen_fd = backend->connection.fd = backend->channel.fd = -1;
-	backend->connection.out_fd = -1;
+	backend->connection.out_fd = backend->news_fd = -1;
+	backend->update_first = UINT64_MAX;
+	init_recursive(&backend->shared);
 	viodma_options_set_defaults(&backend->options);
 	if (!viodma_options_sound(backend))
 		return fail_new(backend, VIODMA_E_INVALID);
+	backend->worker_count = backend->options.workers < backend->options.queue_count ? backend->options.workers
+											: backend->options.queue_count;
 	result = make_parts(backend);
+	if (result == VIODMA_OK)
+		result = viodma_workers_begin(backend);
 	if (result != VIODMA_OK) {
 		viodma_backend_log(backend, "cannot be made: %s", viodma_result_text(result));
 		return fail_new(backend, result);
@@ -390,12 +440,28 @@ enum viodma_result viodma_vhost_user_new(struct viodma_loop *loop, const struct 
 	return VIODMA_OK;
 }
 
+/* A device that was full has left requests in a ring that asks for no kick: it is to look again. */
+static void look_again(struct viodma_worker *worker)
+{
+	struct viodma_vhost_user *backend = worker->backend;
+
+	for (unsigned i = worker->index; i < backend->options.queue_count; i += backend->worker_count)
+		backend->rings[i].more = true;
+	viodma_worker_schedule(worker);
+}
+
 void viodma_vhost_user_completed(struct viodma_vhost_user *backend)
 {
-	/* A device that was full has left requests in a ring that asks for no kick: it is to look again. */
-	for (unsigned i = 0; i < backend->options.queue_count; i++)
-		backend->rings[i].more = true;
-	viodma_backend_schedule(backend);
+	struct viodma_worker *here = viodma_worker_here(backend);
+
+	if (here) {
+		look_again(here);
+		return;
+	}
+	viodma_workers_hold(backend);
+	for (unsigned i = 0; i < backend->worker_count; i++)
+		look_again(&backend->workers[i]);
+	viodma_workers_release(backend);
 }
 
 enum viodma_result viodma_vhost_user_free(struct viodma_vhost_user *backend)
@@ -405,8 +471,10 @@ enum viodma_result viodma_vhost_user_free(struct viodma_vhost_user *backend)
 	backend->closing = true;
 	viodma_loop_unwatch(backend->listen_watch);
 	backend->listen_watch = NULL;
+	viodma_workers_hold(backend);
 	viodma_connection_end(backend, "shutting down");
 	viodma_revocation_advance(backend);
+	viodma_workers_release(backend);
 	if (backend->revocation.kind != VIODMA_REVOKE_NOTHING)
 		return VIODMA_E_BUSY;
 	destroy(backend);

@@ -11,12 +11,14 @@
  *   rings.c          rings: set-up, start, stop, turns of work
  *   notify.c         kicks, calls, errors, changes of the configuration
  *   inflight.c       the in-flight region: messages, and each ring's part of it (inflight_split.c, inflight_packed.c)
+ *   workers.c        who serves the rings: this thread, or several (worker.h)
+ *   worker_spaces.c  ... and the spaces of several
  *   revoke.c         what has to wait for requests in flight, without blocking the loop
  *   statistics.c     sessions, faults, counters
  *   options.c        what a back end may be asked to be, and what it offers then
  *   backend.c        life, listening, log
  *
- * Single owner: the loop's thread.
+ * Single owner: the loop's thread; with several workers, worker.h says what is whose.
  */
 #ifndef VIODMA_HOSTED_VHOST_USER_BACKEND_H
 #define VIODMA_HOSTED_VHOST_USER_BACKEND_H
@@ -25,6 +27,7 @@
 #include "hosted/base/rate_limit.h"
 #include "hosted/vhost_user/inflight.h"
 #include "hosted/vhost_user/payload.h"
+#include "hosted/vhost_user/worker.h"
 
 #include <viodma/vhost_user.h>
 
@@ -33,8 +36,8 @@
 
 #define VIODMA_BACKEND_MEMORY_SLOTS 509u
 #define VIODMA_BACKEND_QUEUES_MAX 256u          /* an index is 8 bits wide */
-#define VIODMA_BACKEND_MISSES 4096u             /* questions outstanding at once */
-#define VIODMA_BACKEND_QUESTIONS 8192u          /* of those and of dropped ones whose replies are still due */
+#define VIODMA_BACKEND_MISSES 4096u             /* questions outstanding at once; of each worker */
+#define VIODMA_BACKEND_QUESTIONS 8192u          /* of those and of dropped ones whose replies are still due; likewise */
 #define VIODMA_BACKEND_COPY_BYTES (64u << 20)   /* COPY mode: private memory at once */
 #define VIODMA_BACKEND_MESSAGES_PER_TURN 64u
 #define VIODMA_BACKEND_FAULTS_PER_SECOND 8u
@@ -89,6 +92,7 @@ struct viodma_channel {
 	int fd; /* -1: none */
 	struct viodma_loop_watch *watch;
 	struct viodma_question *questions;
+	uint32_t capacity; /* a power of two */
 	uint32_t head, sent, tail;
 	uint32_t refused_until; /* refusals are remembered until the head has come this far */
 	size_t sent_bytes; /* of question `sent` */
@@ -116,6 +120,7 @@ struct viodma_inflight {
 
 struct viodma_vring {
 	struct viodma_vhost_user *backend;
+	struct viodma_worker *worker;
 	unsigned index;
 	struct viodma_queue queue;
 	void *memory;
@@ -136,6 +141,7 @@ struct viodma_vring {
 	struct viodma_notice call_notice, err_notice;
 	/* What happens. */
 	bool kicked, more, call_owed, broken_told;
+	bool say_call, say_error; /* messages that the loop's thread is to send for its worker */
 	bool busy; /* it had work a moment ago: looked at in each turn, and no kicks are wanted, until then: */
 	uint64_t busy_until_ns;
 	uint64_t worked; /* requests fetched and pushed, when it was looked at last */
@@ -199,12 +205,16 @@ struct viodma_vhost_user {
 	_Atomic int memory_gone; /* set by the SIGBUS guard */
 	struct viodma_iotlb iotlb;
 	struct viodma_vring *rings; /* options.queue_count */
-	size_t copy_bytes;
-	bool copy_wanted, copy_room; /* some was refused; some was freed since */
-	struct viodma_loop_timer *copy_timer; /* armed while the system has no memory */
+	struct viodma_worker *workers;
+	unsigned worker_count;
+	unsigned held;        /* several workers: the loop's thread has their locks, so many times */
+	atomic_bool told;     /* several workers: news_fd is readable, or has been read just now */
+	int news_fd;          /* -1: none */
+	struct viodma_loop_watch *news_watch;
+	uint64_t update_first, update_last; /* an update is being made there */
+	pthread_mutex_t shared; /* of the log and the faults, where several workers may have something to say */
 	struct viodma_rate_limit log_limit, connection_limit;
-	struct viodma_loop_deferred *turn;
-	struct viodma_loop_timer *poll_timer;
+	struct viodma_loop_deferred *turn; /* several workers: what is not theirs */
 
 	uint64_t connections, reachable_peak;
 	uint64_t fault_count;
@@ -234,9 +244,16 @@ void viodma_backend_log_some(struct viodma_vhost_user *backend, const char *form
 /* Log how many lines were left out, if any. */
 void viodma_backend_log_left_out(struct viodma_vhost_user *backend, uint64_t left_out);
 void viodma_backend_listen_again(struct viodma_vhost_user *backend);
+/* What the spaces that rings use have to tell. */
+struct viodma_space_events viodma_backend_events_of_rings(struct viodma_vhost_user *backend);
+static inline bool viodma_workers_several(const struct viodma_vhost_user *backend)
+{
+	return backend->worker_count > 1;
+}
+/* The loop's thread has a turn soon. */
 static inline void viodma_backend_schedule(struct viodma_vhost_user *backend)
 {
-	viodma_loop_schedule(backend->turn);
+	viodma_loop_schedule(viodma_workers_several(backend) ? backend->turn : backend->workers->turn);
 }
 static inline bool viodma_backend_negotiated(const struct viodma_vhost_user *backend, unsigned protocol_bit)
 {
@@ -285,8 +302,6 @@ enum viodma_result viodma_memory_add_all(struct viodma_vhost_user *backend, stru
 bool viodma_channel_say(struct viodma_vhost_user *backend, const struct viodma_question *question);
 void viodma_channel_ask(void *context, viodma_bus bus, enum viodma_permission wanted);
 void viodma_channel_flush(struct viodma_vhost_user *backend);
-/* Every queue has tried what waited: forget refusals that nobody waits for any more. */
-void viodma_channel_settle(struct viodma_vhost_user *backend);
 /* Deal with replies that came before everything read from the main socket by now. */
 void viodma_channel_replies(struct viodma_vhost_user *backend);
 bool viodma_channel_has_replies(const struct viodma_vhost_user *backend);
@@ -313,8 +328,10 @@ void viodma_vring_reset(struct viodma_vring *ring, bool keep_notifiers);
 void viodma_vring_forget_setup(struct viodma_vring *ring);
 /* The memory table was replaced: ring addresses are translated again. */
 enum viodma_result viodma_vring_relocate(struct viodma_vring *ring, const char **why);
+/* A worker's turn: its rings. */
+void viodma_worker_turn(void *context);
+/* The back end's: all but the rings. One worker's turn ends with it; with several it is a deferred call of its own. */
 void viodma_backend_turn(void *context);
-void viodma_vring_copy_again(void *context);
 enum viodma_verdict viodma_handle_vring_num(struct viodma_vhost_user *backend, struct viodma_message *message);
 enum viodma_verdict viodma_handle_vring_addr(struct viodma_vhost_user *backend, struct viodma_message *message);
 enum viodma_verdict viodma_handle_vring_base(struct viodma_vhost_user *backend, struct viodma_message *message);
@@ -349,7 +366,10 @@ void viodma_vring_drop_kick(struct viodma_vring *ring);
 void viodma_vring_polling(struct viodma_vring *ring);
 /* The kick descriptor is readable: the watch's callback. */
 void viodma_vring_kicked(void *context, unsigned events);
-void viodma_vring_poll(void *context);
+/* The worker's timer has expired: look at its rings without a kick descriptor. */
+void viodma_worker_poll(void *context);
+/* What workers could not say themselves. */
+void viodma_notify_for_workers(struct viodma_vhost_user *backend);
 enum viodma_verdict viodma_handle_inband_kick(struct viodma_vhost_user *backend, struct viodma_message *message);
 
 /* revoke.c */

@@ -321,12 +321,14 @@ static void ready(void *context, unsigned events)
 {
 	struct viodma_vhost_user *backend = context;
 
+	viodma_workers_hold(backend);
 	if (events & VIODMA_LOOP_OUT)
 		flush(backend);
 	if (may_read(backend))
 		viodma_connection_read(backend);
 	else
 		viodma_connection_update(backend);
+	viodma_workers_release(backend);
 }
 
 enum viodma_result viodma_connection_open(struct viodma_vhost_user *backend, int fd)

@@ -27,9 +27,9 @@
 #define QUESTION_BYTES_MAX (sizeof(struct vhost_user_header) + sizeof(struct vhost_user_iotlb))
 #define BATCH 32u
 
-static uint32_t slot(uint32_t position)
+static uint32_t slot(const struct viodma_channel *channel, uint32_t position)
 {
-	return position % VIODMA_BACKEND_QUESTIONS;
+	return position & (channel->capacity - 1);
 }
 
 /* ---- asking ---- */
@@ -39,11 +39,11 @@ bool viodma_channel_say(struct viodma_vhost_user *backend, const struct viodma_q
 	struct viodma_channel *channel = &backend->channel;
 
 	viodma_backend_schedule(backend); /* sent, or refused for want of a channel, at the end of the turn */
-	if (channel->tail - channel->head == VIODMA_BACKEND_QUESTIONS) {
+	if (channel->tail - channel->head == channel->capacity) {
 		channel->overflow = true;
 		return false;
 	}
-	channel->questions[slot(channel->tail++)] = *question;
+	channel->questions[slot(channel, channel->tail++)] = *question;
 	return true;
 }
 
@@ -102,26 +102,13 @@ static void refusal(struct viodma_vhost_user *backend)
 	viodma_backend_schedule(backend);
 }
 
-void viodma_channel_settle(struct viodma_vhost_user *backend)
-{
-	const struct viodma_channel *channel = &backend->channel;
-	uint32_t parked = 0;
-
-	if (!backend->iotlb.failed_count)
-		return;
-	for (unsigned i = 0; i < backend->options.queue_count; i++)
-		parked += backend->rings[i].queue.parked;
-	if (!parked || (int32_t)(channel->head - channel->refused_until) >= 0)
-		viodma_iotlb_settle(&backend->iotlb);
-}
-
 /* Nobody will answer: everything asked counts as refused. */
 static void refuse_all(struct viodma_vhost_user *backend)
 {
 	struct viodma_channel *channel = &backend->channel;
 
 	while (channel->head != channel->tail) {
-		const struct viodma_question question = channel->questions[slot(channel->head++)];
+		const struct viodma_question question = channel->questions[slot(channel, channel->head++)];
 		enum viodma_result result;
 
 		if (!is_miss(&question))
@@ -175,7 +162,7 @@ static void advance(struct viodma_vhost_user *backend, size_t bytes, bool need_r
 
 	channel->sent_bytes += bytes;
 	while (channel->sent != channel->tail) {
-		const struct viodma_question question = channel->questions[slot(channel->sent)];
+		const struct viodma_question question = channel->questions[slot(channel, channel->sent)];
 
 		if (channel->sent_bytes < bytes_of(&question))
 			break;
@@ -204,7 +191,7 @@ void viodma_channel_flush(struct viodma_vhost_user *backend)
 		ssize_t sent;
 
 		for (uint32_t at = channel->sent, n = 0; at != channel->tail && n < BATCH; at++, n++)
-			bytes += write_question(batch + bytes, &channel->questions[slot(at)], need_reply);
+			bytes += write_question(batch + bytes, &channel->questions[slot(channel, at)], need_reply);
 		sent = send(channel->fd, batch + channel->sent_bytes, bytes - channel->sent_bytes,
 			    MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (sent < 0 && errno == EINTR)
@@ -240,7 +227,7 @@ void viodma_channel_update(struct viodma_vhost_user *backend)
 static bool asked_again(const struct viodma_channel *channel, const struct viodma_question *question)
 {
 	for (uint32_t at = channel->head; at != channel->tail; at++) {
-		const struct viodma_question *later = &channel->questions[slot(at)];
+		const struct viodma_question *later = &channel->questions[slot(channel, at)];
 
 		if (is_miss(later) && !later->dropped && later->permission == question->permission &&
 		    later->bus / VIODMA_IOTLB_PAGE_BYTES == question->bus / VIODMA_IOTLB_PAGE_BYTES)
@@ -253,7 +240,7 @@ static bool asked_again(const struct viodma_channel *channel, const struct viodm
 static void answered(struct viodma_vhost_user *backend, bool granted)
 {
 	struct viodma_channel *channel = &backend->channel;
-	const struct viodma_question question = channel->questions[slot(channel->head++)];
+	const struct viodma_question question = channel->questions[slot(channel, channel->head++)];
 	enum viodma_result result;
 
 	if (!is_miss(&question))
@@ -278,7 +265,7 @@ static bool take_reply(struct viodma_vhost_user *backend, const unsigned char *b
 	memcpy(&header, bytes, sizeof(header));
 	memcpy(&word, bytes + sizeof(header), sizeof(word));
 	if (header.size != sizeof(word) || channel->head == channel->sent ||
-	    !VIODMA_REQUIRE(PLT_9, header.request == channel->questions[slot(channel->head)].request &&
+	    !VIODMA_REQUIRE(PLT_9, header.request == channel->questions[slot(channel, channel->head)].request &&
 					   header.flags == (VHOST_USER_VERSION | VHOST_USER_REPLY))) {
 		viodma_connection_log(backend, "back-end channel: PLT-9 %s: request %u, flags 0x%x, %u bytes, %u due",
 				   viodma_result_text(VIODMA_PEER_MESSAGE), header.request, header.flags, header.size,
@@ -310,9 +297,8 @@ void viodma_channel_replies(struct viodma_vhost_user *backend)
 	viodma_backend_schedule(backend);
 }
 
-static void ready(void *context, unsigned events)
+static void flush_and_receive(struct viodma_vhost_user *backend, unsigned events)
 {
-	struct viodma_vhost_user *backend = context;
 	struct viodma_channel *channel = &backend->channel;
 	int fds[1];
 	unsigned fd_count = 0;
@@ -338,6 +324,15 @@ static void ready(void *context, unsigned events)
 	}
 	channel->in_bytes += (size_t)got;
 	viodma_connection_read(backend);
+}
+
+static void ready(void *context, unsigned events)
+{
+	struct viodma_vhost_user *backend = context;
+
+	viodma_workers_hold(backend);
+	flush_and_receive(backend, events);
+	viodma_workers_release(backend);
 }
 
 /* ---- messages ---- */
@@ -368,8 +363,8 @@ enum viodma_verdict viodma_handle_backend_fd(struct viodma_vhost_user *backend, 
 	channel->sent = channel->tail = channel->head;
 	channel->sent_bytes = 0;
 	for (uint32_t at = channel->head; at != end; at++)
-		if (!channel->questions[slot(at)].dropped)
-			channel->questions[slot(channel->tail++)] = channel->questions[slot(at)];
+		if (!channel->questions[slot(channel, at)].dropped)
+			channel->questions[slot(channel, channel->tail++)] = channel->questions[slot(channel, at)];
 	channel->refused_until = channel->tail;
 	for (unsigned i = 0; i < backend->options.queue_count; i++)
 		if (backend->rings[i].call_fd < 0)
@@ -391,8 +386,7 @@ static enum viodma_verdict update(struct viodma_vhost_user *backend, const struc
 		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
 						"an update of 0x%llx bytes at 0x%llx is empty or wraps",
 						(unsigned long long)iotlb->size, (unsigned long long)iotlb->iova);
-	result = viodma_iotlb_update(&backend->iotlb, (viodma_bus){iotlb->iova}, iotlb->size,
-				     (viodma_uaddr){iotlb->user_address}, (enum viodma_permission)iotlb->permissions);
+	result = viodma_spaces_update(backend, iotlb);
 	if (result != VIODMA_OK) {
 		/* The mapping is refused, and the acknowledgement says so; whoever waits for it gets no other. */
 		viodma_backend_log_some(backend,
@@ -409,7 +403,7 @@ static enum viodma_verdict update(struct viodma_vhost_user *backend, const struc
 static enum viodma_verdict invalidate(struct viodma_vhost_user *backend, const struct viodma_message *message)
 {
 	const struct vhost_user_iotlb *iotlb = &message->payload.iotlb;
-	enum viodma_result result = viodma_iotlb_invalidate(&backend->iotlb, (viodma_bus){iotlb->iova}, iotlb->size);
+	enum viodma_result result = viodma_spaces_invalidate(backend, (viodma_bus){iotlb->iova}, iotlb->size);
 
 	if (result != VIODMA_OK)
 		return viodma_connection_refuse(backend, message->header.request, result,
@@ -440,13 +434,13 @@ void viodma_channel_clear_iotlb(struct viodma_vhost_user *backend)
 	struct viodma_channel *channel = &backend->channel;
 	const uint32_t end = channel->tail;
 
-	viodma_iotlb_clear(&backend->iotlb);
+	viodma_spaces_clear_iotlb(backend);
 	channel->tail = channel->sent_bytes ? channel->sent + 1 : channel->sent;
 	for (uint32_t at = channel->tail; at != end; at++) /* misses need not be sent any more */
-		if (!is_miss(&channel->questions[slot(at)]))
-			channel->questions[slot(channel->tail++)] = channel->questions[slot(at)];
+		if (!is_miss(&channel->questions[slot(channel, at)]))
+			channel->questions[slot(channel, channel->tail++)] = channel->questions[slot(channel, at)];
 	channel->refused_until = channel->head; /* refusals are forgotten, too */
 	for (uint32_t at = channel->head; at != channel->tail; at++)
-		channel->questions[slot(at)].dropped |= is_miss(&channel->questions[slot(at)]);
+		channel->questions[slot(channel, at)].dropped |= is_miss(&channel->questions[slot(channel, at)]);
 	viodma_reachable_changed(backend);
 }

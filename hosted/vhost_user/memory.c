@@ -125,12 +125,12 @@ void viodma_memory_drop_all(struct viodma_vhost_user *backend)
 {
 	while (backend->space.region_count) {
 		const viodma_phys phys = backend->space.regions[0].phys;
-		enum viodma_result result = viodma_space_retire_region(&backend->space, phys);
+		enum viodma_result result = viodma_spaces_retire_region(backend, phys);
 		struct viodma_region region;
 
 		if (result != VIODMA_OK && result != VIODMA_E_NOT_FOUND) /* not found: retired before */
 			return;
-		if (viodma_space_remove_region(&backend->space, phys, &region) != VIODMA_OK)
+		if (viodma_spaces_remove_region(backend, phys, &region) != VIODMA_OK)
 			return; /* pinned after all: the precondition was broken */
 		viodma_memory_unmap(&region);
 	}
@@ -144,7 +144,7 @@ enum viodma_result viodma_memory_add_all(struct viodma_vhost_user *backend, stru
 
 	for (unsigned i = 0; i < count; i++) {
 		enum viodma_result result = outcome == VIODMA_OK
-						    ? viodma_space_add_region(&backend->space, &regions[i])
+						    ? viodma_spaces_add_region(backend, &regions[i])
 						    : outcome;
 
 		if (result == VIODMA_OK)
@@ -240,7 +240,7 @@ enum viodma_verdict viodma_handle_remove_region(struct viodma_vhost_user *backen
 		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MAPPING,
 						"there is no such region");
 	backend->revocation.phys = region->phys;
-	if (viodma_space_retire_region(&backend->space, region->phys) != VIODMA_OK)
+	if (viodma_spaces_retire_region(backend, region->phys) != VIODMA_OK)
 		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MAPPING,
 						"it is being removed");
 	viodma_revocation_begin(backend, VIODMA_REVOKE_REGION, message);

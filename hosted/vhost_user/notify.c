@@ -60,14 +60,23 @@ bool viodma_vhost_user_config_changed(struct viodma_vhost_user *backend)
 
 /* ---- calls and errors ---- */
 
+/* True: this is a worker's thread, which leaves messages to the loop's. */
+static bool left_to_the_loop(struct viodma_vring *ring, bool *say_it)
+{
+	if (!viodma_workers_several(ring->backend) || ring->backend->held)
+		return false;
+	*say_it = ring->worker->news = true;
+	return true;
+}
+
 void viodma_vring_call(struct viodma_vring *ring)
 {
 	if (ring->call_fd >= 0)
 		viodma_eventfd_tick(ring->call_fd);
-	else if (!ring->call_polled && can_say(ring->backend, VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS_BIT))
-		say(ring->backend, &ring->call_notice, VHOST_USER_BACKEND_VRING_CALL, ring->index);
-	else
+	else if (ring->call_polled || !can_say(ring->backend, VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS_BIT))
 		ring->call_owed = true;
+	else if (!left_to_the_loop(ring, &ring->say_call))
+		say(ring->backend, &ring->call_notice, VHOST_USER_BACKEND_VRING_CALL, ring->index);
 }
 
 void viodma_vring_call_owed(struct viodma_vring *ring)
@@ -82,8 +91,23 @@ void viodma_vring_error(struct viodma_vring *ring)
 {
 	if (ring->err_fd >= 0)
 		viodma_eventfd_tick(ring->err_fd);
-	else if (can_say(ring->backend, VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS_BIT))
+	else if (can_say(ring->backend, VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS_BIT) &&
+		 !left_to_the_loop(ring, &ring->say_error))
 		say(ring->backend, &ring->err_notice, VHOST_USER_BACKEND_VRING_ERR, ring->index);
+}
+
+void viodma_notify_for_workers(struct viodma_vhost_user *backend)
+{
+	for (unsigned i = 0; viodma_workers_several(backend) && i < backend->options.queue_count; i++) {
+		struct viodma_vring *ring = &backend->rings[i];
+		const bool call = ring->say_call, error = ring->say_error;
+
+		ring->say_call = ring->say_error = false;
+		if (call)
+			viodma_vring_call(ring);
+		if (error)
+			viodma_vring_error(ring);
+	}
 }
 
 void viodma_vring_signal(struct viodma_vring *ring)
@@ -119,7 +143,7 @@ void viodma_vring_kicked(void *context, unsigned events)
 		return;
 	}
 	ring->kicked = true;
-	viodma_backend_schedule(ring->backend);
+	viodma_worker_schedule(ring->worker);
 }
 
 enum viodma_verdict viodma_handle_inband_kick(struct viodma_vhost_user *backend, struct viodma_message *message)
@@ -132,7 +156,7 @@ enum viodma_verdict viodma_handle_inband_kick(struct viodma_vhost_user *backend,
 		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
 						"%u in a reserved field", message->payload.state.num);
 	ring->kicked = ring->kicked_inband = true;
-	viodma_backend_schedule(backend);
+	viodma_worker_schedule(ring->worker);
 	result = viodma_vring_try_start(ring, &why);
 	if (result == VIODMA_OK)
 		return VIODMA_DONE;
@@ -142,17 +166,18 @@ enum viodma_verdict viodma_handle_inband_kick(struct viodma_vhost_user *backend,
 void viodma_vring_polling(struct viodma_vring *ring)
 {
 	if (ring->polled)
-		viodma_loop_arm(ring->backend->poll_timer, viodma_loop_now_ns() + VIODMA_BACKEND_POLL_NS);
+		viodma_loop_arm(ring->worker->poll_timer, viodma_loop_now_ns() + VIODMA_BACKEND_POLL_NS);
 }
 
-void viodma_vring_poll(void *context)
+void viodma_worker_poll(void *context)
 {
-	struct viodma_vhost_user *backend = context;
+	struct viodma_worker *worker = context;
+	struct viodma_vhost_user *backend = worker->backend;
 
-	for (unsigned i = 0; i < backend->options.queue_count; i++)
+	for (unsigned i = worker->index; i < backend->options.queue_count; i += backend->worker_count)
 		if (backend->rings[i].polled && backend->rings[i].queue.running) {
 			backend->rings[i].kicked = true;
 			viodma_vring_polling(&backend->rings[i]);
-			viodma_backend_schedule(backend);
+			viodma_worker_schedule(worker);
 		}
 }

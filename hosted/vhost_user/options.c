@@ -19,6 +19,8 @@ void viodma_options_set_defaults(struct viodma_vhost_user_options *options)
 		options->name = "device";
 	if (!options->queue_count)
 		options->queue_count = 1;
+	if (!options->workers)
+		options->workers = 1;
 	if (!options->queue_size_max)
 		options->queue_size_max = 1024;
 	if (!options->segments_max)
@@ -79,6 +81,10 @@ static bool sizes_sound(struct viodma_vhost_user *backend)
 	if (options->queue_count > VIODMA_BACKEND_QUEUES_MAX)
 		return wrong(backend, "queue_count", "%u, expected 1 to %u", options->queue_count,
 			     VIODMA_BACKEND_QUEUES_MAX);
+	if (options->workers > VIODMA_BACKEND_WORKERS_MAX)
+		return wrong(backend, "workers", "%u, expected 1 to %u", options->workers, VIODMA_BACKEND_WORKERS_MAX);
+	if (options->workers > 1 && !backend->ops.worker_begins)
+		return wrong(backend, "workers", "%u, expected 1: this device has no more than one", options->workers);
 	if (options->queue_size_max > VIRTQ_SIZE_MAX || (options->queue_size_max & (options->queue_size_max - 1)))
 		return wrong(backend, "queue_size_max", "%u, expected a power of two from 1 to %u",
 			     options->queue_size_max, VIRTQ_SIZE_MAX);

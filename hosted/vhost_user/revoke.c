@@ -76,6 +76,7 @@ static void complete(struct viodma_vhost_user *backend, bool ok)
 	revocation->ack = false;
 	viodma_connection_update(backend);
 	viodma_backend_schedule(backend);
+	viodma_workers_schedule(backend);
 }
 
 /* Answer with an error; nothing can go on from here. */
@@ -114,7 +115,7 @@ static void quiesce(struct viodma_vhost_user *backend, struct viodma_vring *ring
 {
 	/* With a record, what is parked stays in it, and goes on where the ring goes on. */
 	if (ring->queue.running && backend->ops.fail_held && !ring->queue.config.record)
-		backend->ops.fail_held(backend->device, &ring->queue); /* = DEV-18 */
+		backend->ops.fail_held(ring->worker->device, &ring->queue); /* = DEV-18 */
 	viodma_vring_signal(ring);
 	viodma_vring_stop(ring);
 }
@@ -162,7 +163,7 @@ static void disconnected(struct viodma_vhost_user *backend)
 		viodma_vring_reset(&backend->rings[i], true);
 	viodma_inflight_drop(backend);
 	viodma_channel_clear_iotlb(backend);
-	viodma_space_set_closed(&backend->space);
+	viodma_spaces_set_closed(backend);
 	viodma_memory_drop_all(backend);
 	for (unsigned i = 0; i < backend->options.queue_count; i++)
 		viodma_vring_reset(&backend->rings[i], false);
@@ -176,7 +177,7 @@ static void disconnected(struct viodma_vhost_user *backend)
 static void remove_region(struct viodma_vhost_user *backend)
 {
 	struct viodma_region region;
-	enum viodma_result result = viodma_space_remove_region(&backend->space, backend->revocation.phys, &region);
+	enum viodma_result result = viodma_spaces_remove_region(backend, backend->revocation.phys, &region);
 
 	if (result == VIODMA_E_BUSY)
 		return; /* = DEV-13 */
@@ -199,7 +200,7 @@ void viodma_revocation_advance(struct viodma_vhost_user *backend)
 	case VIODMA_REVOKE_NOTHING:
 		break;
 	case VIODMA_REVOKE_MAPPING:
-		in_use = viodma_space_in_use(&backend->space, revocation->first, revocation->last);
+		in_use = viodma_spaces_in_use(backend, revocation->first, revocation->last);
 		if (VIODMA_REQUIRE(DEV_13, !in_use)) {
 			viodma_reachable_changed(backend);
 			complete(backend, true);
@@ -231,9 +232,8 @@ void viodma_revocation_advance(struct viodma_vhost_user *backend)
 	}
 }
 
-void viodma_revocation_expired(void *context)
+static void expired(struct viodma_vhost_user *backend)
 {
-	struct viodma_vhost_user *backend = context;
 	const struct viodma_revocation *revocation = &backend->revocation;
 	const uint32_t request = revocation->request;
 
@@ -245,4 +245,13 @@ void viodma_revocation_expired(void *context)
 			   backend->options.revoke_timeout_ms);
 	complete(backend, false);
 	viodma_connection_end(backend, "a revocation took longer than %u ms", backend->options.revoke_timeout_ms);
+}
+
+void viodma_revocation_expired(void *context)
+{
+	struct viodma_vhost_user *backend = context;
+
+	viodma_workers_hold(backend);
+	expired(backend);
+	viodma_workers_release(backend);
 }

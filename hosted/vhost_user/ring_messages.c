@@ -124,7 +124,8 @@ enum viodma_verdict viodma_handle_vring_kick(struct viodma_vhost_user *backend, 
 	ring->kick_fd = fd;
 	ring->polled = fd < 0;
 	if (fd >= 0 &&
-	    viodma_loop_watch(backend->loop, fd, VIODMA_LOOP_IN, viodma_vring_kicked, ring, &ring->kick_watch) != VIODMA_OK)
+	    viodma_loop_watch(ring->worker->loop, fd, VIODMA_LOOP_IN, viodma_vring_kicked, ring, &ring->kick_watch) !=
+		    VIODMA_OK)
 		return viodma_connection_refuse(backend, message->header.request, VIODMA_PEER_MESSAGE,
 						"the descriptor cannot be waited for");
 	if (ring->queue.running)
@@ -170,6 +171,6 @@ enum viodma_verdict viodma_handle_vring_enable(struct viodma_vhost_user *backend
 						"%u is neither 0 nor 1", enable);
 	ring->enabled = enable != 0;
 	ring->kicked |= ring->enabled; /* requests may have come meanwhile */
-	viodma_backend_schedule(backend);
+	viodma_worker_schedule(ring->worker);
 	return VIODMA_DONE;
 }

@@ -6,9 +6,9 @@
  * stray kick starts it again. What addresses mean is decided when the first ring starts, and holds until the last has
  * stopped.
  *
- * Work happens in turns: one deferred call of the loop looks at every ring that was kicked, has more, or may go on
- * because the space changed; takes at most one queue-full from each; calls the driver; sends questions; and lets a
- * pending revocation go on. A ring that had work is looked at in each turn for a while (poll_us) before it asks for a kick
+ * Work happens in turns: one deferred call of a worker's loop looks at every ring of its that was kicked, has more, or may
+ * go on because the space changed; takes at most one queue-full from each; and calls the driver. Another call, or the end
+ * of that one where there is only one worker, sends questions, and lets a pending revocation go on. A ring that had work is looked at in each turn for a while (poll_us) before it asks for a kick
  * again; the loop looks at its descriptors between turns, so that rings that are busy starve nobody.
  */
 #include "hosted/vhost_user/messages.h"
@@ -24,47 +24,40 @@
 
 static void *copy_alloc(void *context, size_t bytes)
 {
-	struct viodma_vhost_user *backend = context;
+	struct viodma_worker *worker = context;
 	void *memory;
 
-	if (bytes > VIODMA_BACKEND_COPY_BYTES - backend->copy_bytes) {
-		backend->copy_wanted = true;
+	if (bytes > VIODMA_BACKEND_COPY_BYTES - worker->copy_bytes) {
+		worker->copy_wanted = true;
 		return NULL;
 	}
 	memory = malloc(bytes);
 	if (memory)
-		backend->copy_bytes += bytes;
+		worker->copy_bytes += bytes;
 	else /* perhaps nothing of ours is in use: nobody would ever say that there is some */
-		viodma_loop_arm(backend->copy_timer, viodma_loop_now_ns() + VIODMA_BACKEND_COPY_RETRY_NS);
+		viodma_loop_arm(worker->copy_timer, viodma_loop_now_ns() + VIODMA_BACKEND_COPY_RETRY_NS);
 	return memory;
 }
 
 static void copy_free(void *context, void *memory, size_t bytes)
 {
-	struct viodma_vhost_user *backend = context;
+	struct viodma_worker *worker = context;
 
 	free(memory);
-	backend->copy_bytes -= bytes;
-	if (backend->copy_wanted) { /* by any queue: a release is news for its own only */
-		backend->copy_wanted = false;
-		backend->copy_room = true;
-		viodma_backend_schedule(backend);
+	worker->copy_bytes -= bytes;
+	if (worker->copy_wanted) { /* by any queue: a release is news for its own only */
+		worker->copy_wanted = false;
+		worker->copy_room = true;
+		viodma_worker_schedule(worker);
 	}
-}
-
-void viodma_vring_copy_again(void *context)
-{
-	struct viodma_vhost_user *backend = context;
-
-	backend->copy_room = true;
-	viodma_backend_schedule(backend);
 }
 
 enum viodma_result viodma_vring_init(struct viodma_vhost_user *backend, unsigned index)
 {
 	struct viodma_vring *ring = &backend->rings[index];
+	struct viodma_worker *worker = &backend->workers[index % backend->worker_count];
 	struct viodma_queue_config config = {
-		.space = &backend->space,
+		.space = worker->space,
 		.index = index,
 		.size_max = backend->options.queue_size_max,
 		.segments_max = backend->options.segments_max,
@@ -72,11 +65,12 @@ enum viodma_result viodma_vring_init(struct viodma_vhost_user *backend, unsigned
 		.access = backend->options.access,
 		.copy_alloc = copy_alloc,
 		.copy_free = copy_free,
-		.copy_context = backend,
+		.copy_context = worker,
 		.copy_bytes_max = VIODMA_BACKEND_COPY_BYTES,
 	};
 
 	ring->backend = backend;
+	ring->worker = worker;
 	ring->index = index;
 	ring->kick_fd = ring->call_fd = ring->err_fd = -1;
 	config.memory_bytes = viodma_queue_memory_bytes(&config);
@@ -221,9 +215,9 @@ enum viodma_result viodma_vring_try_start(struct viodma_vring *ring, const char 
 	}
 	if (!viodma_vring_any_running(backend)) {
 		if (backend->addressing == VIODMA_ADDRESSING_PLATFORM)
-			viodma_space_set_iotlb(&backend->space, &backend->iotlb);
+			viodma_spaces_set_iotlb(backend);
 		else
-			viodma_space_set_physical(&backend->space);
+			viodma_spaces_set_physical(backend);
 		viodma_reachable_changed(backend);
 	}
 	result = start_queue(ring, &setup, why);
@@ -242,7 +236,7 @@ enum viodma_result viodma_vring_try_start(struct viodma_vring *ring, const char 
 	if (backend->options.ring)
 		backend->options.ring(backend->options.context, ring->index, &ring->queue.setup, true);
 	viodma_vring_polling(ring);
-	viodma_backend_schedule(backend);
+	viodma_worker_schedule(ring->worker);
 	return VIODMA_OK;
 }
 
@@ -268,7 +262,7 @@ void viodma_vring_stop(struct viodma_vring *ring)
 	if (!viodma_vring_any_running(backend)) {
 		/* Mappings are not kept where no withdrawal may reach them. */
 		viodma_channel_clear_iotlb(backend);
-		viodma_space_set_closed(&backend->space);
+		viodma_spaces_set_closed(backend);
 	}
 }
 
@@ -342,7 +336,7 @@ static bool works(const struct viodma_vring *ring)
 /* = DEV-17: one queue-full at most */
 static void process(struct viodma_vring *ring)
 {
-	ring->more = ring->backend->ops.process(ring->backend->device, &ring->queue) == VIODMA_OK;
+	ring->more = ring->backend->ops.process(ring->worker->device, &ring->queue) == VIODMA_OK;
 }
 
 /* options.poll_us: for so long after it had work, look at it in each turn; then ask for the next kick, and look once more. */
@@ -378,18 +372,20 @@ static bool work(struct viodma_vring *ring)
 	return ring->more || ring->busy;
 }
 
-void viodma_backend_turn(void *context)
+/* All of a worker's rings. True: there is more for another turn. */
+static bool work_on_all(struct viodma_worker *worker)
 {
-	struct viodma_vhost_user *backend = context;
+	struct viodma_vhost_user *backend = worker->backend;
+	const unsigned count = backend->options.queue_count, step = backend->worker_count;
 	bool again = false, all_tried = true;
 	uint64_t epoch;
 
-	if (backend->copy_room)
-		viodma_space_changed(&backend->space);
-	backend->copy_room = false;
-	epoch = backend->space.epoch;
+	if (worker->copy_room)
+		viodma_space_changed(worker->space);
+	worker->copy_room = false;
+	epoch = worker->space->epoch;
 
-	for (unsigned i = 0; i < backend->options.queue_count; i++) {
+	for (unsigned i = worker->index; i < count; i += step) {
 		struct viodma_vring *ring = &backend->rings[i];
 
 		if (!works(ring))
@@ -400,14 +396,40 @@ void viodma_backend_turn(void *context)
 			all_tried = false;
 	}
 	if (!again && all_tried)
-		viodma_channel_settle(backend);
+		viodma_worker_settle(worker);
 	/* What there was no room for may go on now. A ring that may not work gets a turn when it may. */
-	for (unsigned i = 0; all_tried && backend->space.epoch != epoch && i < backend->options.queue_count; i++)
+	for (unsigned i = worker->index; all_tried && worker->space->epoch != epoch && i < count; i += step)
 		again |= works(&backend->rings[i]) && viodma_queue_has_work(&backend->rings[i].queue);
-	for (unsigned i = 0; i < backend->options.queue_count; i++) {
+	for (unsigned i = worker->index; i < count; i += step) {
 		viodma_vring_signal(&backend->rings[i]);
 		tell_if_broken(&backend->rings[i]);
 	}
+	return again;
+}
+
+void viodma_worker_turn(void *context)
+{
+	struct viodma_worker *worker = context;
+	struct viodma_vhost_user *backend = worker->backend;
+	const bool again = work_on_all(worker);
+
+	if (viodma_workers_several(backend)) {
+		worker->news |= backend->revocation.kind != VIODMA_REVOKE_NOTHING || atomic_load(&backend->memory_gone);
+		viodma_worker_tell(worker);
+	} else {
+		viodma_backend_turn(backend);
+	}
+	if (again)
+		viodma_worker_schedule(worker);
+}
+
+void viodma_backend_turn(void *context)
+{
+	struct viodma_vhost_user *backend = context;
+
+	viodma_workers_hold(backend);
+	viodma_notify_for_workers(backend);
+	viodma_workers_answer(backend);
 	viodma_channel_flush(backend);
 	if (backend->connection.fd >= 0 && atomic_load(&backend->memory_gone)) {
 		viodma_connection_log(backend, "memory: %s %s", viodma_result_requirement(VIODMA_PEER_MEMORY_GONE),
@@ -415,9 +437,8 @@ void viodma_backend_turn(void *context)
 		viodma_connection_end(backend, "its memory is gone");
 	}
 	if (backend->channel.overflow)
-		viodma_connection_end(backend, "%u questions were left unanswered (PLT-11)", VIODMA_BACKEND_QUESTIONS);
+		viodma_connection_end(backend, "%u questions were left unanswered (PLT-11)", backend->channel.capacity);
 	viodma_revocation_advance(backend);
 	viodma_connection_catch_up(backend);
-	if (again)
-		viodma_backend_schedule(backend);
+	viodma_workers_release(backend);
 }

@@ -67,8 +67,8 @@ void viodma_session_begin(struct viodma_vring *ring)
 
 	ring->session_pushed = ring->queue.statistics.pushed;
 	ring->session_faults = backend->fault_count;
-	ring->session_space = backend->space.statistics;
-	ring->session_iotlb = backend->iotlb.statistics;
+	ring->session_space = viodma_spaces_statistics(backend);
+	ring->session_iotlb = viodma_spaces_iotlb_statistics(backend);
 	ring->session_peak = reachable(backend);
 }
 
@@ -76,6 +76,8 @@ static void session_of(const struct viodma_vring *ring, struct viodma_vhost_user
 {
 	const struct viodma_vhost_user *backend = ring->backend;
 	const bool platform = backend->addressing == VIODMA_ADDRESSING_PLATFORM;
+	const struct viodma_space_statistics space = viodma_spaces_statistics(backend);
+	const struct viodma_iotlb_statistics iotlb = viodma_spaces_iotlb_statistics(backend);
 
 	*session = (struct viodma_vhost_user_session){
 		.bit33 = platform,
@@ -84,8 +86,8 @@ static void session_of(const struct viodma_vring *ring, struct viodma_vhost_user
 		.requests = ring->queue.statistics.pushed - ring->session_pushed,
 		.faults = backend->fault_count - ring->session_faults,
 		.reachable_bytes_peak = ring->session_peak,
-		.space = space_since(&backend->space.statistics, &ring->session_space),
-		.iotlb = iotlb_since(&backend->iotlb.statistics, &ring->session_iotlb),
+		.space = space_since(&space, &ring->session_space),
+		.iotlb = iotlb_since(&iotlb, &ring->session_iotlb),
 	};
 	session->iotlb.reachable_bytes_peak = platform ? ring->session_peak : 0;
 }
@@ -152,6 +154,7 @@ void viodma_fault_note(void *context, const struct viodma_fault *fault)
 {
 	struct viodma_vhost_user *backend = context;
 
+	pthread_mutex_lock(&backend->shared);
 	if (backend->faults_kept == VIODMA_VHOST_USER_FAULTS) {
 		memmove(backend->faults, backend->faults + 1, sizeof(backend->faults) - sizeof(backend->faults[0]));
 		backend->faults_kept--;
@@ -159,15 +162,17 @@ void viodma_fault_note(void *context, const struct viodma_fault *fault)
 	backend->faults[backend->faults_kept++] = *fault;
 	backend->fault_count++;
 	log_fault(backend, fault);
+	pthread_mutex_unlock(&backend->shared);
 	if (backend->options.events && backend->options.events->fault)
 		backend->options.events->fault(backend->options.events->context, fault);
 }
 
 /* ---- all of it ---- */
 
-void viodma_vhost_user_statistics(const struct viodma_vhost_user *backend,
+void viodma_vhost_user_statistics(struct viodma_vhost_user *backend,
 				  struct viodma_vhost_user_statistics *statistics)
 {
+	viodma_workers_hold(backend);
 	*statistics = (struct viodma_vhost_user_statistics){
 		.connected = backend->connection.fd >= 0,
 		.iotlb_active = backend->space.kind == VIODMA_SPACE_IOTLB,
@@ -179,8 +184,8 @@ void viodma_vhost_user_statistics(const struct viodma_vhost_user *backend,
 		.iotlb_entries = backend->iotlb.entry_count,
 		.iotlb_capacity = backend->options.iotlb_entries,
 		.misses_outstanding = backend->iotlb.outstanding,
-		.space = backend->space.statistics,
-		.iotlb = backend->iotlb.statistics,
+		.space = viodma_spaces_statistics(backend),
+		.iotlb = viodma_spaces_iotlb_statistics(backend),
 		.connections = backend->connections,
 		.fault_count = backend->fault_count,
 		.faults_kept = backend->faults_kept,
@@ -198,4 +203,5 @@ void viodma_vhost_user_statistics(const struct viodma_vhost_user *backend,
 		append(statistics->sessions, &statistics->sessions_kept, &session);
 		statistics->session_count++;
 	}
+	viodma_workers_release(backend);
 }

@@ -3,7 +3,8 @@
  * viodma/loop.h - the event loop a hosted device lives in: file descriptors, timers, deferred calls.
  *
  * One loop, one thread: the one in viodma_loop_run. All callbacks come from it, and only viodma_loop_stop and
- * viodma_loop_call(_until) may be called from others while it runs. Times are nanoseconds of CLOCK_MONOTONIC.
+ * viodma_loop_call(_until) may be called from others while it runs; a loop with a lock (viodma_loop_share) may be used
+ * by whoever holds that. Times are nanoseconds of CLOCK_MONOTONIC.
  *
  * The loop goes in rounds: ready descriptors, then timers that are due, then deferred calls. A callback may watch, arm,
  * schedule and free anything, itself included; only the loop may not be freed from one.
@@ -66,6 +67,18 @@ VIODMA_MUST_USE enum viodma_result viodma_loop_deferred(struct viodma_loop *loop
 void viodma_loop_schedule(struct viodma_loop_deferred *deferred);
 /* It is not made any more, even if it was scheduled. NULL is allowed. */
 void viodma_loop_deferred_free(struct viodma_loop_deferred *deferred);
+
+/*
+ * A lock for this loop: its thread takes it before callbacks, and gives it back while it waits, at least once in each
+ * round. Other threads that hold it may watch, change, unwatch, arm, schedule and free as the loop's own may; what they
+ * freed or unwatched is not called any more. The structure is copied. Before the loop runs.
+ */
+struct viodma_loop_lock {
+	void (*take)(void *context);
+	void (*drop)(void *context);
+	void *context;
+};
+void viodma_loop_share(struct viodma_loop *loop, const struct viodma_loop_lock *lock);
 
 /* Run until stopped. May be run again afterwards, by any thread. */
 void viodma_loop_run(struct viodma_loop *loop);

@@ -7,6 +7,13 @@
  * ends its connection with a log line that names the message and the requirement; never the process.
  *
  * Single owner: the loop's thread (viodma/loop.h); while the loop does not run, whoever owns it.
+ *
+ * Several workers (viodma_vhost_user_options.workers): the loop's thread keeps the socket and its messages; queue i is
+ * served by thread i % workers, with a loop, a space and a device half of its own, so that nothing of viodma/queue.h has
+ * two owners. Each worker has a lock, which it holds while it does anything at all, and gives back in each round of its
+ * loop; the loop's thread holds all of them while it deals with a message, calls an operation, or runs a function of this
+ * header. So, of the operations below, a worker's thread calls `process` with its own lock held, and everything else is
+ * called while no worker does anything.
  */
 #ifndef VIODMA_VHOST_USER_H
 #define VIODMA_VHOST_USER_H
@@ -23,8 +30,9 @@ extern "C" {
 struct viodma_vhost_user;
 
 /*
- * A device. `device` is what was given to viodma_vhost_user_new. All calls come from the back end's thread. `process`
- * has to be there; each other member may be NULL, and what then is said with it. The structure is copied.
+ * A device. `device` is what was given to viodma_vhost_user_new. All calls come from the back end's thread, but those of
+ * several workers (above). `process` has to be there; each other member may be NULL, and what then is said with it. The
+ * structure is copied.
  */
 struct viodma_vhost_user_ops {
 	/*
@@ -62,6 +70,14 @@ struct viodma_vhost_user_ops {
 	 * for a reset or the end of the connection, which forget them.
 	 */
 	void (*fail_held)(void *device, struct viodma_queue *queue);
+	/*
+	 * Several workers: before there is a front end, for each of them from 0 on: *half is what `process` and
+	 * `fail_held` get as their `device` for its queues. It watches its descriptors in `loop`, which is the worker's: its
+	 * callbacks come from the worker's thread, with its lock. NULL: this device has no more than one worker.
+	 */
+	enum viodma_result (*worker_begins)(void *device, unsigned worker, struct viodma_loop *loop, void **half);
+	/* Its thread has ended, and its loop ends now: unwatch. For each half, once; no request is with any. */
+	void (*worker_ends)(void *half);
 };
 
 /*
@@ -86,6 +102,12 @@ struct viodma_vhost_user_options {
 	unsigned platform_dma_bit;
 	unsigned queue_count;    /* 1 to 256; default 1 */
 	/*
+	 * Threads that serve the queues, 1 to 64; default 1, which is the loop's own. More than there are queues are not
+	 * started. They block all signals that can be blocked. What a worker needs is its own: its share of the mappings
+	 * remembered (in addition to iotlb_entries), and in COPY mode copies.
+	 */
+	unsigned workers;
+	/*
 	 * Feature bits of rings (viodma/feature.h) to offer besides VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED and
 	 * RING_RESET, which are: IN_ORDER and ORDER_PLATFORM; and of all those, which not to offer.
 	 */
@@ -100,17 +122,22 @@ struct viodma_vhost_user_options {
 	uint32_t segments_max;   /* per request, 1 to 32768; default queue_size_max */
 	uint32_t pieces_max;     /* per request, at least segments_max; default 4 * segments_max */
 	uint64_t request_bytes_max; /* largest request, for the IOTLB's least capacity; default 4 MiB */
-	/* COPY: the library allocates the copies, at most 64 MiB at once; requests that find no room wait for it. */
+	/* COPY: the library allocates the copies, at most 64 MiB at once (each worker); requests that find no room wait. */
 	enum viodma_access_mode access;
 	/* Default 65536. At least viodma_iotlb_least_capacity; not looked at with VIODMA_PLATFORM_DMA_OFF. */
 	uint32_t iotlb_entries;
 	uint32_t revoke_timeout_ms; /* default 10000: then the device stops and the revocation fails (DEV-13) */
 	/*
 	 * One line per event, whole ("viodma: NAME: ..."), without newline; from the back end's thread, and from within
-	 * viodma_vhost_user_new and _free. It may not call functions of this back end. Default: none.
+	 * viodma_vhost_user_new and _free; with several workers from theirs, too, one line at a time. It may not call
+	 * functions of this back end. Default: none.
 	 */
 	void (*log)(void *context, const char *line);
-	/* What the space tells (viodma/space.h), for a trace; with events->context, not the one below. Rules as for log. */
+	/*
+	 * What the space tells (viodma/space.h), for a trace; with events->context, not the one below. Rules as for log; but
+	 * several workers tell of what they touch at the same time. A grant is told before anybody touches it, a revocation
+	 * after the last.
+	 */
 	const struct viodma_space_events *events;
 	/* A ring started / stopped (start true / false). Rules as for log. */
 	void (*ring)(void *context, unsigned queue, const struct viodma_queue_setup *setup, bool start);
@@ -157,7 +184,7 @@ VIODMA_MUST_USE enum viodma_result viodma_vhost_user_new(struct viodma_loop *loo
 
 /*
  * The device pushed or rejected requests outside `process`: soon, from the loop, the driver is called, what waited for
- * completions is finished, and `process` is called again for every queue that runs.
+ * completions is finished, and `process` is called again for every queue that runs. From a worker's thread: for its queues.
  */
 void viodma_vhost_user_completed(struct viodma_vhost_user *backend);
 
@@ -181,10 +208,17 @@ bool viodma_vhost_user_connected(const struct viodma_vhost_user *backend);
 /* True once a back end made from a connected socket has lost its front end for good. */
 bool viodma_vhost_user_finished(const struct viodma_vhost_user *backend);
 
-void viodma_vhost_user_statistics(const struct viodma_vhost_user *backend,
+void viodma_vhost_user_statistics(struct viodma_vhost_user *backend,
 				  struct viodma_vhost_user_statistics *statistics);
 
-/* The space behind it, for a device that reports; do not change it. */
+/*
+ * The loop's thread: between the two no worker does anything, so that the halves of the device may be looked at, or
+ * changed all at once. They nest. With one worker they do nothing.
+ */
+void viodma_vhost_user_hold(struct viodma_vhost_user *backend);
+void viodma_vhost_user_release(struct viodma_vhost_user *backend);
+
+/* The space behind it, for a device that reports; do not change it. Several workers translate in spaces of their own. */
 struct viodma_space *viodma_vhost_user_space(struct viodma_vhost_user *backend);
 
 #ifdef __cplusplus

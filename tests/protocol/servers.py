@@ -24,6 +24,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(os.path.dirname(os.path.dirname(HERE)), "build")
 VIODMA = os.environ.get("VIODMA", os.path.join(BUILD, "viodma"))
 VIODMA_TEST_BUILD = os.environ.get("VIODMA_TEST_BUILD", os.path.join(BUILD, "viodma-test"))
+WORKERS = os.environ.get("VIODMA_WORKERS")  # every disk that does not say how many is served by so many threads
 START_PATIENCE = 10 * vu.SCALE
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|UndefinedBehaviorSanitizer")
 
@@ -170,6 +171,10 @@ class Serve(Program):
                 extra = (per_device or [""] * len(images))[i]
                 argv += ["--device", f"{kind},path={path},{part}={image}{extra}"]
         argv += list(options)
+        if WORKERS and kind == "blk" and not any("workers" in word for word in argv):
+            argv.append(f"--workers={WORKERS}")
+            if not any("num-queues" in word for word in argv):
+                argv.append(f"--num-queues={WORKERS}")      # there are no more workers than queues
         env = dict(env or {})
         if mutant:
             env["VIODMA_MUTANT"] = mutant
