@@ -83,14 +83,14 @@ def test_an_anonymous_descriptor_that_is_no_eventfd_is_refused(serve, image, req
 # -- a device's thread that does not answer -----------------------------------------------------------
 
 def device_thread(serve):
-    """The thread of the second device: made last. Threads of disks are not: they are made when needed."""
+    """The thread of the second device: made last, if there are no workers. Threads of disks are not: they are made when needed."""
     return max(int(tid) for tid in os.listdir(f"/proc/{serve.pid}/task"))
 
 
 def test_a_device_whose_thread_hangs_does_not_keep_the_program_from_ending(start, image, tmp):
     """The thread is stopped by ptrace; the other device still serves, and SIGTERM ends the program with 1."""
     second = Image(os.path.join(tmp, "second.img"), seed=12)
-    serve = start([image.path, second.path])
+    serve = start([image.path, second.path], "--workers=1")
     serve.finished = True
     libc = ctypes.CDLL(None, use_errno=True)
     tid = device_thread(serve)

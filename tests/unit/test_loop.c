@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -416,6 +417,110 @@ static void a_timer_may_arm_itself_for_the_past_and_free_itself(void **state)
 	assert_int_equal(calls[0], 3);
 }
 
+/* ---- a loop with a lock ---- */
+
+static pthread_mutex_t shared = PTHREAD_MUTEX_INITIALIZER;
+static pthread_t holder; /* of the lock */
+static _Atomic int rounds;
+
+static void take_shared(void *context)
+{
+	(void)context;
+	pthread_mutex_lock(&shared);
+	holder = pthread_self();
+}
+
+static void drop_shared(void *context)
+{
+	(void)context;
+	atomic_fetch_add(&rounds, 1);
+	pthread_mutex_unlock(&shared);
+}
+
+static void run_a_shared_loop(void)
+{
+	static const struct viodma_loop_lock lock = {take_shared, drop_shared, NULL};
+
+	rounds = 0;
+	viodma_loop_share(loop, &lock);
+	assert_int_equal(pthread_create(&loop_thread, NULL, run_the_loop, NULL), 0);
+	while (!atomic_load(&rounds)) /* it waits, or is about to */
+		usleep(1000);
+	usleep(20000);
+}
+
+static void called_with_the_lock(void *context)
+{
+	calls[0] += pthread_equal(holder, pthread_self()) && pthread_mutex_trylock(&shared) != 0;
+	if (context)
+		viodma_loop_stop(loop);
+}
+
+static void whoever_holds_its_lock_may_schedule_and_arm_and_it_wakes_up(void **state)
+{
+	static int last;
+
+	(void)state;
+	assert_int_equal(viodma_loop_deferred(loop, called_with_the_lock, NULL, &deferred[0]), VIODMA_OK);
+	assert_int_equal(viodma_loop_timer(loop, called_with_the_lock, &last, &timers[0]), VIODMA_OK);
+	run_a_shared_loop();
+	pthread_mutex_lock(&shared);
+	viodma_loop_schedule(deferred[0]);
+	pthread_mutex_unlock(&shared);
+	usleep(20000);
+	pthread_mutex_lock(&shared);
+	assert_int_equal(calls[0], 1);
+	viodma_loop_arm(timers[0], viodma_loop_now_ns() + 1000000);
+	pthread_mutex_unlock(&shared);
+	pthread_join(loop_thread, NULL);
+	assert_int_equal(calls[0], 2);
+}
+
+static void count_ready(void *context, unsigned events)
+{
+	(void)events;
+	calls[*(int *)context]++;
+}
+
+static void schedule_itself(void *context)
+{
+	(void)context;
+	viodma_loop_schedule(deferred[0]);
+}
+
+static void what_another_thread_unwatched_during_the_wait_is_not_called(void **state)
+{
+	static int one = 1;
+	const uint64_t tick = 1;
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(viodma_loop_watch(loop, fd, VIODMA_LOOP_IN, count_ready, &one, &watches[0]), VIODMA_OK);
+	run_a_shared_loop();
+	pthread_mutex_lock(&shared);
+	assert_int_equal(write(fd, &tick, sizeof(tick)), sizeof(tick));
+	usleep(20000); /* its wait has ended, with this watch in the batch; now it wants the lock */
+	viodma_loop_unwatch(watches[0]);
+	pthread_mutex_unlock(&shared);
+	usleep(20000);
+	viodma_loop_stop(loop);
+	pthread_join(loop_thread, NULL);
+	assert_int_equal(calls[1], 0);
+	close(fd);
+}
+
+static void its_lock_is_given_back_in_each_round_even_of_a_loop_that_is_busy(void **state)
+{
+	(void)state;
+	assert_int_equal(viodma_loop_deferred(loop, schedule_itself, NULL, &deferred[0]), VIODMA_OK);
+	viodma_loop_schedule(deferred[0]);
+	run_a_shared_loop();
+	assert_true(atomic_load(&rounds) > 1);
+	viodma_loop_stop(loop);
+	pthread_join(loop_thread, NULL);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -434,6 +539,9 @@ int main(void)
 		TEST(a_stop_before_the_start_is_not_lost),
 		TEST(a_signal_handler_may_stop_it_and_it_runs_again),
 		TEST(a_timer_may_arm_itself_for_the_past_and_free_itself),
+		TEST(whoever_holds_its_lock_may_schedule_and_arm_and_it_wakes_up),
+		TEST(what_another_thread_unwatched_during_the_wait_is_not_called),
+		TEST(its_lock_is_given_back_in_each_round_even_of_a_loop_that_is_busy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
