@@ -134,10 +134,11 @@ struct bench_platform {
 	const struct bench_arena *arena;
 	struct viodma_platform description;
 	struct viodma_front_memory pool_memory;
-	void *pool_storage;
+	void *pool_storage, *ring_storage;
 	struct viodma_object objects[2];
 	struct viodma_memory memory;
-	struct viodma_pool pool;
+	struct viodma_pool pool, ring_pool;
+	bool has_ring_pool;
 	struct viodma_domain domain;
 	struct viodma_iommu_waiting *waiting;
 	void *iova_storage;

@@ -150,14 +150,25 @@ void bench_platform_describe(struct bench_platform *platform, const struct bench
 
 /* ---- the driver half's view ---- */
 
+static bool make_pool(struct viodma_pool *pool, enum bench_domain domain, const struct viodma_object *memory, void **storage)
+{
+	const struct viodma_pool_config config = { .name = "the pool",
+						   .slot_bytes = by_table(domain) ? (uint32_t)PAGE_BYTES : 0 };
+	size_t storage_bytes;
+
+	if (viodma_pool_init(pool, &config) != VIODMA_OK)
+		return false;
+	storage_bytes = VIODMA_POOL_STORAGE_BYTES(memory->len_bytes, pool->slot_bytes);
+	*storage = malloc(storage_bytes);
+	return *storage && viodma_pool_add(pool, memory, *storage, storage_bytes) == VIODMA_OK;
+}
+
+/* In deferred mode the rings have a pool of their own, so that what bounces may stay entered (viodma/iommu.h). */
 bool bench_platform_pool(struct bench_platform *platform)
 {
 	const struct bench_cell *cell = platform->cell;
-	const struct viodma_pool_config config = { .name = "the pool",
-						   .slot_bytes = by_table(cell->domain) ? (uint32_t)PAGE_BYTES : 0 };
 	const uint64_t bytes = pool_bytes(cell);
-	struct viodma_object arena = platform->arena->memory.object;
-	size_t storage_bytes;
+	struct viodma_object arena = platform->arena->memory.object, rings, bounced;
 	bool arena_first;
 
 	if (viodma_front_memory_new(bytes, (viodma_phys){ POOL_PHYS }, &platform->pool_memory) != VIODMA_OK)
@@ -170,12 +181,17 @@ bool bench_platform_pool(struct bench_platform *platform)
 	platform->objects[arena_first ? 0 : 1] = arena;
 	platform->objects[arena_first ? 1 : 0] = platform->pool_memory.object;
 	platform->memory = (struct viodma_memory){ platform->objects, 2 };
-	if (viodma_pool_init(&platform->pool, &config) != VIODMA_OK)
-		return false;
-	storage_bytes = VIODMA_POOL_STORAGE_BYTES(bytes, platform->pool.slot_bytes);
-	platform->pool_storage = malloc(storage_bytes);
-	return platform->pool_storage && viodma_pool_add(&platform->pool, &platform->pool_memory.object,
-							 platform->pool_storage, storage_bytes) == VIODMA_OK;
+	rings = bounced = platform->pool_memory.object;
+	platform->has_ring_pool = cell->domain == BENCH_DEFERRED;
+	if (platform->has_ring_pool) {
+		rings.len_bytes = RING_BYTES;
+		bounced.memory = (unsigned char *)bounced.memory + RING_BYTES;
+		bounced.phys.v += RING_BYTES;
+		bounced.len_bytes -= RING_BYTES;
+	}
+	return make_pool(&platform->pool, cell->domain, &bounced, &platform->pool_storage) &&
+	       (!platform->has_ring_pool ||
+		make_pool(&platform->ring_pool, cell->domain, &rings, &platform->ring_storage));
 }
 
 /* A clock read is dear beside a map, and deferred mode wants a bound in time, no more: the kernel's tick will do. */
@@ -207,6 +223,7 @@ bool bench_platform_domain(struct bench_platform *platform, const struct viodma_
 									 VIODMA_ADDRESSING_PLATFORM,
 		.memory = &platform->memory,
 		.pool = &platform->pool,
+		.ring_pool = platform->has_ring_pool ? &platform->ring_pool : NULL,
 		.iommu = &iommu,
 	};
 
@@ -299,6 +316,7 @@ void bench_platform_free(struct bench_platform *platform)
 	if (platform->has_table)
 		bench_table_free(&platform->table);
 	free(platform->pool_storage);
+	free(platform->ring_storage);
 	free(platform->iova_storage);
 	free(platform->waiting);
 	free(platform->regions);

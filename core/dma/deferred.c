@@ -26,7 +26,7 @@ static void end_waiting(struct viodma_domain *domain, const struct viodma_iommu_
 		viodma_iommu_quarantine(domain, waiting->len_bytes, waiting->runs);
 		return;
 	}
-	viodma_iova_give(domain, waiting->bus, waiting->len_bytes);
+	viodma_addresses_give(domain, waiting->bus, waiting->len_bytes);
 	viodma_bounce_give(domain, waiting->runs);
 }
 

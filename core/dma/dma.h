@@ -10,15 +10,17 @@
  *   dma_memory.c     memory that both halves use: alloc, release
  *   limits.c         what one mapping can hold; parts of a mapping that stays
  *   segments.c       from bus ranges to segments: merging, limits
+ *   straight.c       the short way of what bounces where nothing else is to be done
  *   bounce.c         a mapping's runs in the pool: take, copy in, copy out, give back
  *   fixed.c          direct and offset: bus addresses by arithmetic or by the platform's function; what is out of reach
  *   iommu.c          bus addresses by a table: granules, partial ones bounced; unwinding
  *   iova.c           which bus addresses are free: a buddy system
+ *   iova_recent.c    ... and those that were given back lately, at hand
  *   deferred.c       ranges that wait for their invalidation
  *   dma_debug.c      the shadow of every mapping
  *
  * How a map goes (domain.c):
- *   1. debug looks (viodma_debug_map_begin)
+ *   1. debug looks (viodma_debug_map_begin); what straight.c takes is done with
  *   2. kind fixed (direct, offset, bounce):  viodma_fixed_map  - for each buffer: in place if the device reaches all of it,
  *      its alignment fits, and the platform is not restricted (or the buffer lies in the pool already); else a run
  *      kind IOMMU, bounce over IOMMU:        viodma_iommu_map
@@ -34,6 +36,8 @@
 
 /* ---- memory.c ---- */
 
+/* The number of the first object that begins behind phys; the one before it, if any, is all that may hold it. */
+uint32_t viodma_memory_behind(const struct viodma_memory *memory, viodma_phys phys);
 /* The byte at phys, or NULL; *len_bytes is cut to what goes on in the same object. */
 void *viodma_memory_part(const struct viodma_memory *memory, viodma_phys phys, uint64_t *len_bytes);
 
@@ -41,10 +45,14 @@ void *viodma_memory_part(const struct viodma_memory *memory, viodma_phys phys, u
 
 /* A run for len_bytes starting `offset` bytes into its first slot; its number, or VIODMA_POOL_NONE. Tells and grows. */
 uint32_t viodma_pool_take(struct viodma_pool *pool, uint32_t len_bytes, uint32_t offset);
+/* A run for so many bytes, if one is free as things are; else VIODMA_POOL_NONE, and nothing is told, grown or counted. */
+uint32_t viodma_pool_try(struct viodma_pool *pool, uint64_t wanted_bytes);
 /* A run starting at a multiple of align_bytes (physically). */
 uint32_t viodma_pool_take_aligned(struct viodma_pool *pool, uint32_t len_bytes, uint32_t align_bytes);
 void viodma_pool_give(struct viodma_pool *pool, uint32_t run);
 void viodma_pool_quarantine(struct viodma_pool *pool, uint32_t run);
+/* All slots of a piece of memory, of which none but quarantined ones are in use. */
+void viodma_pool_quarantine_chunk(struct viodma_pool *pool, uint32_t which);
 /* The piece of memory that a run lies in. */
 static inline struct viodma_pool_chunk *viodma_pool_chunk(const struct viodma_pool *pool, uint32_t run)
 {
@@ -80,6 +88,11 @@ static inline uint32_t viodma_pool_largest_run(const struct viodma_pool *pool)
 /* Do all bytes lie in one piece of the pool's memory? */
 bool viodma_pool_holds(const struct viodma_pool *pool, viodma_phys phys, uint64_t len_bytes);
 
+/* ---- domain.c ---- */
+
+/* After VIODMA_E_EXHAUSTED: true: there may be more room now. */
+bool viodma_domain_make_room(struct viodma_domain *domain);
+
 /* ---- numbers ---- */
 
 /* Slots (or granules) in so many bytes: division by a power of two, without one. */
@@ -102,6 +115,11 @@ static inline uint32_t viodma_dma_longest_segment(const struct viodma_platform *
 static inline uint32_t viodma_dma_line_bytes(const struct viodma_platform *platform)
 {
 	return platform->coherent ? 1 : platform->line_bytes;
+}
+
+static inline bool viodma_dma_is_iommu(const struct viodma_domain *domain)
+{
+	return domain->kind == VIODMA_DOMAIN_IOMMU || domain->kind == VIODMA_DOMAIN_BOUNCE_IOMMU;
 }
 
 /* ---- segments.c: a list being filled ---- */
@@ -143,6 +161,24 @@ void viodma_bounce_copy(const struct viodma_mapping *mapping, uint64_t offset, u
 /* Give back every run of a list that begins at `runs` / quarantine them. */
 void viodma_bounce_give(struct viodma_domain *domain, uint32_t runs);
 void viodma_bounce_quarantine(struct viodma_domain *domain, uint32_t runs);
+
+/* ---- straight.c ---- */
+
+/* May anything of this domain go the short way? For its initialisation. */
+bool viodma_straight_possible(const struct viodma_domain *domain);
+/*
+ * All of a mapping whose buffers, domain and direction are set: segments, runs, copies, counts; or false: nothing has
+ * changed, and the general way is to be gone, which answers whatever there is to say. Pre: domain->straight, count.
+ */
+bool viodma_straight_map(struct viodma_domain *domain, struct viodma_mapping *mapping, struct viodma_segment *segments,
+			 uint32_t capacity);
+/* Its end; as viodma_domain_unmap. */
+enum viodma_result viodma_straight_unmap(struct viodma_mapping *mapping, uint64_t written_bytes);
+/*
+ * What stays entered of the pool is taken out; nothing goes the short way from now on. False: there was nothing. Pre: no
+ * mapping is live, and nothing waits.
+ */
+bool viodma_straight_end(struct viodma_domain *domain);
 
 /* ---- fixed.c ---- */
 
@@ -189,6 +225,13 @@ void viodma_iova_start(struct viodma_domain *domain);
 enum viodma_result viodma_iova_take(struct viodma_domain *domain, uint64_t len_bytes, uint64_t align_bytes, viodma_bus *bus);
 /* len_bytes as it was taken. */
 void viodma_iova_give(struct viodma_domain *domain, viodma_bus bus, uint64_t len_bytes);
+
+/* ---- iova_recent.c: the same, for everybody but itself ---- */
+
+void viodma_addresses_start(struct viodma_domain *domain);
+enum viodma_result viodma_addresses_take(struct viodma_domain *domain, uint64_t len_bytes, uint64_t align_bytes,
+					 viodma_bus *bus);
+void viodma_addresses_give(struct viodma_domain *domain, viodma_bus bus, uint64_t len_bytes);
 
 /* ---- deferred.c ---- */
 

@@ -12,11 +12,6 @@
 
 #define PAGE_BYTES 4096u
 
-static bool is_iommu(const struct viodma_domain *domain)
-{
-	return domain->kind == VIODMA_DOMAIN_IOMMU || domain->kind == VIODMA_DOMAIN_BOUNCE_IOMMU;
-}
-
 static struct viodma_pool *pool_for_rings(const struct viodma_domain *domain)
 {
 	return domain->config.ring_pool ? domain->config.ring_pool : domain->config.pool;
@@ -44,7 +39,7 @@ static enum viodma_result enter(struct viodma_domain *domain, struct viodma_pool
 	/* Nobody but this device was in the pool; still, no ring begins with what it left there. */
 	memset(memory->memory, 0, run_bytes);
 	mapping->iova_bytes = run_bytes;
-	if (is_iommu(domain))
+	if (viodma_dma_is_iommu(domain))
 		result = viodma_iommu_enter(domain, memory->phys, run_bytes, align_bytes,
 					    (enum viodma_permission)memory->direction, &memory->bus);
 	else
@@ -101,10 +96,9 @@ static enum viodma_result make(struct viodma_domain *domain, struct viodma_pool 
 {
 	enum viodma_result result = take_and_enter(domain, pool, place_bytes, align_bytes, memory);
 
-	if (result != VIODMA_E_EXHAUSTED || !domain->waiting_count)
-		return result;
-	(void)viodma_deferred_settle(domain, true);
-	return take_and_enter(domain, pool, place_bytes, align_bytes, memory);
+	while (result == VIODMA_E_EXHAUSTED && viodma_domain_make_room(domain))
+		result = take_and_enter(domain, pool, place_bytes, align_bytes, memory);
+	return result;
 }
 
 enum viodma_result viodma_domain_alloc(struct viodma_domain *domain, struct viodma_dma_memory *memory,
@@ -155,7 +149,7 @@ enum viodma_result viodma_domain_release(struct viodma_dma_memory *memory)
 	if (!domain)
 		return VIODMA_E_MISUSE;
 	pool = pool_for_rings(domain);
-	if (is_iommu(domain))
+	if (viodma_dma_is_iommu(domain))
 		result = viodma_iommu_take_out(domain, memory->mapping.iova, memory->mapping.iova_bytes);
 	domain->allocated--;
 	domain->allocated_bytes -= memory->mapping.iova_bytes;

@@ -10,18 +10,14 @@
  * maintained like any other memory; bytes of a buffer that lie in a run are not, since they may share lines with the
  * driver's own.
  *
- * Exhaustion: ranges that wait for their invalidation are settled and the map is tried once more. If the pool had no
- * room although nothing is live there is no unmap to wait for, and the answer is VIODMA_E_LIMIT.
+ * Exhaustion: ranges that wait for their invalidation are settled, what stays entered of the pool is taken out if
+ * nothing is live, and the map is tried once more after each. If the pool had no room although nothing is live there is
+ * no unmap to wait for, and the answer is VIODMA_E_LIMIT.
  */
 #include <viodma/port.h>
 
 #include "../base/require.h"
 #include "dma.h"
-
-static bool is_iommu(const struct viodma_domain *domain)
-{
-	return domain->kind == VIODMA_DOMAIN_IOMMU || domain->kind == VIODMA_DOMAIN_BOUNCE_IOMMU;
-}
 
 /* ---- life ---- */
 
@@ -90,7 +86,7 @@ static bool reaches_pool(const struct viodma_domain *domain, const struct viodma
 {
 	uint32_t i;
 
-	for (i = 0; pool && !is_iommu(domain) && i < pool->chunk_count; i++)
+	for (i = 0; pool && !viodma_dma_is_iommu(domain) && i < pool->chunk_count; i++)
 		if (!viodma_fixed_reaches(domain, pool->chunks[i].memory.phys, pool->chunks[i].memory.len_bytes))
 			return false;
 	return true;
@@ -211,7 +207,7 @@ static enum viodma_result prepare(struct viodma_domain *domain, const struct vio
 	*what = lack(domain);
 	if (!*what)
 		*what = pool_fault(domain);
-	if (!*what && is_iommu(domain))
+	if (!*what && viodma_dma_is_iommu(domain))
 		*what = viodma_iommu_fault(domain);
 	return *what ? VIODMA_E_INVALID : VIODMA_OK;
 }
@@ -236,8 +232,9 @@ enum viodma_result viodma_domain_init(struct viodma_domain *domain, const struct
 		return result;
 	if (domain->bounces && !domain->platform.coherent)
 		clean_pool(domain);
-	if (is_iommu(domain))
-		viodma_iova_start(domain);
+	if (viodma_dma_is_iommu(domain))
+		viodma_addresses_start(domain);
+	domain->straight = viodma_straight_possible(domain);
 	return VIODMA_OK;
 }
 
@@ -247,14 +244,15 @@ enum viodma_result viodma_domain_free(struct viodma_domain *domain)
 		viodma_debug_end(domain->config.debug);
 	if (domain->statistics.live || domain->allocated)
 		return VIODMA_E_BUSY;
-	if (is_iommu(domain))
+	if (viodma_dma_is_iommu(domain))
 		(void)viodma_deferred_settle(domain, true);
+	(void)viodma_straight_end(domain);
 	return VIODMA_REQUIRE(DRV_22, !domain->statistics.quarantined) ? VIODMA_OK : VIODMA_E_QUARANTINED;
 }
 
 enum viodma_result viodma_domain_settle(struct viodma_domain *domain, bool all)
 {
-	return is_iommu(domain) ? viodma_deferred_settle(domain, all) : VIODMA_OK;
+	return viodma_dma_is_iommu(domain) ? viodma_deferred_settle(domain, all) : VIODMA_OK;
 }
 
 bool viodma_domain_needs_sync(const struct viodma_domain *domain)
@@ -431,13 +429,22 @@ static enum viodma_result try_map(struct viodma_domain *domain, struct viodma_ma
 	mapping->runs = VIODMA_POOL_NONE;
 	mapping->iova.v = 0;
 	mapping->iova_bytes = 0;
-	result = is_iommu(domain) ? viodma_iommu_map(domain, mapping, &list) : viodma_fixed_map(domain, mapping, &list);
+	result = viodma_dma_is_iommu(domain) ? viodma_iommu_map(domain, mapping, &list) : viodma_fixed_map(domain, mapping, &list);
 	mapping->segment_count = list.count;
 	if (result != VIODMA_OK) {
 		viodma_bounce_give(domain, mapping->runs);
 		mapping->runs = VIODMA_POOL_NONE;
 	}
 	return result;
+}
+
+bool viodma_domain_make_room(struct viodma_domain *domain)
+{
+	if (domain->waiting_count) {
+		(void)viodma_deferred_settle(domain, true);
+		return true;
+	}
+	return !domain->statistics.live && viodma_straight_end(domain);
 }
 
 static enum viodma_result map_buffers(struct viodma_domain *domain, struct viodma_mapping *mapping,
@@ -450,8 +457,7 @@ static enum viodma_result map_buffers(struct viodma_domain *domain, struct viodm
 	if (result != VIODMA_OK)
 		return result;
 	result = try_map(domain, mapping, segments, capacity);
-	if (result == VIODMA_E_EXHAUSTED && domain->waiting_count) {
-		(void)viodma_deferred_settle(domain, true);
+	while (result == VIODMA_E_EXHAUSTED && viodma_domain_make_room(domain)) {
 		failures = pool ? pool->statistics.failures : 0;
 		result = try_map(domain, mapping, segments, capacity);
 	}
@@ -499,6 +505,10 @@ enum viodma_result viodma_domain_map_general(struct viodma_domain *domain, struc
 	mapping->runs = VIODMA_POOL_NONE;
 	mapping->checked_by = debug;
 	mapping->quiet = false;
+	mapping->straight = false;
+	if (domain->straight && count && direction >= VIODMA_TO_DEVICE && direction <= VIODMA_BIDIRECTIONAL &&
+	    viodma_straight_map(domain, mapping, segments, capacity))
+		return VIODMA_OK;
 	if (count && direction >= VIODMA_TO_DEVICE && direction <= VIODMA_BIDIRECTIONAL)
 		result = map_buffers(domain, mapping, segments, capacity);
 	if (result == VIODMA_OK && !domain->plain) {
@@ -525,9 +535,11 @@ enum viodma_result viodma_domain_unmap_general(struct viodma_mapping *mapping, u
 		return VIODMA_E_MISUSE;
 	if (!domain)
 		return VIODMA_E_MISUSE;
+	if (mapping->straight)
+		return viodma_straight_unmap(mapping, written_bytes);
 	too_long = written_bytes > mapping->len_bytes;
 	hand_to_driver(mapping, 0, too_long ? mapping->len_bytes : written_bytes);
-	if (is_iommu(domain))
+	if (viodma_dma_is_iommu(domain))
 		result = viodma_iommu_unmap(domain, mapping, &give_runs);
 	if (give_runs)
 		viodma_bounce_give(domain, mapping->runs);

@@ -126,12 +126,13 @@ static bool end_entries(struct viodma_domain *domain, viodma_bus bus, uint64_t l
 static enum viodma_result take_addresses(struct viodma_domain *domain, uint64_t len_bytes, uint64_t align_bytes,
 					 viodma_bus *bus)
 {
-	enum viodma_result result = viodma_iova_take(domain, len_bytes, align_bytes, bus); /* = DRV-2 */
+	enum viodma_result result = viodma_addresses_take(domain, len_bytes, align_bytes, bus); /* = DRV-2 */
 
 	if (result != VIODMA_OK)
 		domain->statistics.iommu.failures++;
-	/* No unmap is to come that could make room. */
-	if (result == VIODMA_E_EXHAUSTED && !domain->statistics.live && !domain->waiting_count)
+	/* Neither is an unmap to come that could make room, nor does anything stay entered without being mapped. */
+	if (result == VIODMA_E_EXHAUSTED && !domain->statistics.live && !domain->waiting_count &&
+	    !(domain->pool_found[0] | domain->pool_found[1] | domain->pool_found[2]))
 		return VIODMA_E_LIMIT;
 	return result;
 }
@@ -329,6 +330,32 @@ static enum viodma_result enter_pieces(struct viodma_domain *domain, struct viod
 	return enter_pending(domain, entering);
 }
 
+/* One buffer that is whole granules, and nothing else: all of it is one piece. */
+static bool is_whole(const struct viodma_domain *domain, const struct viodma_mapping *mapping)
+{
+	const struct viodma_buffer *buffer = mapping->buffers;
+
+	return domain->kind == VIODMA_DOMAIN_IOMMU && mapping->buffer_count == 1 &&
+	       !((buffer->phys.v | buffer->len_bytes) & within(domain));
+}
+
+static enum viodma_result map_whole(struct viodma_domain *domain, struct viodma_mapping *mapping,
+				    struct viodma_segment_list *list)
+{
+	enum viodma_result result;
+
+	mapping->iova_bytes = mapping->len_bytes;
+	result = take_addresses(domain, mapping->iova_bytes, domain->platform.granule_bytes, &mapping->iova);
+	if (result != VIODMA_OK)
+		return result;
+	result = viodma_segments_put(list, mapping->iova, mapping->iova_bytes);
+	if (result == VIODMA_OK)
+		result = enter(domain, mapping->iova, mapping->buffers->phys, mapping->iova_bytes, list->permission);
+	if (result != VIODMA_OK)
+		viodma_addresses_give(domain, mapping->iova, mapping->iova_bytes);
+	return result;
+}
+
 enum viodma_result viodma_iommu_map(struct viodma_domain *domain, struct viodma_mapping *mapping,
 				    struct viodma_segment_list *list)
 {
@@ -337,9 +364,11 @@ enum viodma_result viodma_iommu_map(struct viodma_domain *domain, struct viodma_
 	struct cut cut = {.domain = domain, .mapping = mapping, .run_bytes = domain->platform.granule_bytes};
 	enum viodma_result result;
 
+	(void)viodma_deferred_settle(domain, false);
+	if (is_whole(domain, mapping))
+		return map_whole(domain, mapping, list);
 	if (domain->bounces)
 		cut.run_bytes = viodma_pool_largest_run(domain->config.pool);
-	(void)viodma_deferred_settle(domain, false);
 	mapping->iova_bytes = 0;
 	result = take_runs(domain, mapping, cut);
 	if (result == VIODMA_OK)
@@ -357,7 +386,7 @@ enum viodma_result viodma_iommu_map(struct viodma_domain *domain, struct viodma_
 		mapping->runs = VIODMA_POOL_NONE;
 		return VIODMA_E_QUARANTINED;
 	}
-	viodma_iova_give(domain, mapping->iova, mapping->iova_bytes);
+	viodma_addresses_give(domain, mapping->iova, mapping->iova_bytes);
 	return result;
 }
 
@@ -373,7 +402,7 @@ enum viodma_result viodma_iommu_unmap(struct viodma_domain *domain, struct viodm
 	}
 	if (!strict)
 		return viodma_deferred_put(domain, mapping->iova, mapping->iova_bytes, mapping->runs);
-	viodma_iova_give(domain, mapping->iova, mapping->iova_bytes);
+	viodma_addresses_give(domain, mapping->iova, mapping->iova_bytes);
 	*give_runs = true;
 	return VIODMA_OK;
 }
@@ -389,7 +418,7 @@ enum viodma_result viodma_iommu_enter(struct viodma_domain *domain, viodma_phys 
 		return result;
 	result = enter(domain, *bus, phys, len_bytes, permission);
 	if (result != VIODMA_OK)
-		viodma_iova_give(domain, *bus, len_bytes);
+		viodma_addresses_give(domain, *bus, len_bytes);
 	return result;
 }
 
@@ -399,6 +428,6 @@ enum viodma_result viodma_iommu_take_out(struct viodma_domain *domain, viodma_bu
 		viodma_iommu_quarantine(domain, len_bytes, VIODMA_POOL_NONE);
 		return VIODMA_E_QUARANTINED;
 	}
-	viodma_iova_give(domain, bus, len_bytes);
+	viodma_addresses_give(domain, bus, len_bytes);
 	return VIODMA_OK;
 }

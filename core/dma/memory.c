@@ -26,13 +26,11 @@ enum viodma_result viodma_memory_check(const struct viodma_memory *memory)
 	return VIODMA_OK;
 }
 
-void *viodma_memory_part(const struct viodma_memory *memory, viodma_phys phys, uint64_t *len_bytes)
+uint32_t viodma_memory_behind(const struct viodma_memory *memory, viodma_phys phys)
 {
 	uint32_t low = 0, high = memory->count;
-	const struct viodma_object *object;
-	uint64_t offset;
 
-	/* The first object that begins behind phys; the one before it may hold it. Of a few, one after the other is found sooner. */
+	/* Of a few, one after the other is found sooner. */
 	while (high && high <= FEW && memory->objects[high - 1].phys.v > phys.v)
 		high--;
 	if (memory->count <= FEW)
@@ -45,9 +43,18 @@ void *viodma_memory_part(const struct viodma_memory *memory, viodma_phys phys, u
 		else
 			high = middle;
 	}
-	if (!low)
+	return low;
+}
+
+void *viodma_memory_part(const struct viodma_memory *memory, viodma_phys phys, uint64_t *len_bytes)
+{
+	uint32_t behind = viodma_memory_behind(memory, phys);
+	const struct viodma_object *object;
+	uint64_t offset;
+
+	if (!behind)
 		return NULL;
-	object = &memory->objects[low - 1];
+	object = &memory->objects[behind - 1];
 	offset = phys.v - object->phys.v;
 	if (offset >= object->len_bytes)
 		return NULL;

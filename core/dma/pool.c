@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pool.c - how it works: each chunk of memory has a bit for every slot (set: handed out) and a hint, where the last run
- * ended. A run is looked for from there on and then from the start (next fit): slots go round, so that one just given
- * back, perhaps still in the device's cache, is not the next to be written. Words of the bitmap that are full are
- * passed over 32 slots at a time; where requests complete in order the slot at the hint is free, and one look suffices.
- * A chunk that becomes empty begins at its first slot again, so that nothing but what is in use cuts its room in
- * pieces.
+ * pool.c - how it works: each chunk of memory has a bit for every slot (set: handed out) and a hint: where the last run
+ * ended, or where one before that was given back. A run is looked for from there on and then from the start. So the
+ * lowest slots are used again and again, which are still in the processor's cache, records and all; and what is in use
+ * lies together, so that it cuts the rest in few pieces. Words of the bitmap that are full are passed over 32 slots at
+ * a time; where requests complete in order the slot at the hint is free, and one look suffices.
  *
  * A slot's number is counted over all chunks. The record of a run's first slot holds its length, and what the bouncing
  * room wants to know about it; the record of any other slot is not used.
@@ -233,6 +232,11 @@ static uint32_t take_from(struct viodma_pool *pool, struct viodma_pool_chunk *ch
 
 /* ---- runs ---- */
 
+static uint32_t slots_of(const struct viodma_pool *pool, uint64_t len_bytes)
+{
+	return (uint32_t)((len_bytes + (pool->slot_bytes - 1)) >> pool->slot_shift);
+}
+
 static uint32_t take_once(struct viodma_pool *pool, uint32_t count, uint32_t align_bytes)
 {
 	uint32_t i, run = VIODMA_POOL_NONE;
@@ -247,15 +251,14 @@ static void account(struct viodma_pool *pool, uint32_t count)
 	struct viodma_pool_statistics *statistics = &pool->statistics;
 
 	statistics->allocations++;
-	statistics->used_bytes += (uint64_t)count * pool->slot_bytes;
+	statistics->used_bytes += (uint64_t)count << pool->slot_shift;
 	if (statistics->used_bytes > statistics->high_water_bytes)
 		statistics->high_water_bytes = statistics->used_bytes;
 }
 
 static uint32_t take(struct viodma_pool *pool, uint64_t len_bytes, uint32_t align_bytes)
 {
-	uint32_t count = (uint32_t)((len_bytes + (pool->slot_bytes - 1)) >> pool->slot_shift);
-	uint32_t run, chunks;
+	uint32_t count = slots_of(pool, len_bytes), run, chunks;
 
 	if (!len_bytes || len_bytes > pool->run_bytes)
 		return VIODMA_POOL_NONE;
@@ -278,16 +281,31 @@ static uint32_t take(struct viodma_pool *pool, uint64_t len_bytes, uint32_t alig
 	return VIODMA_POOL_NONE;
 }
 
-/* One slot, free where the last run ended: every time, where requests complete in order. */
+uint32_t viodma_pool_try(struct viodma_pool *pool, uint64_t wanted_bytes)
+{
+	struct viodma_pool_chunk *chunk = &pool->chunks[0];
+	uint32_t count = 1, run;
+
+	if (!wanted_bytes || wanted_bytes > pool->run_bytes || !pool->chunk_count)
+		return VIODMA_POOL_NONE;
+	/* One slot, free at the hint: every time, where requests complete in order. */
+	if (wanted_bytes <= pool->slot_bytes && is_free(chunk, chunk->hint)) {
+		account(pool, 1);
+		return hand_out(chunk, chunk->hint, 1);
+	}
+	count = slots_of(pool, wanted_bytes);
+	run = take_once(pool, count, 1);
+	if (run != VIODMA_POOL_NONE)
+		account(pool, count);
+	return run;
+}
+
 uint32_t viodma_pool_take(struct viodma_pool *pool, uint32_t len_bytes, uint32_t offset)
 {
 	const uint64_t wanted_bytes = (uint64_t)len_bytes + offset;
-	struct viodma_pool_chunk *chunk = &pool->chunks[0];
+	uint32_t run = viodma_pool_try(pool, wanted_bytes);
 
-	if (!wanted_bytes || wanted_bytes > pool->slot_bytes || !pool->chunk_count || !is_free(chunk, chunk->hint))
-		return take(pool, wanted_bytes, 1);
-	account(pool, 1);
-	return hand_out(chunk, chunk->hint, 1);
+	return run != VIODMA_POOL_NONE ? run : take(pool, wanted_bytes, 1);
 }
 
 uint32_t viodma_pool_take_aligned(struct viodma_pool *pool, uint32_t len_bytes, uint32_t align_bytes)
@@ -303,9 +321,9 @@ void viodma_pool_give(struct viodma_pool *pool, uint32_t run)
 	mark(chunk, index, count, false);
 	chunk->slots[index].run = 0;
 	chunk->free += count;
-	if (chunk->free == chunk->count)
-		chunk->hint = 0;
-	pool->statistics.used_bytes -= (uint64_t)count * pool->slot_bytes;
+	if (index < chunk->hint)
+		chunk->hint = index;
+	pool->statistics.used_bytes -= (uint64_t)count << pool->slot_shift;
 	if (pool->statistics.used_bytes < pool->statistics.bytes / 2)
 		pool->told = false;
 }
@@ -314,6 +332,17 @@ void viodma_pool_quarantine(struct viodma_pool *pool, uint32_t run)
 {
 	/* = DRV-22: the slots stay marked, and nobody knows their run any more. */
 	pool->statistics.quarantined_bytes += (uint64_t)viodma_pool_slot(pool, run)->run * pool->slot_bytes;
+}
+
+void viodma_pool_quarantine_chunk(struct viodma_pool *pool, uint32_t which)
+{
+	struct viodma_pool_chunk *chunk = &pool->chunks[which];
+	uint64_t bytes = (uint64_t)chunk->free << pool->slot_shift;
+
+	mark(chunk, 0, chunk->count, true); /* = DRV-22 */
+	chunk->free = 0;
+	pool->statistics.used_bytes += bytes;
+	pool->statistics.quarantined_bytes += bytes;
 }
 
 bool viodma_pool_holds(const struct viodma_pool *pool, viodma_phys phys, uint64_t len_bytes)

@@ -98,8 +98,9 @@ struct viodma_domain_config {
 	struct viodma_pool *pool;
 	/*
 	 * What viodma_domain_alloc takes from in place of the pool; NULL: the pool. For platforms that are not
-	 * coherent, where rings need memory that is (struct viodma_pool_config); and for a pool that a device with
-	 * bit 33 clear does not reach.
+	 * coherent, where rings need memory that is (struct viodma_pool_config); for a pool that a device with
+	 * bit 33 clear does not reach; and behind an IOMMU in deferred mode, so that the pool can stay entered
+	 * (viodma/iommu.h), which makes what bounces several times cheaper.
 	 */
 	struct viodma_pool *ring_pool;
 	const struct viodma_bus_of *bus_of;     /* OFFSET without windows; copied */
@@ -146,6 +147,7 @@ struct viodma_mapping {
 	uint32_t runs; /* first of the pool's runs; VIODMA_POOL_NONE */
 	viodma_bus iova;
 	uint64_t iova_bytes;
+	bool straight; /* mapped the short way (core/dma/straight.c), and ends so */
 	bool quiet; /* not on a plain domain, which needs none: all of it lies in place, coherent, so a sync is nothing */
 	uint32_t debug;
 	struct viodma_debug *checked_by; /* of the domain it was last mapped in; stays after unmap, to report a second one */
@@ -181,8 +183,14 @@ struct viodma_domain {
 	uint32_t iova_order;     /* 2^iova_order granules from iova_base on */
 	uint32_t iova_used;      /* granules taken, the rounding up included */
 	uint64_t iova_steps;     /* nodes of the tree looked at, ever */
+	uint32_t iova_recent[VIODMA_IOMMU_RECENT_SIZES]; /* blocks of 2^k granules at hand */
 	uint32_t waiting_count;
 	uint64_t waiting_since_ns;
+	/* ---- core/dma/straight.c ---- */
+	bool straight;           /* there is a short way */
+	uint8_t pool_found[3];   /* for each direction - 1: a bit for each piece of the pool with an address in pool_bus */
+	uint32_t last_object;    /* of the registered memory: where a buffer was found last */
+	viodma_bus pool_bus[3][VIODMA_POOL_CHUNKS_MAX];
 };
 
 /*

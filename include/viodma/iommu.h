@@ -46,6 +46,17 @@ enum viodma_iommu_mode {
 	 * invalidated together: when deferred_max wait, or the oldest is deferred_ns old at the next map, unmap or
 	 * viodma_domain_settle. Memory that was bounced is copied out, and its slots are held, until then. Bus addresses
 	 * are not used again before.
+	 *
+	 * Where the domain has a ring_pool besides its pool (and no limits of segments, alignment or mappings, is coherent,
+	 * and has no debug), the pool itself stays entered from the first map through it on, each piece as a whole: once
+	 * at bus addresses that the device may only read, once where it may only write, once where it may do both, as far
+	 * as mappings of that direction have asked for it. A map that bounces then enters nothing, and its unmap takes
+	 * nothing out. What the device reaches beyond its mappings, until the domain ends, is this pool: what was bounced
+	 * for it earlier, and what is bounced for it at the moment in whatever direction. Not buffers, not rings, nothing
+	 * of another device; and nothing that it writes there after an unmap is copied out. Buffers and parts of buffers
+	 * that are whole granules are entered and taken out one by one, as ever. It takes at most half of the bus
+	 * addresses, and is given up (until the domain ends) if a mapping needs them and nothing else is live. A pool
+	 * whose entry cannot be taken out again is quarantined whole.
 	 */
 	VIODMA_IOMMU_DEFERRED
 };
@@ -76,7 +87,12 @@ struct viodma_iommu_config {
 	uint64_t (*now_ns)(void *context);
 };
 
-#define VIODMA_IOMMU_STORAGE_BYTES(granules) ((size_t)(granules) * 2 * sizeof(uint32_t))
+/* Two words for each granule, and stacks of blocks at hand: of so many sizes, a block for each so many granules. */
+#define VIODMA_IOMMU_RECENT_SIZES 4
+#define VIODMA_IOMMU_RECENT_PART 16
+#define VIODMA_IOMMU_STORAGE_BYTES(granules)                                                                          \
+	(((size_t)(granules) * 2 + (size_t)(granules) / VIODMA_IOMMU_RECENT_PART * VIODMA_IOMMU_RECENT_SIZES) *       \
+	 sizeof(uint32_t))
 
 struct viodma_iommu_statistics {
 	uint64_t maps, unmaps, invalidations; /* calls of the operations */

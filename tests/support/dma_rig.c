@@ -195,7 +195,7 @@ enum viodma_result dma_rig_add_pool(struct dma_rig *rig, uint32_t slot_bytes, ui
 	result = viodma_pool_init(&rig->pool, &rig->pool_config);
 	if (result == VIODMA_OK)
 		result = viodma_pool_add(&rig->pool, &memory, storage, sizeof(storage));
-	if (result != VIODMA_OK || rig->platform.coherent)
+	if (result != VIODMA_OK || (rig->platform.coherent && !rig->rings_apart))
 		return result;
 	rig->has_ring_pool = true;
 	config = rig->pool_config;

@@ -39,6 +39,7 @@ struct dma_rig {
 	struct viodma_pool_config pool_config;
 	struct viodma_pool pool, ring_pool;
 	bool has_pool, has_ring_pool;
+	bool rings_apart;    /* the test's: a pool for rings where the platform is coherent, too */
 	bool memory_unknown; /* the domain is not told of it */
 	struct viodma_bus_of bus_of;
 	struct viodma_cache_ops cache;
@@ -58,7 +59,7 @@ struct dma_rig {
 bool dma_rig_start(struct dma_rig *rig, const char *platform);
 void dma_rig_start_on(struct dma_rig *rig, const struct viodma_platform *platform);
 /*
- * A pool of the first `bytes` bytes of RIG_POOL, 0: all; on a platform that is not coherent, another one for rings. The
+ * A pool of the first `bytes` bytes of RIG_POOL, 0: all; on a platform that is not coherent, or with rings_apart, another one for rings. The
  * rest of pool_config is as the test left it.
  */
 enum viodma_result dma_rig_add_pool(struct dma_rig *rig, uint32_t slot_bytes, uint32_t run_bytes, uint64_t bytes);

@@ -22,7 +22,7 @@ static struct dma_rig rig;
 static struct iommu_model model;
 static struct viodma_iommu_config config;
 static struct viodma_iommu_waiting waiting[WAITING];
-static uint32_t storage[2 * RANGE];
+static unsigned char storage[VIODMA_IOMMU_STORAGE_BYTES(RANGE)] __attribute__((aligned(16)));
 static struct viodma_segment segments[16];
 static struct viodma_mapping mapping;
 

@@ -119,6 +119,7 @@ static bool add_pool(void)
 	uint64_t first_bytes = (uint64_t)(1 + below(below(3) ? slots : 40 < slots ? 40 : slots)) * slot_bytes;
 	struct viodma_object more = {dma_rig_at(&rig, RIG_POOL), {RIG_POOL}, RIG_POOL_BYTES - first_bytes};
 
+	rig.rings_apart = below(2);
 	CHECK_RESULT(dma_rig_add_pool(&rig, slot_bytes, run_slots * slot_bytes, first_bytes), VIODMA_OK);
 	if (below(2) || !more.len_bytes)
 		return true;

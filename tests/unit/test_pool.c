@@ -133,7 +133,7 @@ static bool memory_is_cleared_and_nothing_beside_it(void)
 	return true;
 }
 
-static bool slots_go_round(void)
+static bool what_was_given_back_is_taken_next(void)
 {
 	uint32_t runs[8], i;
 
@@ -142,14 +142,23 @@ static bool slots_go_round(void)
 		runs[i] = viodma_pool_take(&pool, SLOT, 0);
 		CHECK_EQUAL(runs[i], i);
 	}
-	for (i = 0; i < 3 * SLOTS; i++) { /* each the one that was given back longest ago */
+	for (i = 0; i < 3 * SLOTS; i++) { /* so few slots are used, and stay in the cache */
 		viodma_pool_give(&pool, runs[i % 8]);
-		runs[i % 8] = viodma_pool_take(&pool, SLOT, 0);
-		CHECK_EQUAL(runs[i % 8], (i + 8) % SLOTS);
+		CHECK_EQUAL(viodma_pool_take(&pool, SLOT, 0), runs[i % 8]);
 	}
+	viodma_pool_give(&pool, runs[5]);
+	viodma_pool_give(&pool, runs[2]);
+	viodma_pool_give(&pool, runs[6]);
+	CHECK_EQUAL(viodma_pool_take(&pool, SLOT, 0), 2); /* the lowest first */
+	CHECK_EQUAL(viodma_pool_take(&pool, SLOT, 0), 5);
+	CHECK_EQUAL(viodma_pool_take(&pool, 2 * SLOT, 0), 8); /* two that adjoin: behind what is in use */
+	CHECK_EQUAL(viodma_pool_take(&pool, SLOT, 0), 10);
 	for (i = 0; i < 8; i++)
-		viodma_pool_give(&pool, runs[i]);
-	CHECK_EQUAL(viodma_pool_take(&pool, SLOT, 0), 0); /* an empty pool begins at its beginning */
+		if (i != 6)
+			viodma_pool_give(&pool, i);
+	viodma_pool_give(&pool, 8);
+	viodma_pool_give(&pool, 10);
+	CHECK_RESULT(viodma_pool_free(&pool), VIODMA_OK);
 	return true;
 }
 
@@ -384,7 +393,7 @@ static bool runs_come_and_go_in_any_order(void)
 HOLDS(numbers_out_of_range_are_refused)
 HOLDS(memory_that_does_not_fit_is_refused)
 HOLDS(memory_is_cleared_and_nothing_beside_it)
-HOLDS(slots_go_round)
+HOLDS(what_was_given_back_is_taken_next)
 HOLDS(a_run_holds_its_bytes_and_offset)
 HOLDS(a_run_is_aligned_as_asked)
 HOLDS(exhaustion_is_told_once_and_again_after_half_was_free)
@@ -401,7 +410,7 @@ int main(void)
 		TEST(numbers_out_of_range_are_refused),
 		TEST(memory_that_does_not_fit_is_refused),
 		TEST(memory_is_cleared_and_nothing_beside_it),
-		TEST(slots_go_round),
+		TEST(what_was_given_back_is_taken_next),
 		TEST(a_run_holds_its_bytes_and_offset),
 		TEST(a_run_is_aligned_as_asked),
 		TEST(exhaustion_is_told_once_and_again_after_half_was_free),
