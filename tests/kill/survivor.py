@@ -19,6 +19,15 @@ from vhost_user import PeerClosed, Request as R, must
 
 SLOTS, SLOT_BYTES = 64, 8192        # on the disk, for each queue
 FLYING = 12
+F_IN_ORDER = 1 << 35
+STEPPING_PATIENCE = 60
+
+
+class InTurn(list):
+    """Free descriptors, or ids, of a ring whose requests come back in order: each has its turn."""
+
+    def pop(self, index=0):
+        return super().pop(index)
 
 
 class Place:
@@ -52,9 +61,12 @@ class Flight:
 
 
 class Survivor:
-    def __init__(self, tmp, disk, packed, iommu, event_idx, seed, queues=1):
-        self.tmp, self.disk, self.queue_count = tmp, disk, queues
-        self.how = {"packed": packed, "iommu": iommu, "event_idx": event_idx, "size": 64, "extra_protocol": vu.INFLIGHT}
+    def __init__(self, tmp, disk, packed, iommu, event_idx, seed, queues=1, in_order=False,
+                 program=None, env=None):
+        self.program, self.env = program, env or {}
+        self.tmp, self.disk, self.queue_count, self.in_order = tmp, disk, queues, in_order
+        self.how = {"packed": packed, "iommu": iommu, "event_idx": event_idx, "size": 64, "extra_protocol": vu.INFLIGHT,
+                    "extra_features": F_IN_ORDER if in_order else 0}
         self.random = random.Random(seed)
         self.memory = Memory(((0x1_0000_0000, 16 << 20, 0x7f40_0000_0000, 0),), noise=False)
         self.model = bytearray(disk.data)
@@ -68,9 +80,10 @@ class Survivor:
     def start(self, *options, kill_at=None):
         self.starts += 1
         images = [self.disk.path]
-        env = {"VIODMA_KILL_AT": str(kill_at)} if kill_at else None
-        self.serve = Serve(self.tmp, images, (f"--num-queues={self.queue_count}", *options), test_build=bool(kill_at),
-                           name=f"serve{self.starts}-", env=env)
+        env = {**self.env, **({"VIODMA_KILL_AT": str(kill_at)} if kill_at else {})}
+        order = ["--in-order"] if self.in_order else []
+        self.serve = Serve(self.tmp, images, (f"--num-queues={self.queue_count}", *order, *options),
+                           test_build=bool(kill_at), name=f"serve{self.starts}-", env=env, program=self.program)
 
     def connect(self):
         """A front end for the new back end, over the rings and the memory there are."""
@@ -92,6 +105,8 @@ class Survivor:
         for queue, before in zip(self.queues, old):
             queue.ring, queue.requests = before.ring, before.requests
         for queue in self.queues:
+            if self.in_order and not queue.ring:
+                queue.make_ring().free = InTurn(range(64))
             queue.set_up_ring(used_base(queue.ring) if queue.ring else None)
 
     def take_over(self, domain):
@@ -152,6 +167,7 @@ class Survivor:
         for n, queue in enumerate(self.queues):
             for request in queue.collect():
                 flight = next(f for f in self.flights[n] if f.request is request)
+                must(not self.in_order or flight is self.flights[n][0], "a request came back before one that is older")
                 self.flights[n].remove(flight)
                 self.places[n].append(flight.place)
                 self.check(queue, flight)
@@ -189,6 +205,32 @@ class Survivor:
             pass
         self.serve.process.kill()
         self.buried()
+
+    def live_until(self, hold, seconds, early, *options):
+        """
+        One back end's life, up to the instruction at which a stepper kills it: hold(pid) makes that, after so many
+        seconds of work, or early: before there is a connection. Answers where it fell.
+        """
+        self.start(*options)
+        stepper = None
+        try:
+            stepper = hold(self.serve.pid) if early else None
+            self.connect()
+            if not early:
+                self.work(time.monotonic() + seconds)
+                stepper = hold(self.serve.pid)
+            self.work(time.monotonic() + STEPPING_PATIENCE)
+            must(self.blk.front_end.closed is not None,
+                 f"the stepper does not come to an end; {[len(flights) for flights in self.flights]} requests fly, "
+                 f"{self.done} are done; the log ends:\n{self.serve.log()[-1500:]}")
+        except PeerClosed:
+            pass
+        except BaseException:
+            if stepper:
+                stepper.end()
+            raise
+        self.buried()
+        return stepper.fell()
 
     def finish(self, *options):
         """The last back end is not killed: everything is done, and nothing is left in flight."""

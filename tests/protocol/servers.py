@@ -155,8 +155,8 @@ class Serve(Program):
     FILE = {"blk": ("--blk-file", "file"), "rng": ("--rng-source", "source")}
 
     def __init__(self, tmp, images, options=(), mutant=None, test_build=False, name="serve", fd=None,
-                 device_options="", env=None, limits=None, per_device=None, kind="blk"):
-        binary = VIODMA_TEST_BUILD if mutant or test_build else VIODMA
+                 device_options="", env=None, limits=None, per_device=None, kind="blk", program=None):
+        binary = program or (VIODMA_TEST_BUILD if mutant or test_build else VIODMA)
         self.images = images
         self.sockets = [os.path.join(tmp, f"{name}{i}.sock") for i in range(len(images))]
         self.stats_path = os.path.join(tmp, f"{name}.stats.json")
