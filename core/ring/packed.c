@@ -132,11 +132,9 @@ bool viodma_packed_call_wanted(struct viodma_queue *queue, uint32_t unsignalled)
 	const uint32_t both_laps = 2 * queue->setup.size;
 	struct viodma_shared *memory;
 	uint32_t event, now, before_now;
-	viodma_bus missed;
 
-	if (viodma_space_word(queue->config.space, &queue->avail_cache, queue->config.index, queue->setup.avail,
-			      VIRTQ_PACKED_EVENT_BYTES, VIODMA_READ, &memory, &missed) != VIODMA_OK)
-		return true; /* the driver's wish is out of reach: one call too many does no harm */
+	if (!viodma_ring_call_word(queue, 0, VIRTQ_PACKED_EVENT_BYTES, &memory))
+		return true;
 	event = viodma_shared_load32(memory);
 	switch (event >> 16 & VIRTQ_PACKED_EVENT_MASK) {
 	case VIRTQ_PACKED_EVENT_DISABLE:

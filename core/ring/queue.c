@@ -42,6 +42,7 @@ static void take_out(struct viodma_request **first, struct viodma_request **last
 static void park(struct viodma_queue *queue, struct viodma_request *request)
 {
 	request->state = VIODMA_REQUEST_PARKED;
+	viodma_queue_disturb(queue);
 	append(&queue->parked_first, &queue->parked_last, request);
 	queue->parked++;
 	queue->statistics.parked++;
@@ -67,6 +68,7 @@ void viodma_queue_free_request(struct viodma_queue *queue, struct viodma_request
 
 static enum viodma_result break_queue(struct viodma_queue *queue, enum viodma_result reason)
 {
+	viodma_queue_disturb(queue);
 	if (queue->broken == VIODMA_OK)
 		queue->broken = reason;
 	return reason;
@@ -186,12 +188,10 @@ void viodma_queue_flush_done(struct viodma_queue *queue)
 	}
 }
 
-void viodma_queue_push(struct viodma_queue *queue, struct viodma_request *request, uint32_t used_bytes)
+void viodma_queue_push_slowly(struct viodma_queue *queue, struct viodma_request *request, uint32_t used_bytes)
 {
 	const bool at_once = queue->running && !queue->done_first && !queue->setup.in_order;
 
-	if (!VIODMA_REQUIRE(DEV_16, used_bytes <= request->writable_bytes))
-		used_bytes = request->writable_bytes;
 	request->used_bytes = used_bytes;
 	if (!request->copy)
 		viodma_request_release(request);
@@ -204,6 +204,7 @@ void viodma_queue_push(struct viodma_queue *queue, struct viodma_request *reques
 			return;
 	}
 	queue->done++;
+	viodma_queue_disturb(queue);
 	append(&queue->done_first, &queue->done_last, request);
 	if (queue->running && !at_once)
 		viodma_queue_flush_done(queue);
@@ -327,37 +328,34 @@ static enum viodma_result pop_parked(struct viodma_queue *queue, struct viodma_r
 static void begin(struct viodma_queue *queue, struct viodma_request *request)
 {
 	request->readable_bytes = request->writable_bytes = request->used_bytes = 0;
-	request->result = VIODMA_OK;
 	request->user = NULL;
+	request->result = VIODMA_OK;
 	request->state = VIODMA_REQUEST_FETCHED;
-	request->indirect = request->extent_count = 0;
-	request->pinned = request->walked = request->held = request->resumed = false;
+	request->pinned = false;
 	request->position = queue->next_avail;
 	request->count = queue->setup.packed ? 0 : 1;
+	request->segment_count = request->readable_segments = 0;
+	request->indirect = request->extent_count = 0;
+	request->walked = request->held = request->resumed = request->failing = false;
+	request->piece_count = request->readable_pieces = 0;
+	request->failure_bytes = 0;
 	request->walk_next = queue->setup.packed ? queue->next_avail : request->head;
 	request->walk_count = 0;
 	request->walk_bytes = 0;
-	request->readable_segments = 0;
-	request->pin.segment_count = request->pin.piece_count = 0;
-	request->readable_pieces = 0;
 	request->copy = NULL;
-	request->failure_bytes = 0;
-	request->failing = false;
 }
 
 /*
- * Where to walk the chain that comes next. Split: in the slot of its head. Packed: its buffer id is in its last
+ * Where to walk the chain whose head this is. Split: in the slot of its head. Packed: its buffer id is in its last
  * descriptor, and most often in the first, too; the slot behind all others will do until it is known.
  */
-static enum viodma_result next_slot(struct viodma_queue *queue, struct viodma_request **slot)
+static enum viodma_result slot_of(struct viodma_queue *queue, uint16_t id, struct viodma_request **slot)
 {
-	uint16_t id = 0;
-	enum viodma_result result = queue->setup.packed ? viodma_packed_next(queue) : viodma_split_next_head(queue, &id);
-
-	if (result != VIODMA_OK)
-		return result;
-	if (queue->setup.packed)
-		id = viodma_le16_get(queue->first.id);
+	if (!queue->setup.packed) {
+		if (!VIODMA_REQUIRE(DRV_11, id < queue->setup.size))
+			return VIODMA_PEER_HEAD;
+		id &= (uint16_t)(queue->setup.size - 1); /* holds already; keeps a mutant inside its own memory */
+	}
 	*slot = &queue->requests[id < queue->setup.size ? id : queue->config.size_max];
 	if ((*slot)->state == VIODMA_REQUEST_FREE)
 		return VIODMA_OK;
@@ -365,6 +363,16 @@ static enum viodma_result next_slot(struct viodma_queue *queue, struct viodma_re
 		return VIODMA_PEER_HEAD_IN_USE;
 	*slot = &queue->requests[queue->config.size_max];
 	return VIODMA_OK;
+}
+
+static enum viodma_result next_slot(struct viodma_queue *queue, struct viodma_request **slot)
+{
+	uint16_t id = 0;
+	enum viodma_result result = queue->setup.packed ? viodma_packed_next(queue) : viodma_split_next_head(queue, &id);
+
+	if (result != VIODMA_OK)
+		return result;
+	return slot_of(queue, queue->setup.packed ? viodma_le16_get(queue->first.id) : id, slot);
 }
 
 /* The chain is known, and so is its place: its head's, or its buffer id's. */
@@ -416,20 +424,12 @@ static void take(struct viodma_queue *queue, struct viodma_request *request)
 	queue->statistics.fetched++;
 }
 
-/* VIODMA_OK: *out, or NULL if the one fetched was parked. */
-static enum viodma_result fetch(struct viodma_queue *queue, struct viodma_request **out)
+/* The chain that belongs into this slot. VIODMA_OK: *out, or NULL if it was parked. */
+static enum viodma_result fetch_into(struct viodma_queue *queue, struct viodma_request *request,
+				     struct viodma_request **out)
 {
-	struct viodma_request *request;
 	enum viodma_result result, settled;
 
-	*out = NULL;
-	queue->resuming = NULL;
-	if (queue->resume_next < queue->resume_count)
-		result = viodma_record_next(queue, &request);
-	else
-		result = next_slot(queue, &request);
-	if (result != VIODMA_OK)
-		return viodma_result_is_peer(result) ? break_queue(queue, result) : result;
 	begin(queue, request);
 	result = walk(request);
 	if (result == VIODMA_WAIT || viodma_result_is_fault(result)) {
@@ -452,6 +452,39 @@ static enum viodma_result fetch(struct viodma_queue *queue, struct viodma_reques
 	return VIODMA_OK;
 }
 
+/* The same of the next one there is. */
+static enum viodma_result fetch(struct viodma_queue *queue, struct viodma_request **out)
+{
+	struct viodma_request *request;
+	enum viodma_result result;
+
+	*out = NULL;
+	queue->resuming = NULL;
+	if (queue->resume_next < queue->resume_count)
+		result = viodma_record_next(queue, &request);
+	else
+		result = next_slot(queue, &request);
+	if (result != VIODMA_OK)
+		return viodma_result_is_peer(result) ? break_queue(queue, result) : result;
+	return fetch_into(queue, request, out);
+}
+
+enum viodma_result viodma_queue_pop_known(struct viodma_queue *queue, uint16_t head, bool first_known,
+					  struct viodma_request **out)
+{
+	struct viodma_request *request;
+	enum viodma_result result = slot_of(queue, head, &request);
+
+	*out = NULL;
+	if (result != VIODMA_OK)
+		return break_queue(queue, result);
+	queue->resuming = NULL;
+	queue->first_known = first_known;
+	result = fetch_into(queue, request, out);
+	queue->first_known = false;
+	return result != VIODMA_OK || *out ? result : viodma_queue_pop_slowly(queue, out); /* it was parked */
+}
+
 /* Has nothing changed since the ring was out of reach? */
 static bool ring_still_waits(struct viodma_queue *queue)
 {
@@ -469,7 +502,7 @@ void viodma_queue_settle(struct viodma_queue *queue)
 		viodma_queue_flush_done(queue);
 }
 
-enum viodma_result viodma_queue_pop(struct viodma_queue *queue, struct viodma_request **request)
+enum viodma_result viodma_queue_pop_slowly(struct viodma_queue *queue, struct viodma_request **request)
 {
 	uint32_t budget;
 	enum viodma_result result;
@@ -489,6 +522,8 @@ enum viodma_result viodma_queue_pop(struct viodma_queue *queue, struct viodma_re
 	result = pop_parked(queue, request);
 	if (result != VIODMA_EMPTY)
 		return result;
+	if (viodma_queue_calm_down(queue))
+		return viodma_queue_pop(queue, request);
 	/* = DEV-17: at most one queue-full is fetched and parked before the caller is heard again. */
 	for (budget = queue->setup.size; budget; budget--) {
 		if (ring_still_waits(queue))
@@ -509,4 +544,31 @@ bool viodma_queue_has_work(const struct viodma_queue *queue)
 	return (queue->done_first && queue->done_epoch != epoch) ||
 	       (queue->parked_first && (queue->scanned_epoch != epoch || queue->rescan || queue->cursor)) ||
 	       (queue->ring_waits && queue->ring_wait_epoch != epoch);
+}
+
+bool viodma_queue_overlaps(struct viodma_space_user *user, uint64_t first, uint64_t last,
+			   enum viodma_space_addresses which)
+{
+	struct viodma_queue *queue = (struct viodma_queue *)(void *)((unsigned char *)user - offsetof(struct viodma_queue, user));
+	uint32_t left = queue->submitted, head, seen;
+
+	/* From the one found last on: while it is still there, asking again is one comparison. */
+	for (seen = 0, head = queue->asked; left && seen < queue->setup.size; seen++, head++) {
+		const struct viodma_request *request;
+
+		if (head >= queue->setup.size)
+			head = 0;
+		request = &queue->requests[head];
+		if (request->state != VIODMA_REQUEST_SUBMITTED)
+			continue;
+		left--;
+		if (!request->pinned ||
+		    (which == VIODMA_SPACE_BUS ?
+			     !viodma_space_segments_overlap(request->segments, request->segment_count, first, last) :
+			     !viodma_space_pieces_overlap(request->pieces, request->piece_count, first, last)))
+			continue;
+		queue->asked = head;
+		return true;
+	}
+	return false;
 }

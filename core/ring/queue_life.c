@@ -52,6 +52,7 @@ enum viodma_result viodma_queue_init(struct viodma_queue *queue, const struct vi
 		return VIODMA_E_INVALID;
 	memset(queue, 0, sizeof(*queue));
 	queue->config = *config;
+	queue->user.overlaps = viodma_queue_overlaps;
 	queue->requests = (struct viodma_request *)(void *)memory;
 	memory += aligned((n + 1) * sizeof(struct viodma_request));
 	queue->order = (uint16_t *)(void *)memory;
@@ -169,6 +170,13 @@ enum viodma_result viodma_queue_start(struct viodma_queue *queue, const struct v
 	if (dropped)
 		*dropped = gone;
 	queue->setup = *setup;
+	queue->mask = setup->size - 1;
+	queue->last_place = setup->size & (VIODMA_RING_WRAP - 1u);
+	queue->asked = 0;
+	queue->windows_generation = 0;
+	queue->first_known = false;
+	viodma_queue_disturb(queue);
+	viodma_space_enlist(queue->config.space, &queue->user);
 	queue->started_kind = queue->config.space->kind;
 	queue->next_avail = queue->seen_avail = (uint16_t)setup->base;
 	queue->unsignalled = 0;
@@ -222,6 +230,8 @@ enum viodma_result viodma_queue_stop(struct viodma_queue *queue, uint32_t *base)
 			viodma_queue_free_request(queue, request);
 		}
 		queue->running = false; /* = DEV-14 */
+		viodma_queue_disturb(queue);
+		viodma_space_dismiss(&queue->user);
 		queue->stopped_base = viodma_ring_base(queue);
 		/* What was to be resumed yet is the record's. */
 		queue->stopped_valid = !queue->resume_due && queue->resume_next == queue->resume_count;
@@ -244,6 +254,7 @@ enum viodma_result viodma_queue_pop_held(struct viodma_queue *queue, struct viod
 		if (queue->sequence - 1 - candidate->sequence < youngest || candidate->held || !candidate->walked)
 			continue;
 		viodma_queue_unpark(queue, candidate);
+		viodma_request_release(candidate);
 		candidate->held = true;
 		candidate->result = VIODMA_FAULT_STOPPED;
 		candidate->state = VIODMA_REQUEST_SUBMITTED;
@@ -259,4 +270,6 @@ void viodma_queue_reset(struct viodma_queue *queue)
 	viodma_queue_drop_held(queue);
 	queue->running = queue->stopped_valid = false;
 	queue->broken = VIODMA_OK;
+	viodma_queue_disturb(queue);
+	viodma_space_dismiss(&queue->user);
 }

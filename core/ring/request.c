@@ -23,7 +23,7 @@
 static uint64_t pages_of(const struct viodma_request *request)
 {
 	return ((uint64_t)request->readable_bytes + request->writable_bytes) / VIODMA_IOTLB_PAGE_BYTES +
-	       2 * (uint64_t)request->pin.segment_count;
+	       2 * (uint64_t)request->segment_count;
 }
 
 /*
@@ -67,7 +67,7 @@ static enum viodma_result map_segments(struct viodma_request *request, uint32_t 
 	enum viodma_result outcome = VIODMA_OK;
 	uint32_t i, count = 0, base = 0;
 
-	for (i = 0; i < request->pin.segment_count; i++) {
+	for (i = 0; i < request->segment_count; i++) {
 		enum viodma_result result;
 		viodma_bus missed;
 
@@ -104,7 +104,7 @@ static bool map_at_once(struct viodma_request *request, uint32_t *readable, uint
 
 	if (queue->parked_first || queue->config.access != VIODMA_ACCESS_PIN || space->events.touch)
 		return false;
-	for (i = 0; i < request->pin.segment_count; i++) {
+	for (i = 0; i < request->segment_count; i++) {
 		const struct viodma_segment *segment = &request->segments[i];
 		struct viodma_shared *memory = viodma_space_hit(space, cache, segment->bus, segment->len_bytes,
 								segment->permission);
@@ -122,7 +122,7 @@ static bool map_at_once(struct viodma_request *request, uint32_t *readable, uint
 	}
 	viodma_space_count(space, i, same);
 	*total = base + count;
-	*readable = request->readable_segments == request->pin.segment_count ? *total : base;
+	*readable = request->readable_segments == request->segment_count ? *total : base;
 	return true;
 }
 
@@ -159,16 +159,16 @@ static enum viodma_result copy_in(struct viodma_request *request)
 	}
 	memset(to, 0, request->writable_bytes);
 	request->readable_pieces = 0;
-	request->pin.piece_count = 0;
+	request->piece_count = 0;
 	if (request->readable_bytes) {
 		request->pieces[0].memory = (struct viodma_shared *)request->copy;
 		request->pieces[0].len_bytes = request->readable_bytes;
-		request->readable_pieces = request->pin.piece_count = 1;
+		request->readable_pieces = request->piece_count = 1;
 	}
 	if (request->writable_bytes) {
-		request->pieces[request->pin.piece_count].memory = (struct viodma_shared *)to;
-		request->pieces[request->pin.piece_count].len_bytes = request->writable_bytes;
-		request->pin.piece_count++;
+		request->pieces[request->piece_count].memory = (struct viodma_shared *)to;
+		request->pieces[request->piece_count].len_bytes = request->writable_bytes;
+		request->piece_count++;
 	}
 	return VIODMA_OK;
 }
@@ -177,10 +177,7 @@ static enum viodma_result copy_in(struct viodma_request *request)
 static void pin(struct viodma_request *request, uint32_t readable, uint32_t total)
 {
 	request->readable_pieces = readable;
-	request->pin.piece_count = total;
-	request->pin.segments = request->segments;
-	request->pin.pieces = request->pieces;
-	viodma_space_hold(request->queue->config.space, &request->pin);
+	request->piece_count = total;
 	request->pinned = true;
 }
 
@@ -209,7 +206,7 @@ static VIODMA_SELDOM enum viodma_result bind_slowly(struct viodma_request *reque
 	}
 	if (queue->config.access == VIODMA_ACCESS_COPY) {
 		request->readable_pieces = readable;
-		request->pin.piece_count = total;
+		request->piece_count = total;
 		result = copy_in(request);
 		if (result == VIODMA_WAIT)
 			return VIODMA_WAIT;
@@ -217,7 +214,7 @@ static VIODMA_SELDOM enum viodma_result bind_slowly(struct viodma_request *reque
 		touch_segments(request, 0, request->readable_segments);
 		return VIODMA_OK;
 	}
-	touch_segments(request, 0, request->pin.segment_count);
+	touch_segments(request, 0, request->segment_count);
 	pin(request, readable, total);
 	return VIODMA_OK;
 }
@@ -238,8 +235,6 @@ void viodma_request_release(struct viodma_request *request)
 {
 	struct viodma_queue *queue = request->queue;
 
-	if (request->pinned)
-		viodma_space_let_go(&request->pin);
 	request->pinned = false;
 	stop_waiting(request);
 	if (request->copy)
@@ -381,7 +376,7 @@ static enum viodma_result write_segments(struct viodma_request *request, uint64_
 	struct viodma_queue *queue = request->queue;
 	uint32_t i = request->readable_segments;
 
-	for (; len && i < request->pin.segment_count; i++) {
+	for (; len && i < request->segment_count; i++) {
 		const struct viodma_segment *segment = &request->segments[i];
 		enum viodma_result result;
 		viodma_bus missed;
@@ -460,7 +455,7 @@ enum viodma_result viodma_request_write_tail(struct viodma_request *request, con
 	uint64_t kept = 0;
 	uint32_t i;
 
-	for (i = request->readable_segments; i < request->pin.segment_count; i++)
+	for (i = request->readable_segments; i < request->segment_count; i++)
 		if (request->segments[i].permission == VIODMA_WRITE)
 			kept += request->segments[i].len_bytes;
 		else
@@ -471,7 +466,7 @@ enum viodma_result viodma_request_write_tail(struct viodma_request *request, con
 		return VIODMA_FAULT_UNMAPPED; /* its table ends out of reach: nobody knows where the end is */
 	if (tail_bytes > kept)
 		return VIODMA_PEER_REQUEST;
-	if (request->result == VIODMA_E_LIMIT && tail_bytes > request->segments[request->pin.segment_count - 1].len_bytes)
+	if (request->result == VIODMA_E_LIMIT && tail_bytes > request->segments[request->segment_count - 1].len_bytes)
 		return VIODMA_E_LIMIT; /* segments before the last one may be missing */
 	return write_segments(request, kept - tail_bytes, tail, tail_bytes);
 }

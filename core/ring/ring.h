@@ -2,7 +2,8 @@
 /*
  * ring.h - what the files of this room's device half share.
  *
- *   queue.c       pop and push as the device sees them: the state machine of requests
+ *   straight.c    pop and push of what is beyond doubt, while nothing is out of the ordinary
+ *   queue.c       all other ways of pop and push: the state machine of requests
  *   queue_life.c  its memory, start, stop, reset
  *   words.c       what split and packed rings have in common: reaching a ring's words, who wants to be notified
  *   split.c       a split ring's words: available index and entries, used elements
@@ -39,6 +40,16 @@ static inline uint16_t viodma_ring_behind(const struct viodma_queue *queue, uint
 	if (place < queue->setup.size)
 		return (uint16_t)((position & VIODMA_RING_WRAP) | place);
 	return (uint16_t)(((position & VIODMA_RING_WRAP) ^ VIODMA_RING_WRAP) | (place - queue->setup.size));
+}
+
+/* Packed: the next one. */
+static inline uint16_t viodma_ring_behind_one(const struct viodma_queue *queue, uint16_t position)
+{
+	const uint16_t next = (uint16_t)(position + 1);
+
+	if ((next & (VIODMA_RING_WRAP - 1u)) != queue->last_place)
+		return next;
+	return (uint16_t)((position ^ VIODMA_RING_WRAP) & VIODMA_RING_WRAP);
 }
 
 static inline uint16_t viodma_ring_before(const struct viodma_queue *queue, uint16_t position, uint32_t count)
@@ -132,8 +143,40 @@ static inline enum viodma_result viodma_ring_part_word(struct viodma_queue *queu
 	return VIODMA_OK;
 }
 
+/*
+ * A word about calls in the available ring, or the driver event suppression; false: out of reach, which parks nothing: one
+ * call too many does no harm.
+ */
+static inline bool viodma_ring_call_word(struct viodma_queue *queue, uint32_t offset, uint32_t bytes,
+					 struct viodma_shared **memory)
+{
+	struct viodma_shared *found = NULL;
+	viodma_bus missed;
+
+	if (viodma_space_part_holds(queue->config.space, &queue->avail_part))
+		found = viodma_space_part_at(&queue->avail_part, queue->setup.avail, offset);
+	else if (viodma_space_word(queue->config.space, &queue->avail_cache, queue->config.index,
+				   viodma_ring_at(queue->setup.avail, offset), bytes, VIODMA_READ, &found, &missed) != VIODMA_OK)
+		return false;
+	else
+		viodma_ring_look(queue, &queue->avail_part);
+	*memory = found;
+	return true;
+}
+
 /* Say from where on the next kick is wanted; behind a full fence. */
 enum viodma_result viodma_ring_ask_for_kick(struct viodma_queue *queue);
+
+/*
+ * Does the driver know, as well as it may, that no kick is wanted while there is work?
+ *
+ * An event index that is not moved on lies behind, so it declines by itself: the split ring's for 2^16 entries. The
+ * packed ring's only for a lap, and the word a fresh ring begins with asks for each kick; one that is polled says so.
+ */
+static inline bool viodma_ring_kicks_declined(const struct viodma_queue *queue)
+{
+	return queue->no_notify || (queue->setup.event_idx && !(queue->setup.packed && queue->polled));
+}
 
 /* Without EVENT_IDX: no kicks while there is work. */
 void viodma_ring_decline_kicks(struct viodma_queue *queue);
@@ -161,7 +204,7 @@ static inline void viodma_ring_fence(const struct viodma_queue *queue)
 /* ---- split.c, packed.c ---- */
 
 /*
- * The head of the next available chain; packed: queue->first, its first descriptor, private. VIODMA_OK, VIODMA_EMPTY
+ * The head of the next available chain, unchecked; packed: queue->first, its first descriptor, private. VIODMA_OK, VIODMA_EMPTY
  * (kicks have been asked for), VIODMA_WAIT, VIODMA_FAULT_*, VIODMA_PEER_*. Does not advance next_avail.
  */
 enum viodma_result viodma_split_next_head(struct viodma_queue *queue, uint16_t *head);
@@ -216,7 +259,33 @@ void viodma_request_release(struct viodma_request *request);
 /* Write the last bytes of the writable part, straight to the driver's memory. As viodma_space_write. */
 enum viodma_result viodma_request_write_tail(struct viodma_request *request, const void *tail, uint32_t tail_bytes);
 
+/* ---- straight.c ---- */
+
+/* Something is out of the ordinary, or will be: until the queue has looked at all of it again. */
+static inline void viodma_queue_disturb(struct viodma_queue *queue)
+{
+	queue->calm_epoch = 0;
+}
+
+/* Is nothing out of the ordinary, which it was not known to be? Then the straight way is open. */
+bool viodma_queue_calm_down(struct viodma_queue *queue);
+
 /* ---- queue.c ---- */
+
+/* viodma_queue_pop, viodma_queue_push, whatever the queue's state. used_bytes is what the request can have. */
+VIODMA_SELDOM enum viodma_result viodma_queue_pop_slowly(struct viodma_queue *queue, struct viodma_request **request);
+VIODMA_SELDOM void viodma_queue_push_slowly(struct viodma_queue *queue, struct viodma_request *request, uint32_t used_bytes);
+
+/*
+ * viodma_queue_pop, when the next chain's head (packed: buffer id in its first descriptor) was read, unchecked; and its
+ * first descriptor, too: queue->first_split, or packed, always, queue->first.
+ */
+VIODMA_SELDOM enum viodma_result viodma_queue_pop_known(struct viodma_queue *queue, uint16_t head, bool first_known,
+							struct viodma_request **request);
+
+/* For the space: does a request that the device has overlap? */
+bool viodma_queue_overlaps(struct viodma_space_user *user, uint64_t first, uint64_t last,
+			   enum viodma_space_addresses which);
 
 /* Take it out of the list of parked ones. Make it free. */
 void viodma_queue_unpark(struct viodma_queue *queue, struct viodma_request *request);

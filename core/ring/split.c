@@ -69,9 +69,6 @@ enum viodma_result viodma_split_next_head(struct viodma_queue *queue, uint16_t *
 	if (result != VIODMA_OK)
 		return result;
 	*head = viodma_shared_load16(memory);
-	if (!VIODMA_REQUIRE(DRV_11, *head < queue->setup.size))
-		return VIODMA_PEER_HEAD;
-	*head &= (uint16_t)(queue->setup.size - 1); /* holds already; keeps a mutant inside its own memory */
 	return VIODMA_OK;
 }
 
@@ -118,13 +115,10 @@ bool viodma_split_call_wanted(struct viodma_queue *queue, uint32_t unsignalled)
 	const bool by_event = queue->setup.event_idx;
 	struct viodma_shared *memory;
 	uint16_t event;
-	viodma_bus missed;
 
-	if (viodma_space_word(queue->config.space, &queue->avail_cache, queue->config.index,
-			      viodma_ring_at(queue->setup.avail,
-					     by_event ? VIRTQ_AVAIL_USED_EVENT(queue->setup.size) : VIRTQ_AVAIL_FLAGS),
-			      sizeof(uint16_t), VIODMA_READ, &memory, &missed) != VIODMA_OK)
-		return true; /* the driver's wish is out of reach: one call too many does no harm */
+	if (!viodma_ring_call_word(queue, by_event ? VIRTQ_AVAIL_USED_EVENT(queue->setup.size) : VIRTQ_AVAIL_FLAGS,
+				   sizeof(uint16_t), &memory))
+		return true;
 	event = viodma_shared_load16(memory);
 	if (by_event)
 		return (uint16_t)(queue->next_used - event - 1) < unsignalled;

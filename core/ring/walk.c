@@ -68,10 +68,16 @@ static enum viodma_result fetch_split(struct viodma_request *request, struct des
 {
 	const viodma_bus table = request->indirect ? request->table : request->queue->setup.desc;
 	struct virtq_desc wire;
-	enum viodma_result result = fetch_wire(request, table, request->walk_next, &wire);
 
-	if (result != VIODMA_OK)
-		return result;
+	if (request->queue->first_known) {
+		wire = request->queue->first_split;
+		request->queue->first_known = false;
+	} else {
+		enum viodma_result result = fetch_wire(request, table, request->walk_next, &wire);
+
+		if (result != VIODMA_OK)
+			return result;
+	}
 	descriptor->address = viodma_le64_get(wire.addr);
 	descriptor->len = viodma_le32_get(wire.len);
 	descriptor->flags = viodma_le16_get(wire.flags);
@@ -165,14 +171,14 @@ static void keep_segment(struct viodma_request *request, const struct viodma_seg
 {
 	uint32_t most = request->queue->config.segments_max;
 
-	if (request->pin.segment_count == most) {
+	if (request->segment_count == most) {
 		if (segment->permission == VIODMA_WRITE && request->readable_segments == most)
 			request->readable_segments--;
 		request->result = VIODMA_E_LIMIT;
 		request->segments[most - 1] = *segment;
 		return;
 	}
-	request->segments[request->pin.segment_count++] = *segment;
+	request->segments[request->segment_count++] = *segment;
 	if (segment->permission == VIODMA_READ)
 		request->readable_segments++;
 }

@@ -75,6 +75,7 @@ enum viodma_result viodma_ring_park(struct viodma_queue *queue, enum viodma_resu
 	queue->ring_wait_permission = permission;
 	queue->ring_wait_epoch = queue->config.space->epoch;
 	queue->ring_waits = true;
+	viodma_queue_disturb(queue);
 	queue->ring_faulted = result != VIODMA_MISS;
 	/* It waits for a kick: the very next one is wanted. If that cannot be said, either, there is no way. */
 	if (queue->ring_faulted && say_if_reachable(queue, ANY_KICK))
@@ -126,8 +127,10 @@ enum viodma_result viodma_ring_ask_for_kick(struct viodma_queue *queue)
 		     : queue->no_notify || !queue->armed_valid) {
 		const struct wish_word word = word_of(queue, by_event ? KICK_AT_EVENT : ANY_KICK);
 		struct viodma_shared *memory;
-		enum viodma_result result = viodma_ring_word(queue, &queue->used_cache, word.bus, word.bytes, VIODMA_WRITE,
-							     &memory);
+		enum viodma_result result = viodma_ring_part_word(queue, &queue->used_part, &queue->used_cache,
+								  queue->setup.used,
+								  (uint32_t)(word.bus.v - queue->setup.used.v), word.bytes,
+								  VIODMA_WRITE, &memory);
 
 		if (result != VIODMA_OK)
 			return result;
@@ -135,6 +138,8 @@ enum viodma_result viodma_ring_ask_for_kick(struct viodma_queue *queue)
 		queue->armed_at = queue->next_avail;
 		queue->armed_valid = true;
 		queue->no_notify = false;
+		if (!viodma_ring_kicks_declined(queue))
+			viodma_queue_disturb(queue); /* they are to be, with the next request */
 	} else if (by_event) {
 		return VIODMA_OK;
 	}
@@ -142,18 +147,9 @@ enum viodma_result viodma_ring_ask_for_kick(struct viodma_queue *queue)
 	return VIODMA_OK;
 }
 
-/*
- * An event index that is not moved on lies behind, so it declines by itself: the split ring's for 2^16 entries. The
- * packed ring's only for a lap, and the word a fresh ring begins with asks for each kick; one that is polled says so.
- */
-static bool declined_by_event(const struct viodma_queue *queue)
-{
-	return queue->setup.event_idx && !(queue->setup.packed && queue->polled);
-}
-
 void viodma_ring_decline_kicks(struct viodma_queue *queue)
 {
-	if (queue->no_notify || declined_by_event(queue) || !say_if_reachable(queue, NO_KICK))
+	if (viodma_ring_kicks_declined(queue) || !say_if_reachable(queue, NO_KICK))
 		return;
 	queue->no_notify = true;
 	queue->armed_valid = false;
@@ -163,6 +159,7 @@ void viodma_ring_decline_kicks(struct viodma_queue *queue)
 void viodma_queue_set_polled(struct viodma_queue *queue, bool polled)
 {
 	queue->polled = polled;
+	viodma_queue_disturb(queue); /* what declines kicks is another */
 }
 
 void viodma_queue_kicked(struct viodma_queue *queue)

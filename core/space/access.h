@@ -70,26 +70,48 @@ static inline struct viodma_shared *viodma_space_part_at(const struct viodma_spa
 void viodma_space_part_look(struct viodma_space *space, struct viodma_space_part *part, struct viodma_space_cache *cache,
 			    viodma_bus bus, uint64_t len_bytes, enum viodma_permission wanted, unsigned alignment);
 
+/* Forget that it was tried: something may be translatable that was not. */
+static inline void viodma_space_part_retry(struct viodma_space_part *part)
+{
+	part->tried = 0;
+}
+
+/* ---- windows: a last hit for buffers of one permission, of a queue that has seen that nothing was withdrawn ---- */
+
+static inline void viodma_space_window_empty(struct viodma_space_window *window)
+{
+	window->first = 1;
+	window->last = 0;
+}
+
+/* Does it hold first..last? Pre: first <= last, or false is right. */
+static inline bool viodma_space_window_holds(const struct viodma_space_window *window, uint64_t first, uint64_t last)
+{
+	return first >= window->first && last <= window->last;
+}
+
+/* The memory of an address that it holds. */
+static inline struct viodma_shared *viodma_space_window_at(const struct viodma_space_window *window, uint64_t address)
+{
+	return (struct viodma_shared *)(uintptr_t)(address + window->distance);
+}
+
+/* Look first..last up. True: the window holds it now. False: not known, refused, or in several extents; nothing was asked. */
+bool viodma_space_window_move(struct viodma_space *space, struct viodma_space_window *window, uint64_t first, uint64_t last,
+			      enum viodma_permission wanted);
+
 /* ---- pins ---- */
 
-/* viodma_space_pin, viodma_space_unpin. */
-static inline void viodma_space_hold(struct viodma_space *space, struct viodma_pin *pin)
-{
-	struct viodma_pin *next = space->pins.next;
+/* Somebody who holds on to memory by a record of his own, from now on, and no more. Both may be said twice. */
+void viodma_space_enlist(struct viodma_space *space, struct viodma_space_user *user);
+void viodma_space_dismiss(struct viodma_space_user *user);
 
-	pin->next = next;
-	pin->previous = &space->pins;
-	next->previous = pin;
-	space->pins.next = pin;
-}
+/* Does any of these overlap? */
+bool viodma_space_segments_overlap(const struct viodma_segment *segments, uint32_t count, uint64_t first, uint64_t last);
+bool viodma_space_pieces_overlap(const struct viodma_piece *pieces, uint32_t count, uint64_t first, uint64_t last);
 
-static inline void viodma_space_let_go(struct viodma_pin *pin)
-{
-	struct viodma_pin *next = pin->next, *previous = pin->previous;
-
-	next->previous = previous;
-	previous->next = next;
-}
+/* viodma_space_in_use, of the memory as it lies in this process. */
+bool viodma_space_memory_in_use(const struct viodma_space *space, uint64_t first, uint64_t last);
 
 /* ---- accesses ---- */
 

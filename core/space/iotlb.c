@@ -96,7 +96,7 @@ static uint32_t take(struct viodma_iotlb *iotlb, uint64_t first)
 		tell_revoked(iotlb, entry->first, entry->last);
 		drop(iotlb, link);
 		iotlb->statistics.evictions++;
-		iotlb->config.space->generation++; /* a last hit must not outlive it: the next grant will not know of it */
+		viodma_space_changed(iotlb->config.space); /* a last hit must not outlive it: the next grant does not know of it */
 	}
 	return viodma_iotlb_index_take(iotlb, first);
 }

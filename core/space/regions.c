@@ -9,6 +9,7 @@
 #include <viodma/space.h>
 
 #include "../base/require.h"
+#include "access.h"
 
 /* Inclusive end of a range that does not wrap. */
 static uint64_t last_of(uint64_t first, uint64_t len)
@@ -130,18 +131,9 @@ enum viodma_result viodma_space_retire_region(struct viodma_space *space, viodma
 
 static bool region_pinned(const struct viodma_space *space, const struct viodma_region *region)
 {
-	uintptr_t first = (uintptr_t)region->memory, last = first + (uintptr_t)(region->len_bytes - 1);
-	const struct viodma_pin *pin;
-	uint32_t i;
+	const uint64_t first = (uintptr_t)region->memory;
 
-	for (pin = space->pins.next; pin != &space->pins; pin = pin->next)
-		for (i = 0; i < pin->piece_count; i++) {
-			uintptr_t piece = (uintptr_t)pin->pieces[i].memory;
-
-			if (piece <= last && piece + (pin->pieces[i].len_bytes - 1) >= first)
-				return true;
-		}
-	return false;
+	return viodma_space_memory_in_use(space, first, first + (region->len_bytes - 1));
 }
 
 enum viodma_result viodma_space_remove_region(struct viodma_space *space, viodma_phys phys,

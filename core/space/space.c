@@ -24,7 +24,7 @@ void viodma_space_init(struct viodma_space *space, void *storage, uint32_t capac
 	if (storage) /* none has no place behind it */
 		space->by_user = (struct viodma_region **)(void *)(space->regions + capacity);
 	space->region_capacity = capacity;
-	space->generation = 1;
+	space->generation = space->epoch = 1;
 	space->pins.next = space->pins.previous = &space->pins;
 	if (events)
 		space->events = *events;
@@ -225,6 +225,45 @@ struct viodma_shared *viodma_space_find(struct viodma_space *space, struct viodm
 	entry = iotlb_index_behind(space->iotlb, bus, wanted);
 	return entry ? remember_entry(space, cache, bus, len_bytes, entry)
 		     : find_elsewhere(space, cache, bus, len_bytes, wanted);
+}
+
+/* Apart, so that what follows in sequence need not save registers for it. */
+static __attribute__((noinline)) bool move_elsewhere(struct viodma_space *space, struct viodma_space_window *window,
+						      uint64_t first, uint64_t last, enum viodma_permission wanted)
+{
+	struct viodma_space_cache found;
+
+	if (fill(space, &found, (viodma_bus){first}, wanted) != VIODMA_OK)
+		return false;
+	window->first = found.first;
+	window->last = found.first + found.span;
+	window->distance = (uintptr_t)found.memory - found.first;
+	window->identity = found.identity;
+	return last <= window->last;
+}
+
+static inline bool move_to(struct viodma_space *space, struct viodma_space_window *window, uint64_t last,
+			   const struct viodma_iotlb_entry *entry)
+{
+	window->first = entry->first;
+	window->last = entry->last;
+	window->distance = (uintptr_t)entry->memory - entry->first;
+	window->identity = entry->first == entry->phys;
+	space->statistics.look_ups++;
+	return last <= entry->last;
+}
+
+bool viodma_space_window_move(struct viodma_space *space, struct viodma_space_window *window, uint64_t first, uint64_t last,
+			      enum viodma_permission wanted)
+{
+	const struct viodma_iotlb_entry *entry;
+
+	if (physical(space) || space->kind != VIODMA_SPACE_IOTLB)
+		return move_elsewhere(space, window, first, last, wanted);
+	entry = iotlb_index_behind(space->iotlb, (viodma_bus){first}, wanted);
+	if (!entry)
+		entry = iotlb_index_find(space->iotlb, (viodma_bus){first}, wanted);
+	return entry ? move_to(space, window, last, entry) : move_elsewhere(space, window, first, last, wanted);
 }
 
 void viodma_space_part_look(struct viodma_space *space, struct viodma_space_part *part, struct viodma_space_cache *cache,

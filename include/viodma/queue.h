@@ -26,7 +26,7 @@
  * Permissions. Split: the descriptor table and available ring are only read, the used ring is only written. Packed: the
  * descriptor ring is read and written, driver event suppression only read, device event suppression only written.
  *
- * Single owner: one thread, the space's. Memory is the caller's. Units: lengths are bytes, sizes are descriptors.
+ * Single owner: one thread, the space's. Memory is the caller's; it stays until the queue was stopped or reset. Units: lengths are bytes, sizes are descriptors.
  */
 #ifndef VIODMA_QUEUE_H
 #define VIODMA_QUEUE_H
@@ -61,39 +61,39 @@ enum viodma_access_mode {
 #define VIODMA_REQUEST_EXTENTS 4
 #define VIODMA_REQUEST_TAIL_BYTES 4
 
-/* One request. The device reads the members above the line. */
+/* One request. The device reads the members above the line. What every request needs comes first, in one cache line. */
 struct viodma_request {
 	struct viodma_queue *queue;
 	uint32_t readable_bytes; /* device-readable, in total */
 	uint32_t writable_bytes; /* device-writable, in total */
-	uint16_t head;           /* unique among the queue's requests; below the queue size. Packed: the buffer id */
-	enum viodma_result result; /* VIODMA_OK; else why the memory cannot be used as a whole: see viodma_queue_pop */
 	void *user;              /* the device's; NULL when popped */
+	enum viodma_result result; /* VIODMA_OK; else why the memory cannot be used as a whole: see viodma_queue_pop */
+	uint8_t state;  /* enum viodma_request_state, the library's */
+	bool pinned;    /* the library's: its memory is in use, if it is SUBMITTED */
+	uint16_t count; /* the library's: entries of the ring it takes: split 1; packed: descriptors of the ring */
+	uint16_t head;  /* unique among the queue's requests; below the queue size. Packed: the buffer id */
 	/* ---- the library's ---- */
-	enum viodma_request_state state;
-	uint8_t indirect;
-	uint8_t extent_count;
-	bool pinned, walked, held, resumed;
-	uint64_t waiting_pages, walk_bytes;
 	uint16_t position; /* in the ring; packed: of its first descriptor, wrap counter in bit 15 */
-	uint16_t count;    /* entries of the ring it takes: split 1; packed: descriptors of the ring */
-	uint16_t walk_next, walk_id;
-	uint16_t readable_segments;
 	uint32_t sequence;
+	struct viodma_segment *segments;
+	struct viodma_piece *pieces;
+	uint16_t segment_count, readable_segments; /* the second: how many of the first */
+	bool walked, held, resumed;
+	uint8_t indirect;
+	uint32_t piece_count, readable_pieces; /* likewise */
+	uint8_t extent_count;
+	bool failing;
+	uint8_t failure_bytes;
+	uint8_t failure[VIODMA_REQUEST_TAIL_BYTES];
+	uint16_t walk_next, walk_id;
 	uint32_t walk_count;
+	uint64_t waiting_pages, walk_bytes;
 	uint32_t table_descriptors;
+	uint32_t used_bytes;
 	viodma_bus table;
 	viodma_bus wait_bus;
 	enum viodma_permission wait_permission;
-	uint32_t readable_pieces;
-	uint32_t used_bytes;
-	struct viodma_segment *segments;
-	struct viodma_piece *pieces;
-	struct viodma_pin pin;
 	unsigned char *copy;
-	uint8_t failure[VIODMA_REQUEST_TAIL_BYTES];
-	uint8_t failure_bytes;
-	bool failing;
 	struct {
 		uint32_t offset, bytes;
 	} extents[VIODMA_REQUEST_EXTENTS];
@@ -190,20 +190,30 @@ struct viodma_queue {
 	uint32_t submitted, parked, done; /* requests in those states */
 	struct viodma_queue_statistics statistics;
 	/* ---- */
-	/* Split: 16-bit indices. Packed: a position in bits 0 to 14, its wrap counter in bit 15. */
-	uint16_t next_avail, next_used, seen_avail, armed_at;
+	/* The space's epoch in which nothing is out of the ordinary, and each part of the ring is where `desc` etc. say. */
+	uint64_t calm_epoch;
+	struct viodma_shared *desc, *avail, *used;
+	uint32_t mask;        /* split: its size less 1 */
+	uint32_t last_place;  /* packed: the size; 0 for 32768, which is no place, either */
 	uint32_t unsignalled; /* entries of the ring used since viodma_queue_call_needed was asked last */
 	uint32_t in_flight;   /* entries of the ring that requests take */
-	uint32_t sequence, stopped_base;
+	uint32_t sequence;
+	/* Split: 16-bit indices. Packed: a position in bits 0 to 14, its wrap counter in bit 15. */
+	uint16_t next_avail, next_used, seen_avail, armed_at;
+	struct viodma_request *requests; /* by head; one more behind them: a chain whose buffer id is not known yet */
+	uint16_t *order;                 /* head by place in the ring; packed: at its first and last */
+	struct viodma_space_window readable_window, writable_window; /* where buffers were found last */
+	uint64_t windows_generation;
+	uint32_t stopped_base;
 	bool signalled_valid, pushed_any, armed_valid, stopped_valid, no_notify, polled;
+	bool first_known;                /* split: `first_split` is the one that is being fetched */
 	struct virtq_packed_desc first;  /* packed: of the chain that is being fetched */
+	struct virtq_desc first_split;
 	struct virtq_packed_desc *raw;   /* a chain as it stood in a packed ring, for the record; or the ones resumed */
 	struct viodma_queue_chain *resumed;
 	const struct viodma_queue_chain *resuming; /* the one that is being fetched */
 	uint32_t resume_next, resume_count;
 	bool resume_due;
-	struct viodma_request *requests; /* by head; one more behind them: a chain whose buffer id is not known yet */
-	uint16_t *order;                 /* head by place in the ring; packed: at its first and last */
 	struct viodma_request *parked_first, *parked_last, *done_first, *done_last;
 	struct viodma_request *cursor;
 	uint64_t scanned_epoch, done_epoch;
@@ -213,6 +223,8 @@ struct viodma_queue {
 	bool ring_waits, ring_faulted;
 	enum viodma_space_kind started_kind;
 	uint64_t ring_wait_epoch;
+	struct viodma_space_user user; /* the space's: whose requests it may have to wait for */
+	uint32_t asked;                /* the head that a revocation was found to wait for last */
 	struct viodma_space_part desc_part, avail_part, used_part, used_desc_part;
 	struct viodma_space_cache desc_cache, avail_cache, used_cache, buffer_cache, table_cache, used_desc_cache;
 };
@@ -232,7 +244,8 @@ VIODMA_MUST_USE enum viodma_result viodma_queue_init(struct viodma_queue *queue,
 						     const struct viodma_queue_config *config);
 
 /*
- * Start it. Requests held over from the last stop go on if setup and the space's kind are what they were and base is
+ * Start it. From now on the space knows of it, until it is stopped or reset: before its memory, or the space, goes away.
+ * Requests held over from the last stop go on if setup and the space's kind are what they were and base is
  * what viodma_queue_stop answered; otherwise they are dropped and *dropped (may be NULL) says how many.
  * VIODMA_PEER_RING_LAYOUT: size or alignment is wrong (DRV-17). VIODMA_PEER_ADDRESS_WRAP. VIODMA_E_BUSY: running, or
  * requests are submitted.

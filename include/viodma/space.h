@@ -93,6 +93,16 @@ struct viodma_space_part {
 	uint64_t tried;      /* in which it was tried */
 };
 
+/*
+ * Where buffers of one permission were found last: bus addresses first..last are memory at address + distance. Zero it, and
+ * it holds nothing but address 0: for those who empty it first. Members are the library's.
+ */
+struct viodma_space_window {
+	uint64_t first, last;
+	uint64_t distance;
+	uint64_t identity; /* 1: bus address = physical address; else 0 */
+};
+
 /* One translated stretch of a buffer. */
 struct viodma_piece {
 	struct viodma_shared *memory;
@@ -106,6 +116,17 @@ struct viodma_pin {
 	uint32_t segment_count;
 	uint32_t piece_count;
 	struct viodma_pin *next, *previous; /* the space's */
+};
+
+/*
+ * Somebody who holds on to memory and keeps his own record of it: a queue, of its requests. Members are the library's.
+ * overlaps: does anything he holds overlap first..last (inclusive): of bus addresses, or where it lies in this process?
+ */
+enum viodma_space_addresses { VIODMA_SPACE_BUS, VIODMA_SPACE_MEMORY };
+
+struct viodma_space_user {
+	bool (*overlaps)(struct viodma_space_user *user, uint64_t first, uint64_t last, enum viodma_space_addresses which);
+	struct viodma_space_user *next, **link; /* the space's; link NULL: not known to it */
 };
 
 /* A refused access (PLT-6, DEV-15). */
@@ -165,6 +186,7 @@ struct viodma_space {
 	struct viodma_iotlb *iotlb;
 	struct viodma_translator translator;
 	struct viodma_pin pins; /* a ring of them, and where it is entered */
+	struct viodma_space_user *users;
 	struct viodma_space_events events;
 	struct viodma_space_statistics statistics;
 	bool hold_misses;
@@ -260,8 +282,9 @@ void viodma_space_unpin(struct viodma_space *space, struct viodma_pin *pin);
  * Revocation (DEV-13): 1. make the mapping go away (viodma_iotlb_invalidate, or in your own translator followed by
  * viodma_space_changed); 2. while viodma_space_in_use(first, last), let requests complete; 3. acknowledge.
  * A caller whose platform serves no questions while it waits holds misses from 1 to 3 (viodma_space_hold_misses).
- * in_use: does any pin overlap bus addresses first..last (inclusive)? O(pins). Pinned is what a request that the device
- * has (SUBMITTED) may use. Ring parts are not pinned: each access to them is translated anew, so after step 1 there is
+ * in_use: does any pin overlap bus addresses first..last (inclusive)? O(pins), and the size of the queues' rings that have
+ * requests at the device; asked again for the same range, the one that was in the way is looked at first. Pinned is what a
+ * request that the device has (SUBMITTED) may use. Ring parts are not pinned: each access to them is translated anew, so after step 1 there is
  * none. Neither is a request that waits (PARKED, DONE).
  */
 bool viodma_space_in_use(const struct viodma_space *space, viodma_bus first, viodma_bus last);
