@@ -395,6 +395,16 @@ class Ring:
         self.set_avail_index(self.next_avail + 1000)
         return "DRV-10"
 
+    def begin_again(self, base):
+        """After a stop at this base: whatever was in flight is forgotten. Answers the base to start at."""
+        for chain in self.owner.values():
+            self.free += chain
+        self.owner.clear()
+        self.next_avail = self.next_used = base
+        self.set_avail_index(base)
+        self.memory.write16(self.used + 2, base)
+        return base
+
     def begin_late(self):
         """Before it is set up: six before the indexes wrap. Answers its base."""
         self.next_avail = self.next_used = 65530

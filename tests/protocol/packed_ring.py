@@ -81,6 +81,16 @@ class PackedRing:
         self.write_desc(self.place, 2**64 - 16, 4096, 0, self.available())
         return "DRV-15"
 
+    def begin_again(self, _):
+        """After a stop: a ring anew, whatever was in flight. Answers the base to start at."""
+        self.memory.write(self.desc, bytes(16 * self.size))
+        self.place, self.wrap, self.used_place, self.used_wrap = 0, 1, 0, 1
+        self.free = list(range(self.size - 1, -1, -1))
+        self.room = self.size
+        for known in (self.owner, self.chains, self.published):
+            known.clear()
+        return self.fresh_base
+
     def begin_late(self):
         """Before it is set up: the last position, a wrap of the counters ahead. Answers its base."""
         self.place = self.used_place = self.size - 1

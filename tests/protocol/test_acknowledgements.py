@@ -7,6 +7,8 @@ import vhost_user as vu
 from hostile import MESSAGE_IDS, messages, ready, refused, spare_fds
 from vhost_user import NEED_REPLY, REPLY, VERSION, Request as R, must
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 QUIET_MESSAGES = [m for m in MESSAGE_IDS if m not in vu.HAVE_REPLY and m != R.SET_CONFIG]
 
 

@@ -17,6 +17,8 @@ import vhost_user as vu
 from rules import forbidden
 from vhost_user import must
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 BOTH = b.F_DISCARD | b.F_WRITE_ZEROES
 ALL = BOTH | b.F_CONFIG_WCE
 MIB = 1 << 20

@@ -21,6 +21,7 @@ WALL = 0x40000000
 
 # -- memory taken back --------------------------------------------------------------------------------
 
+@pytest.mark.usefixtures("layout")
 def test_many_scattered_pages_taken_back_leave_the_process_its_mappings(start, image, tmp):
     """1024 requests of 37 pages each, in memory that is gone: each page used to cost two mappings of 65530."""
     second = Image(os.path.join(tmp, "second.img"), seed=12)
@@ -119,6 +120,7 @@ def test_a_device_whose_thread_hangs_does_not_keep_the_program_from_ending(start
 
 # -- questions without a place ------------------------------------------------------------------------
 
+@pytest.mark.usefixtures("layout")
 def test_a_request_whose_questions_found_no_place_is_served_when_there_is_some(serve):
     """Two largest requests into memory that the platform refuses, and a good read behind them: no kick helps it."""
     with b.driving(serve.path, iommu=True, size=1024) as blk:
@@ -192,6 +194,7 @@ def test_a_front_end_cannot_flood_the_log(start, image, what):
 
 # -- COPY memory --------------------------------------------------------------------------------------
 
+@pytest.mark.usefixtures("layout")
 def test_a_request_that_met_a_system_without_memory_is_tried_again(start, image):
     """Nothing is in flight, so nothing will be freed: only time brings memory back."""
     if vu.SANITIZED:

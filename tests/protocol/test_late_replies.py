@@ -14,6 +14,8 @@ from driver import PAGE, RO, RW, WO, WRITE
 from hostile import serves_on
 from vhost_user import UPDATE, Request, iotlb, must
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 
 def test_a_grant_withdrawn_before_its_reply_is_asked_for_again(serve, image):
     with b.driving(serve.path, iommu=True) as blk:

@@ -33,10 +33,10 @@ class FrontEndMachine(RuleBasedStateMachine):
         self.blk = None
 
     # -- connections ----------------------------------------------------------------------------
-    @rule(iommu=st.booleans(), event_idx=st.booleans(), steps=st.integers(0, 4))
-    def connect(self, iommu, event_idx, steps):
+    @rule(iommu=st.booleans(), event_idx=st.booleans(), packed=st.booleans(), steps=st.integers(0, 4))
+    def connect(self, iommu, event_idx, packed, steps):
         self.leave()
-        self.blk = b.Blk(self.serve.path, iommu=iommu, event_idx=event_idx, size=16,
+        self.blk = b.Blk(self.serve.path, iommu=iommu, event_idx=event_idx, size=16, packed=packed,
                          memory=b.Memory(PLACES, noise=False))
         self.clean, self.done = True, 0
         for _ in range(steps):
@@ -179,9 +179,14 @@ class FrontEndMachine(RuleBasedStateMachine):
     def descriptors(self, rows, head, times):
         blk = self.blk
         self.clean = False
-        for i, row in enumerate(rows):
-            blk.ring.write_desc(i, *row)
-        for _ in range(times):
+        for i, (address, length, flags, other) in enumerate(rows):
+            if blk.packed:
+                place, wrap = blk.ring.step(blk.ring.place, blk.ring.wrap, i)
+                blk.ring.write_desc(place, address, length, other, flags & ~(blk.ring.AVAIL | blk.ring.USED)
+                                    | blk.ring.available(wrap))
+            else:
+                blk.ring.write_desc(i, address, length, flags, other)
+        for _ in range(0 if blk.packed else times):
             blk.ring.offer(head)
         blk.kick()
         self.attempt(blk.front_end.stay, 0.003)
@@ -190,7 +195,10 @@ class FrontEndMachine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 0xffff))
     def available_index(self, index):
         self.clean = False
-        self.blk.ring.set_avail_index(index)
+        if self.blk.packed:
+            self.blk.ring.write_flags(index % self.blk.ring.size, index)
+        else:
+            self.blk.ring.set_avail_index(index)
         self.blk.kick()
 
     @invariant()
