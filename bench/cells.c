@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * cells.c - how it works: every combination, but for those that say nothing new: retpolines cost what they cost in one
- * thread, and two cores or two processes need no third way to arrange descriptors.
+ * cells.c - how it works: every combination there is can be named. Without --only, all of them run in one thread; in two
+ * threads and in two processes, so many that each word stands beside each word of another kind somewhere:
+ *
+ *   two threads     plain: all; retpolines: one buffer, 32 at once
+ *   two processes   one buffer: all; two, with either kind of descriptors: 4096 bytes
+ *   quick           two sizes; two buffers, or from the device, in one thread and to the device alone
+ *
+ * There are none of raw or retpolines in two processes: the back end there is the library as it ships.
  *
  * --only: of each kind of word (mode, ring, descriptors, size, direction, batch, domain, build) those named; a kind of
  * which none is named is whole. The yardstick of what is chosen is measured with it.
@@ -128,22 +134,31 @@ static bool wanted(const struct bench_choice *choice, size_t kind, const char *n
 
 enum { MODE, RING, DESCRIPTORS, SIZE, DIRECTION, BATCH, DOMAIN, BUILD };
 
+/* Is it there although nobody named it? */
+static bool group_by_itself(const struct bench_choice *choice, const struct bench_cell *cell)
+{
+	const bool two = cell->mode != BENCH_ONE_THREAD;
+
+	if (choice->quick)
+		return two ? cell->descriptors == BENCH_ONE && !cell->from_device :
+			     cell->descriptors == BENCH_ONE || !cell->from_device;
+	return cell->mode != BENCH_TWO_PROCESSES || cell->descriptors == BENCH_ONE || cell->bytes == 4096;
+}
+
+/* Likewise, retpolines of a group that is. */
+static bool build_by_itself(const struct bench_choice *choice, const struct bench_cell *cell)
+{
+	return cell->mode == BENCH_ONE_THREAD ||
+	       (!choice->quick && cell->descriptors == BENCH_ONE && cell->batch != 1);
+}
+
 static bool group_wanted(const struct bench_choice *choice, const struct bench_cell *cell)
 {
 	char size[16], batch[16];
 
 	snprintf(size, sizeof(size), "%" PRIu32, cell->bytes);
 	snprintf(batch, sizeof(batch), "x%" PRIu32, cell->batch);
-	if (cell->mode != BENCH_ONE_THREAD && cell->descriptors == BENCH_CHAIN)
-		return false;
-	if (choice->quick && !choice->only && (cell->from_device || cell->mode != BENCH_ONE_THREAD) &&
-	    cell->descriptors != BENCH_ONE)
-		return false;
-	if (choice->quick && !choice->only && cell->from_device && cell->mode != BENCH_ONE_THREAD)
-		return false;
-	if (cell->mode == BENCH_TWO_PROCESSES && (cell->descriptors != BENCH_ONE || cell->from_device))
-		return false;
-	return wanted(choice, MODE, modes[cell->mode]) && wanted(choice, RING, rings[cell->packed]) &&
+	return (choice->only || group_by_itself(choice, cell)) && wanted(choice, MODE, modes[cell->mode]) && wanted(choice, RING, rings[cell->packed]) &&
 	       wanted(choice, DESCRIPTORS, descriptors[cell->descriptors]) && wanted(choice, SIZE, size) &&
 	       wanted(choice, DIRECTION, directions[cell->from_device]) && wanted(choice, BATCH, batch);
 }
@@ -156,7 +171,8 @@ static uint32_t cells_of_group(const struct bench_choice *choice, const struct b
 	for (unsigned build = 0; build < BENCH_BUILDS; build++) {
 		const uint32_t first = count;
 
-		if (!wanted(choice, BUILD, builds[build]) || (build && group->mode != BENCH_ONE_THREAD))
+		if (!wanted(choice, BUILD, builds[build]) || (build && group->mode == BENCH_TWO_PROCESSES) ||
+		    (build && !choice->only && !build_by_itself(choice, group)))
 			continue;
 		for (unsigned domain = 0; domain < BENCH_DOMAINS; domain++) {
 			struct bench_cell cell = *group;

@@ -108,7 +108,8 @@ static bool negotiate(struct bench_platform *platform, struct bench_remote *remo
 	const struct bench_cell *cell = platform->cell;
 	const struct viodma_driver_policy policy = { .decline_platform_dma = cell->domain == BENCH_CLEAR };
 	const uint64_t wanted = VIODMA_FEATURE(VIRTIO_F_EVENT_IDX_BIT) |
-				(cell->packed ? VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT) : 0);
+				(cell->packed ? VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT) : 0) |
+				(cell->descriptors == BENCH_TABLE ? VIODMA_FEATURE(VIRTIO_F_INDIRECT_DESC_BIT) : 0);
 	enum viodma_result result;
 
 	for (unsigned i = 0; i < RESETS_MAX; i++) {
@@ -118,8 +119,7 @@ static bool negotiate(struct bench_platform *platform, struct bench_remote *remo
 			break;
 		usleep(1000);
 	}
-	return result == VIODMA_OK && (!cell->packed || remote->driver.decision.accepted &
-								VIODMA_FEATURE(VIRTIO_F_RING_PACKED_BIT));
+	return result == VIODMA_OK && !(wanted & ~remote->driver.decision.accepted);
 }
 
 static bool grant(struct bench_remote *remote, const struct viodma_object *object, uint64_t bus)

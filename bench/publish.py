@@ -314,6 +314,12 @@ METHOD = """
   been refused. A cell that fails has no numbers.
 - The IOMMU of one and two threads is a table in memory, so that the DMA layer is seen and not some hardware. It maps pages
   of 4096 bytes: what does not fill pages is copied through the pool, so that no neighbour's bytes are granted.
+- In one thread every combination is measured; in two threads retpolines for one buffer and 32 at once only, in two
+  processes two buffers for 4096 bytes only. So each property of a cell stands beside each other one somewhere. In two
+  processes there is no raw, and there are no retpolines: the back end is the library as it is installed.
+- In two threads the ring is kept full: a batch is added when as many have come back, while the device half has up to 224
+  others. Neither half asks for notifications. A half that finds less than a batch looks again only when about half a batch
+  more may be there, for each look takes a line of the ring away from the other half, which is at work on it.
 - Instructions are of two runs, with N and 2 N requests: the difference is exact.
 - Run it again: `make numbers`. Parts: `viodma bench`, `bench/instructions`, `bench/peers/run`, `bench/size`.
 """.strip().splitlines()

@@ -8,6 +8,9 @@
  *	serve    pop; look at the whole payload where it lies, or fill it; push; after all: call if the driver wants it
  *	collect  get; unmap; look at what the device wrote
  *
+ * In two threads the ring is kept full: a batch is added when so many have come back as make room for it, while the device
+ * half has all the others.
+ *
  * Request n of a direction carries the number n in each of its words, so that a sum tells whether what arrived is what
  * was sent, and not what was there before. That is checked in every round; verify() checks every byte, against a pattern
  * that no shift or swap leaves as it was.
@@ -247,28 +250,48 @@ bench_fault bench_rig_run(struct bench_rig *rig, uint64_t requests)
 	return fault_of(rig);
 }
 
-/* A processor that is not ours alone is given back now and then: the other half may be waiting for it. */
-static inline void relax(uint32_t idle)
+static inline void rest(void)
 {
-	if (!(idle % 4096))
-		sched_yield();
 #if defined(__x86_64__) || defined(__i386__)
 	__builtin_ia32_pause();
 #endif
 }
 
+/* A processor that is not ours alone is given back now and then: the other half may be waiting for it. */
+static inline void relax(uint32_t idle)
+{
+	if (!(idle % 4096))
+		sched_yield();
+	rest();
+}
+
+/*
+ * Less than a batch came: the other half is at work on the very lines that are looked at next, and each look takes one away
+ * from it. So look again when about half a batch more may be there. One in flight is waited for without a break.
+ */
+static inline void keep_away(const struct bench_rig *rig, uint32_t came)
+{
+	for (; came + 1 < rig->batch; came += 2)
+		rest();
+}
+
 bench_fault bench_rig_drive(struct bench_rig *rig, uint64_t requests)
 {
+	const uint32_t quarter = rig->slots / 4 ? rig->slots / 4 : 1, least = rig->batch < quarter ? rig->batch : quarter;
 	const uint64_t end = rig->got + requests;
 	uint64_t deadline = 0;
 	uint32_t idle = 0;
 
 	viodma_driver_queue_want_no_call(&rig->driver);
 	while (rig->got < end && !rig->driver_fault) {
-		const uint64_t left = end - rig->sent;
-		uint32_t moved = left ? bench_rig_send(rig, left < rig->batch ? (uint32_t)left : rig->batch) : 0;
+		const uint64_t left = end - rig->sent, room = rig->slots - (rig->sent - rig->got);
+		uint32_t moved = 0, came;
 
-		moved += bench_rig_collect(rig);
+		if (left && (room >= least || room >= left))
+			moved = bench_rig_send(rig, left < rig->batch ? (uint32_t)left : rig->batch);
+		came = bench_rig_collect(rig);
+		keep_away(rig, came);
+		moved += came;
 		if (moved) {
 			idle = 0;
 			deadline = 0;
@@ -285,13 +308,15 @@ bench_fault bench_rig_drive(struct bench_rig *rig, uint64_t requests)
 
 void bench_rig_serve_until(struct bench_rig *rig, const int *stop)
 {
-	uint32_t idle = 0;
+	uint32_t idle = 0, came;
 
 	viodma_queue_set_polled(rig->queue, true);
 	while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE)) {
 		if (rig->device_fault)
 			return;
-		if (bench_rig_serve(rig))
+		came = bench_rig_serve(rig);
+		keep_away(rig, came);
+		if (came)
 			idle = 0;
 		else
 			relax(++idle);

@@ -44,6 +44,8 @@ static void help(void)
 	       "                   64 1500 4096 65536 262145; to-device from-device; x1 x32; plain retpoline;\n"
 	       "                   raw direct-clear direct offset bounce restricted iommu-strict iommu-deferred\n"
 	       "                   iommu-premapped bounce+iommu\n"
+	       "                   without it: in two threads retpolines for one,x32 alone; in two processes two buffers\n"
+	       "                   for 4096 alone\n"
 	       "  --rounds N       rounds, 1 to 101; default 9, with --quick 3\n"
 	       "  --round-us N     microseconds that a cell runs in each; default 3000, with --quick 500\n"
 	       "  --json FILE      write all of it, as JSON\n"

@@ -89,6 +89,28 @@ def test_the_table_has_a_line_for_each_cell(quick):
     assert len(lines) == len(quick[0]["rows"])
 
 
+@pytest.mark.parametrize("words", ["two-threads,chain,1500", "two-threads,one,64,retpoline", "two-threads,indirect,4096",
+                                   "two-threads,indirect,262145,from-device,retpoline", "two-processes,one,64,from-device",
+                                   "two-processes,one,65536,from-device", "two-processes,chain,1500",
+                                   "two-processes,indirect,262145"])
+def test_cells_that_a_quick_run_leaves_out_count_when_they_are_named(viodma, tmp_path, words):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("there is one processor")
+    done = bench(viodma, "--only", words + ",x32,direct,bounce,iommu-deferred", "--rounds=1", "--round-us=10", "--json",
+                 tmp_path / "j")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = json.loads((tmp_path / "j").read_text())["rows"]
+    named = set(words.split(","))
+    for row in rows:
+        assert row["mode"] in named and row["descriptors"] in named and str(row["bytes"]) in named
+    builds = {"retpoline"} if "retpoline" in named else {"plain", "retpoline"}
+    if "two-processes" in named:
+        builds = {"plain"}
+    assert {row["build"] for row in rows} == builds
+    assert {row["ring"] for row in rows} == {"split", "packed"}
+    assert {row["domain"] for row in rows} - {"raw"} == {"direct", "bounce", "iommu-deferred"}
+
+
 # --- what makes a cell not count ---------------------------------------------
 
 @pytest.mark.parametrize("rule, domain, fault", [("DEV-10", "offset", "an access that nobody granted was not refused"),
