@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where the programs are; what is not there skips by name, or fails where VIODMA_REQUIRED=1 says that it must be."""
+"""Where the programs are. Ours, if not built, skip by name, or fail where VIODMA_REQUIRED=1; a package that is missing fails."""
 import os
 import pathlib
 import shutil
@@ -16,7 +16,14 @@ def required(path, what):
         return pathlib.Path(path)
     if os.environ.get("VIODMA_REQUIRED") == "1":
         pytest.fail(f"{what} is not there")
-    pytest.skip(f"{what} is not there")
+    pytest.skip(f"not run: {what} is not there")
+
+
+def installed(program):
+    path = shutil.which(program)
+    if not path:
+        pytest.fail(f"{program} is not installed: scripts/packages valgrind libxml2-utils")
+    return pathlib.Path(path)
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +43,9 @@ def build(viodma):
 
 @pytest.fixture(scope="session")
 def valgrind():
-    return required(shutil.which("valgrind"), "valgrind")
+    return installed("valgrind")
 
 
 @pytest.fixture(scope="session")
 def xmllint():
-    return required(shutil.which("xmllint"), "xmllint")
+    return installed("xmllint")

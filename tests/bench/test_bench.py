@@ -58,7 +58,7 @@ def test_every_domain_is_there_over_both_rings(quick):
 
 def test_where_there_are_two_processors_all_modes_are_there(quick):
     if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("there is one processor")
+        pytest.skip("not run: there is one processor")
     assert {r["mode"] for r in quick[0]["rows"]} == {"one-thread", "two-threads", "two-processes"}
 
 

@@ -11,6 +11,7 @@ How it works
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -242,6 +243,8 @@ class StorageDaemon(Program):
 
     def __init__(self, tmp, image, writable=True, name="qsd", queues=1):
         self.path = os.path.join(tmp, f"{name}.sock")
+        if not shutil.which("qemu-storage-daemon"):
+            pytest.fail("qemu-storage-daemon is not installed: scripts/packages qemu-system-common")
         super().__init__(["qemu-storage-daemon",
                           "--blockdev", f"driver=file,node-name=file0,filename={image},cache.direct=off",
                           "--blockdev", "driver=raw,node-name=disk0,file=file0",

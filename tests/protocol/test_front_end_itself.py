@@ -5,7 +5,6 @@ How it works: QEMU's storage daemon serves the image; the journeys that need no
 IOTLB must pass on it. Then the checker's own checks are shown to fail.
 """
 import os
-import shutil
 import subprocess
 import sys
 
@@ -18,10 +17,6 @@ import slow_disk
 import vhost_user as vu
 from driver import PAGE, Iommu, Memory, page_of
 
-needs_qsd = pytest.mark.skipif(not shutil.which("qemu-storage-daemon"),
-                               reason="not run: qemu-storage-daemon is not installed")
-
-
 @pytest.fixture
 def foreign(tmp, image):
     program = servers.StorageDaemon(tmp, image.path)
@@ -29,7 +24,6 @@ def foreign(tmp, image):
     program.finish()
 
 
-@needs_qsd
 @pytest.mark.parametrize("journey", [
     journeys.reads_what_the_image_holds, journeys.writes_reach_the_image, journeys.many_in_flight,
     journeys.header_split_over_descriptors, journeys.header_and_data_share_a_descriptor,
@@ -39,13 +33,11 @@ def test_a_third_partys_back_end_understands_this_front_end(foreign, image, jour
         journey(blk, image)
 
 
-@needs_qsd
 def test_a_third_partys_back_end_agrees_on_event_index(foreign, image):
     with b.driving(foreign.path, event_idx=True) as blk:
         journeys.event_index_saves_kicks_and_calls(blk, image)
 
 
-@needs_qsd
 def test_the_ring_stops_and_starts_again_at_the_base_it_gave_back(foreign, image):
     with b.driving(foreign.path) as blk:
         blk.read(3, 512)
