@@ -47,16 +47,16 @@ def options(generator):
     return [f"--io={generator.choice(('uring', 'threads'))}"] + generator.choice(([], ["--copy"]))
 
 
-def live(tmp, disk, kills, how, seed=1, queues=1, **rings):
+def live(tmp, disk, kills, how, seed=1, queues=1, more=(), **rings):
     survivor = Survivor(tmp, disk, seed=seed, queues=queues, **rings)
     chance = survivor.random
     try:
         for _ in range(kills):
             if how == "clock":
-                survivor.live_through(chance.uniform(0.005, 0.15), *options(chance))
+                survivor.live_through(chance.uniform(0.005, 0.15), *options(chance), *more)
             else:
-                survivor.live_through(1.5, *options(chance), kill_at=int(2 ** chance.uniform(0, 12.5)))
-        survivor.finish(*options(chance))
+                survivor.live_through(1.5, *options(chance), *more, kill_at=int(2 ** chance.uniform(0, 12.5)))
+        survivor.finish(*options(chance), *more)
         assert survivor.kills == kills and survivor.done > kills
     finally:
         survivor.close()
@@ -82,6 +82,15 @@ def test_nothing_is_lost_however_often_it_is_killed(tmp, disk, how, packed, iomm
     live(tmp, disk, MANY, how, seed=2, packed=packed, iommu=iommu, event_idx=not iommu)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @layouts
-def test_nothing_is_lost_of_two_queues(tmp, disk, packed):
-    live(tmp, disk, 2, "store", seed=3, queues=2, packed=packed, iommu=True, event_idx=True)
+def test_nothing_is_lost_of_two_queues(tmp, disk, packed, workers):
+    """Of which each has a thread of its own, or both have one."""
+    live(tmp, disk, 2, "store", seed=3, queues=2, more=[f"--workers={workers}"], packed=packed, iommu=True, event_idx=True)
+
+
+@pytest.mark.slow
+@ways
+@layouts
+def test_nothing_is_lost_of_two_queues_that_two_threads_serve(tmp, disk, how, packed):
+    live(tmp, disk, MANY, how, seed=4, queues=2, more=["--workers=2"], packed=packed, iommu=True, event_idx=True)
