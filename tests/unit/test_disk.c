@@ -402,6 +402,32 @@ static int without_io_uring(void)
 	return viodma_disk_close(disk) == VIODMA_OK ? 0 : 5;
 }
 
+static void a_disk_that_is_shared_is_the_same_file_with_an_engine_of_its_own_and_keeps_its_lock(void **state)
+{
+	const struct viodma_disk_options writing = { .path = image, .engine = engine, .log = log_line };
+	struct viodma_disk *first = open_disk(0, false), *second = NULL, *third = NULL;
+	unsigned char bytes[512], expected[512];
+	char text[256];
+
+	(void)state;
+	assert_int_equal(viodma_disk_share(first, &second, text, sizeof(text)), VIODMA_OK);
+	assert_int_not_equal(viodma_disk_event_fd(first), viodma_disk_event_fd(second));
+	assert_string_equal(viodma_disk_engine_name(first), viodma_disk_engine_name(second));
+	assert_int_equal(viodma_disk_size_bytes(first), viodma_disk_size_bytes(second));
+	memset(expected, 0x5a, sizeof(expected));
+	memcpy(bytes, expected, sizeof(bytes));
+	assert_int_equal(do_one(first, VIODMA_DISK_WRITE, false, 1024, bytes, sizeof(bytes)), 0);
+	assert_int_equal(do_one(second, VIODMA_DISK_FLUSH, false, 0, NULL, 0), 0);
+	assert_int_equal(viodma_disk_close(first), VIODMA_OK);
+	memset(bytes, 0, sizeof(bytes));
+	assert_int_equal(do_one(second, VIODMA_DISK_READ, false, 1024, bytes, sizeof(bytes)), 0);
+	assert_memory_equal(bytes, expected, sizeof(bytes));
+	assert_int_equal(viodma_disk_open(&writing, &third, text, sizeof(text)), VIODMA_E_BUSY);
+	assert_int_equal(viodma_disk_close(second), VIODMA_OK);
+	assert_int_equal(viodma_disk_open(&writing, &third, text, sizeof(text)), VIODMA_OK);
+	assert_int_equal(viodma_disk_close(third), VIODMA_OK);
+}
+
 static void where_io_uring_is_forbidden_threads_do_the_work(void **state)
 {
 	pid_t child;
@@ -551,6 +577,7 @@ int main(void)
 		TEST(what_is_no_disk_is_refused_by_name, threads),
 		TEST(the_size_is_whole_sectors_and_the_rest_is_mentioned, threads),
 		TEST(an_image_that_is_written_has_one_user_and_one_that_is_read_has_many, threads),
+		BOTH(a_disk_that_is_shared_is_the_same_file_with_an_engine_of_its_own_and_keeps_its_lock),
 		TEST(where_io_uring_is_forbidden_threads_do_the_work, threads),
 		TEST(a_short_write_goes_on_where_it_stopped, threads),
 		TEST(a_durable_write_without_the_flag_is_a_write_and_a_flush, threads),

@@ -115,6 +115,7 @@ static void an_option_out_of_range_is_named_with_what_was_expected(void **state)
 	(void)state;
 	REFUSED(platform_dma, (enum viodma_platform_dma)3, "platform_dma is 3, expected VIODMA_PLATFORM_DMA_OFF");
 	REFUSED(queue_count, 257, "queue_count is 257, expected 1 to 256");
+	REFUSED(workers, 65, "workers is 65, expected 1 to 64");
 	REFUSED(queue_size_max, 1000, "queue_size_max is 1000, expected a power of two");
 	REFUSED(queue_size_max, 65536, "queue_size_max is 65536");
 	REFUSED(segments_max, 32769, "segments_max is 32769, expected 1 to 32768");
@@ -282,6 +283,127 @@ static void a_device_that_was_full_is_called_again_when_it_has_completed(void **
 	assert_int_equal(viodma_vhost_user_free(backend), VIODMA_OK);
 }
 
+/* ---- several workers ---- */
+
+static struct half {
+	unsigned begun, ended;
+	struct viodma_loop *loop;
+	pthread_t thread; /* that called process last */
+	_Atomic unsigned processed;
+} halves[3];
+static unsigned worker_that_fails;
+
+static enum viodma_result process_half(void *device, struct viodma_queue *queue)
+{
+	struct half *half = device;
+
+	assert_ptr_equal(half, &halves[queue->config.index % 3]);
+	half->thread = pthread_self();
+	half->processed++;
+	return VIODMA_EMPTY;
+}
+
+static enum viodma_result worker_begins(void *device, unsigned worker, struct viodma_loop *worker_loop, void **half)
+{
+	assert_null(device);
+	if (worker == worker_that_fails)
+		return VIODMA_E_NO_MEMORY;
+	halves[worker].begun++;
+	halves[worker].loop = worker_loop;
+	*half = &halves[worker];
+	return VIODMA_OK;
+}
+
+static void worker_ends(void *half)
+{
+	((struct half *)half)->ended++;
+}
+
+static const struct viodma_vhost_user_ops several = {
+	.process = process_half, .worker_begins = worker_begins, .worker_ends = worker_ends};
+
+static void a_device_without_halves_has_one_worker(void **state)
+{
+	struct viodma_vhost_user_options options = sound();
+
+	(void)state;
+	options.queue_count = 4;
+	options.workers = 2;
+	must_refuse(&options, VIODMA_E_INVALID, "workers is 2, expected 1");
+	options.workers = 1;
+	must_be_made(&options, &ops);
+	assert_int_equal(viodma_vhost_user_free(backend), VIODMA_OK);
+}
+
+static void each_worker_has_a_half_a_loop_and_a_thread_and_serves_every_third_queue(void **state)
+{
+	struct viodma_vhost_user_options options = sound();
+	const uint64_t deadline = viodma_loop_now_ns() + 10000000000u;
+
+	(void)state;
+	memset(halves, 0, sizeof(halves));
+	worker_that_fails = ~0u;
+	options.queue_count = 5;
+	options.workers = 3;
+	must_be_made(&options, &several);
+	viodma_vhost_user_hold(backend);
+	viodma_vhost_user_hold(backend);
+	for (unsigned i = 0; i < options.queue_count; i++)
+		backend->rings[i].queue.running = true;
+	viodma_vhost_user_completed(backend);
+	viodma_vhost_user_release(backend);
+	usleep(20000);
+	assert_int_equal(halves[0].processed + halves[1].processed + halves[2].processed, 0); /* held still */
+	viodma_vhost_user_release(backend);
+	while ((halves[0].processed < 2 || halves[1].processed < 2 || halves[2].processed < 1) &&
+	       viodma_loop_now_ns() < deadline)
+		usleep(1000);
+	viodma_vhost_user_hold(backend);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(halves[i].begun, 1);
+		assert_int_equal(halves[i].ended, 0);
+		assert_ptr_not_equal(halves[i].loop, loop);
+		assert_true(halves[i].processed >= 1);
+		assert_false(pthread_equal(halves[i].thread, pthread_self()));
+		assert_false(pthread_equal(halves[i].thread, halves[(i + 1) % 3].thread));
+	}
+	for (unsigned i = 0; i < options.queue_count; i++)
+		backend->rings[i].queue.running = false;
+	viodma_vhost_user_release(backend);
+	assert_int_equal(viodma_vhost_user_free(backend), VIODMA_OK);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(halves[i].ended, 1);
+}
+
+static void there_are_no_more_workers_than_queues(void **state)
+{
+	struct viodma_vhost_user_options options = sound();
+
+	(void)state;
+	memset(halves, 0, sizeof(halves));
+	worker_that_fails = ~0u;
+	options.queue_count = 2;
+	options.workers = 64;
+	must_be_made(&options, &several);
+	assert_int_equal(halves[0].begun + halves[1].begun + halves[2].begun, 2);
+	assert_int_equal(viodma_vhost_user_free(backend), VIODMA_OK);
+	assert_int_equal(halves[0].ended + halves[1].ended, 2);
+}
+
+static void a_half_that_cannot_be_made_takes_back_the_others(void **state)
+{
+	struct viodma_vhost_user_options options = sound();
+
+	(void)state;
+	memset(halves, 0, sizeof(halves));
+	worker_that_fails = 2;
+	options.queue_count = options.workers = 3;
+	assert_int_equal(viodma_vhost_user_new(loop, &several, NULL, &options, &backend), VIODMA_E_NO_MEMORY);
+	assert_int_equal(halves[0].ended + halves[1].ended, 2);
+	assert_int_equal(halves[2].ended, 0);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -296,6 +418,10 @@ int main(void)
 		TEST(a_device_without_process_is_refused),
 		TEST(configuration_space_is_offered_where_there_is_one),
 		TEST(a_device_that_was_full_is_called_again_when_it_has_completed),
+		TEST(a_device_without_halves_has_one_worker),
+		TEST(each_worker_has_a_half_a_loop_and_a_thread_and_serves_every_third_queue),
+		TEST(there_are_no_more_workers_than_queues),
+		TEST(a_half_that_cannot_be_made_takes_back_the_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
