@@ -237,6 +237,15 @@ static enum viodma_result poll_busily(struct drive_device *device, uint64_t unti
 	return VIODMA_EMPTY;
 }
 
+/* A device can say so as often as it likes: once a second is enough. */
+static void say_that_it_changed(struct drive_device *device, uint64_t now)
+{
+	if (device->options->quiet || (device->change_said_ns && now - device->change_said_ns < 1000000000u))
+		return;
+	device->change_said_ns = now;
+	log_event(device->name, "the device says that its configuration has changed, or is another one");
+}
+
 enum viodma_result drive_device_turn(struct drive_device *device)
 {
 	const uint64_t now = viodma_loop_now_ns();
@@ -256,8 +265,8 @@ enum viodma_result drive_device_turn(struct drive_device *device)
 		if (result == VIODMA_E_TIMEOUT)
 			result = viodma_driver_check(&device->driver);
 	}
-	if (viodma_front_config_changed(device->front) && !device->options->quiet)
-		log_event(device->name, "the device says that its configuration has changed, or is another one");
+	if (viodma_front_config_changed(device->front))
+		say_that_it_changed(device, now);
 	if (result == VIODMA_OK)
 		result = viodma_domain_settle(&device->domain, false);
 	if (result == VIODMA_E_QUARANTINED)

@@ -62,6 +62,7 @@ struct drive_device {
 	bool negotiated, pool_made, domain_made, blk_made, running, exhaustion_told;
 	bool begun; /* what it comes to is not in `sessions` yet */
 	enum viodma_result said; /* the last failure that was logged */
+	uint64_t change_said_ns; /* that the configuration changed; 0: never */
 	bool late; /* --restrict-after has happened */
 	bool raw;  /* queue 0 has requests that are not driver_blk's (drive_stray.c) */
 	struct drive_session sessions[2];

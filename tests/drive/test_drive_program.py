@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 import servers
+import vhost_user as vu
 from back_end import BackEnd, Closed
 from blk import pattern
 from programs import DISK_BYTES, EXIT_DONE, EXIT_FAILED, EXIT_USAGE, PATIENCE
@@ -125,6 +126,22 @@ def test_why_a_connection_fails_is_said_once_even_when_quiet(lab):
                               capture_output=True, text=True, timeout=PATIENCE)
         must((done.returncode, done.stderr) ==
              (EXIT_FAILED, f"viodma: blk0: cannot connect to {place}: No such file or directory\n"), done.stderr)
+
+
+class SaysThatItChanged(BackEnd):
+    """With each request."""
+
+    def carry_out(self, chain):
+        self.back.send(vu.BACKEND_CONFIG_CHANGE, b"", [], vu.VERSION)
+        return super().carry_out(chain)
+
+
+def test_a_device_that_changes_all_the_time_cannot_flood_the_log(lab):
+    device = lab.lying(SaysThatItChanged)
+    done = run("blk", f"--socket-path={device.path}", "--depth=1", "--length=1M", "--requests=2000", "load")
+    must(done.returncode == EXIT_DONE, done.stderr[-1000:])
+    said = done.stderr.count("configuration has changed")
+    must(1 <= said < 100, f"it is said {said} times: {done.stderr[-300:]}")
 
 
 def test_a_full_file_is_named(lab):
