@@ -2,7 +2,7 @@
 /*
  * ring.h - what the files of this room's device half share.
  *
- *   straight.c    pop and push of what is beyond doubt, while nothing is out of the ordinary
+ *   queue_straight.c  pop and push of what is beyond doubt, while nothing is out of the ordinary
  *   queue.c       all other ways of pop and push: the state machine of requests
  *   queue_life.c  its memory, start, stop, reset
  *   words.c       what split and packed rings have in common: reaching a ring's words, who wants to be notified
@@ -259,7 +259,7 @@ void viodma_request_release(struct viodma_request *request);
 /* Write the last bytes of the writable part, straight to the driver's memory. As viodma_space_write. */
 enum viodma_result viodma_request_write_tail(struct viodma_request *request, const void *tail, uint32_t tail_bytes);
 
-/* ---- straight.c ---- */
+/* ---- queue_straight.c ---- */
 
 /* Something is out of the ordinary, or will be: until the queue has looked at all of it again. */
 static inline void viodma_queue_disturb(struct viodma_queue *queue)

@@ -83,3 +83,9 @@ def test_an_include_from_above_is_noticed():
     assert upward("core", '#include "../base/require.h"\n#include "hosted/base/x.h"\n') == ["hosted/base/x.h"]
     assert upward("core", "#include <viodma/loop.h>\n#include <viodma/queue.h>\n") == ["viodma/loop.h"]
     assert upward("hosted", '#include "tools/log.h"\n') == ["tools/log.h"]
+
+
+def test_no_two_files_of_core_have_the_same_name():
+    """One command builds all of it into one directory (docs/porting.md)."""
+    names = [path.name for path in (ROOT / "core").glob("*/*.c")]
+    assert sorted(names) == sorted(set(names))

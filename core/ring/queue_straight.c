@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * straight.c - how it works: the straight way of a request through a queue in which nothing is out of the ordinary.
+ * queue_straight.c - how it works: the straight way of a request through a queue in which nothing is out of the ordinary.
  *
  * A queue is calm while it runs, nothing in it waits, nobody has to be told, and each part of its ring lies in one extent,
  * whose pointer it keeps. It is calm in one epoch of its space: whatever changes what addresses mean begins another, so
