@@ -87,5 +87,5 @@ def test_an_include_from_above_is_noticed():
 
 def test_no_two_files_of_core_have_the_same_name():
     """One command builds all of it into one directory (docs/porting.md)."""
-    names = [path.name for path in (ROOT / "core").glob("*/*.c")]
+    names = [path.name for path in sources("core/*/*.c")]
     assert sorted(names) == sorted(set(names))
