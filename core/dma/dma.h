@@ -88,8 +88,61 @@ static inline uint32_t viodma_pool_largest_run(const struct viodma_pool *pool)
 /* Do all bytes lie in one piece of the pool's memory? */
 bool viodma_pool_holds(const struct viodma_pool *pool, viodma_phys phys, uint64_t len_bytes);
 
+/*
+ * One slot of the first piece of memory, where it is free at the hint; else VIODMA_POOL_NONE: ask viodma_pool_try. In the
+ * straight way's line, where each instruction counts; pool.c has the words for it.
+ */
+static inline uint32_t viodma_pool_take_one(struct viodma_pool *pool)
+{
+	struct viodma_pool_statistics *statistics = &pool->statistics;
+	struct viodma_pool_chunk *chunk = &pool->chunks[0];
+	uint32_t index = chunk->hint, bit = (uint32_t)1 << index % 32, *word;
+
+	if (!pool->chunk_count)
+		return VIODMA_POOL_NONE;
+	word = &chunk->used[index / 32];
+	if (*word & bit)
+		return VIODMA_POOL_NONE;
+	*word |= bit;
+	chunk->free--;
+	chunk->hint = index + 1 == chunk->count ? 0 : index + 1;
+	chunk->slots[index].run = 1;
+	statistics->allocations++;
+	statistics->used_bytes += pool->slot_bytes;
+	if (statistics->used_bytes > statistics->high_water_bytes)
+		statistics->high_water_bytes = statistics->used_bytes;
+	return index; /* the first piece's first slot is number 0 */
+}
+
+/* More than one slot of a run that ends, marked as free. */
+void viodma_pool_mark_free(struct viodma_pool_chunk *chunk, uint32_t index, uint32_t count);
+
+/* A run of this piece is free again. */
+static inline void viodma_pool_give_back(struct viodma_pool *pool, struct viodma_pool_chunk *chunk, uint32_t run)
+{
+	uint32_t index = run - chunk->first, count = chunk->slots[index].run;
+
+	if (count == 1)
+		chunk->used[index / 32] &= ~((uint32_t)1 << index % 32);
+	else
+		viodma_pool_mark_free(chunk, index, count);
+	chunk->slots[index].run = 0;
+	chunk->free += count;
+	if (index < chunk->hint)
+		chunk->hint = index;
+	pool->statistics.used_bytes -= (uint64_t)count << pool->slot_shift;
+	if (pool->told && pool->statistics.used_bytes < pool->statistics.bytes / 2)
+		pool->told = false;
+}
+
 /* ---- domain.c ---- */
 
+/* viodma_domain_map_general and viodma_domain_unmap_general, but for the short way. */
+enum viodma_result viodma_domain_map_long(struct viodma_domain *domain, struct viodma_mapping *mapping,
+					  const struct viodma_buffer *buffers, uint32_t count,
+					  enum viodma_direction direction, struct viodma_segment *segments,
+					  uint32_t capacity);
+enum viodma_result viodma_domain_unmap_long(struct viodma_mapping *mapping, uint64_t written_bytes);
 /* After VIODMA_E_EXHAUSTED: true: there may be more room now. */
 bool viodma_domain_make_room(struct viodma_domain *domain);
 
@@ -167,11 +220,13 @@ void viodma_bounce_quarantine(struct viodma_domain *domain, uint32_t runs);
 /* May anything of this domain go the short way? For its initialisation. */
 bool viodma_straight_possible(const struct viodma_domain *domain);
 /*
- * All of a mapping whose buffers, domain and direction are set: segments, runs, copies, counts; or false: nothing has
- * changed, and the general way is to be gone, which answers whatever there is to say. Pre: domain->straight, count.
+ * All of a mapping: segments, runs, copies, counts; or else the long way is gone, which answers whatever there is to say.
+ * Pre: domain->straight.
  */
-bool viodma_straight_map(struct viodma_domain *domain, struct viodma_mapping *mapping, struct viodma_segment *segments,
-			 uint32_t capacity);
+enum viodma_result viodma_straight_map(struct viodma_domain *domain, struct viodma_mapping *mapping,
+				       const struct viodma_buffer *buffers, uint32_t count,
+				       enum viodma_direction direction, struct viodma_segment *segments,
+				       uint32_t capacity);
 /* Its end; as viodma_domain_unmap. */
 enum viodma_result viodma_straight_unmap(struct viodma_mapping *mapping, uint64_t written_bytes);
 /*

@@ -235,6 +235,7 @@ enum viodma_result viodma_domain_init(struct viodma_domain *domain, const struct
 	if (viodma_dma_is_iommu(domain))
 		viodma_addresses_start(domain);
 	domain->straight = viodma_straight_possible(domain);
+	domain->last_object = UINT32_MAX;
 	return VIODMA_OK;
 }
 
@@ -485,10 +486,10 @@ static void count_mapping(struct viodma_domain *domain, const struct viodma_mapp
 		statistics->live_peak = statistics->live;
 }
 
-enum viodma_result viodma_domain_map_general(struct viodma_domain *domain, struct viodma_mapping *mapping,
-					     const struct viodma_buffer *buffers, uint32_t count,
-					     enum viodma_direction direction, struct viodma_segment *segments,
-					     uint32_t capacity)
+enum viodma_result viodma_domain_map_long(struct viodma_domain *domain, struct viodma_mapping *mapping,
+					  const struct viodma_buffer *buffers, uint32_t count,
+					  enum viodma_direction direction, struct viodma_segment *segments,
+					  uint32_t capacity)
 {
 	struct viodma_debug *debug = domain->config.debug;
 	enum viodma_result result = VIODMA_E_INVALID;
@@ -506,9 +507,6 @@ enum viodma_result viodma_domain_map_general(struct viodma_domain *domain, struc
 	mapping->checked_by = debug;
 	mapping->quiet = false;
 	mapping->straight = false;
-	if (domain->straight && count && direction >= VIODMA_TO_DEVICE && direction <= VIODMA_BIDIRECTIONAL &&
-	    viodma_straight_map(domain, mapping, segments, capacity))
-		return VIODMA_OK;
 	if (count && direction >= VIODMA_TO_DEVICE && direction <= VIODMA_BIDIRECTIONAL)
 		result = map_buffers(domain, mapping, segments, capacity);
 	if (result == VIODMA_OK && !domain->plain) {
@@ -523,9 +521,20 @@ enum viodma_result viodma_domain_map_general(struct viodma_domain *domain, struc
 	return result;
 }
 
+/* Whichever way is gone has the arguments as they are: this is a comparison and a jump. */
+enum viodma_result viodma_domain_map_general(struct viodma_domain *domain, struct viodma_mapping *mapping,
+					     const struct viodma_buffer *buffers, uint32_t count,
+					     enum viodma_direction direction, struct viodma_segment *segments,
+					     uint32_t capacity)
+{
+	if (domain->straight)
+		return viodma_straight_map(domain, mapping, buffers, count, direction, segments, capacity);
+	return viodma_domain_map_long(domain, mapping, buffers, count, direction, segments, capacity);
+}
+
 /* ---- unmap, sync ---- */
 
-enum viodma_result viodma_domain_unmap_general(struct viodma_mapping *mapping, uint64_t written_bytes)
+enum viodma_result viodma_domain_unmap_long(struct viodma_mapping *mapping, uint64_t written_bytes)
 {
 	struct viodma_domain *domain = mapping->domain;
 	enum viodma_result result = VIODMA_OK;
@@ -535,8 +544,6 @@ enum viodma_result viodma_domain_unmap_general(struct viodma_mapping *mapping, u
 		return VIODMA_E_MISUSE;
 	if (!domain)
 		return VIODMA_E_MISUSE;
-	if (mapping->straight)
-		return viodma_straight_unmap(mapping, written_bytes);
 	too_long = written_bytes > mapping->len_bytes;
 	hand_to_driver(mapping, 0, too_long ? mapping->len_bytes : written_bytes);
 	if (viodma_dma_is_iommu(domain))
@@ -550,6 +557,14 @@ enum viodma_result viodma_domain_unmap_general(struct viodma_mapping *mapping, u
 	if (result != VIODMA_OK)
 		return result;
 	return too_long ? VIODMA_E_INVALID : VIODMA_OK;
+}
+
+enum viodma_result viodma_domain_unmap_general(struct viodma_mapping *mapping, uint64_t written_bytes)
+{
+	/* Live, and so mapped: nothing else says `straight`. */
+	if (mapping->domain && mapping->straight)
+		return viodma_straight_unmap(mapping, written_bytes);
+	return viodma_domain_unmap_long(mapping, written_bytes);
 }
 
 void viodma_domain_sync_general(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes,

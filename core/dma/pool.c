@@ -156,13 +156,6 @@ static uint32_t next_slot(const struct viodma_pool_chunk *chunk, uint32_t from, 
 /* Set or clear the bits of a run. */
 static void mark(struct viodma_pool_chunk *chunk, uint32_t index, uint32_t count, bool used)
 {
-	if (count == 1) {
-		if (used)
-			chunk->used[index / 32] |= (uint32_t)1 << index % 32;
-		else
-			chunk->used[index / 32] &= ~((uint32_t)1 << index % 32);
-		return;
-	}
 	while (count) {
 		uint32_t in_word = 32 - index % 32 < count ? 32 - index % 32 : count;
 		uint32_t bits = (in_word == 32 ? UINT32_MAX : ((uint32_t)1 << in_word) - 1) << index % 32;
@@ -174,11 +167,6 @@ static void mark(struct viodma_pool_chunk *chunk, uint32_t index, uint32_t count
 		index += in_word;
 		count -= in_word;
 	}
-}
-
-static bool is_free(const struct viodma_pool_chunk *chunk, uint32_t index)
-{
-	return !(chunk->used[index / 32] >> index % 32 & 1);
 }
 
 /* The first of `count` free slots from `from` on, all before `to`, at `phase` plus a multiple of `step`; else `to`. */
@@ -197,6 +185,11 @@ static uint32_t find_run(const struct viodma_pool_chunk *chunk, uint32_t from, u
 			return from;
 		from = used + 1;
 	}
+}
+
+void viodma_pool_mark_free(struct viodma_pool_chunk *chunk, uint32_t index, uint32_t count)
+{
+	mark(chunk, index, count, false);
 }
 
 static uint32_t hand_out(struct viodma_pool_chunk *chunk, uint32_t index, uint32_t count)
@@ -283,17 +276,15 @@ static uint32_t take(struct viodma_pool *pool, uint64_t len_bytes, uint32_t alig
 
 uint32_t viodma_pool_try(struct viodma_pool *pool, uint64_t wanted_bytes)
 {
-	struct viodma_pool_chunk *chunk = &pool->chunks[0];
-	uint32_t count = 1, run;
+	uint32_t count = slots_of(pool, wanted_bytes), run = VIODMA_POOL_NONE;
 
-	if (!wanted_bytes || wanted_bytes > pool->run_bytes || !pool->chunk_count)
+	if (!wanted_bytes || wanted_bytes > pool->run_bytes)
 		return VIODMA_POOL_NONE;
 	/* One slot, free at the hint: every time, where requests complete in order. */
-	if (wanted_bytes <= pool->slot_bytes && is_free(chunk, chunk->hint)) {
-		account(pool, 1);
-		return hand_out(chunk, chunk->hint, 1);
-	}
-	count = slots_of(pool, wanted_bytes);
+	if (count == 1)
+		run = viodma_pool_take_one(pool);
+	if (run != VIODMA_POOL_NONE)
+		return run;
 	run = take_once(pool, count, 1);
 	if (run != VIODMA_POOL_NONE)
 		account(pool, count);
@@ -315,17 +306,7 @@ uint32_t viodma_pool_take_aligned(struct viodma_pool *pool, uint32_t len_bytes, 
 
 void viodma_pool_give(struct viodma_pool *pool, uint32_t run)
 {
-	struct viodma_pool_chunk *chunk = viodma_pool_chunk(pool, run);
-	uint32_t index = run - chunk->first, count = chunk->slots[index].run;
-
-	mark(chunk, index, count, false);
-	chunk->slots[index].run = 0;
-	chunk->free += count;
-	if (index < chunk->hint)
-		chunk->hint = index;
-	pool->statistics.used_bytes -= (uint64_t)count << pool->slot_shift;
-	if (pool->statistics.used_bytes < pool->statistics.bytes / 2)
-		pool->told = false;
+	viodma_pool_give_back(pool, viodma_pool_chunk(pool, run), run);
 }
 
 void viodma_pool_quarantine(struct viodma_pool *pool, uint32_t run)

@@ -2,8 +2,9 @@
 /*
  * straight.c - how it works: where a mapping bounces, and nothing limits its segments, all that there is to do for a
  * buffer is to take a run, to copy, and to write one segment. Whether a domain is of that kind is known when it is made
- * (viodma_straight_possible); whether a buffer is, one look at it tells. Whatever is not (buffers in the pool, in several
- * objects, larger than a run, wrong ones), and any shortage, is left to the general way, which decides and answers.
+ * (viodma_straight_possible); whether a buffer is, one look at it tells. Whatever is not (buffers in the pool, or in
+ * several objects, or larger than a run, and wrong ones), and any shortage, is left to the general way, which decides
+ * and answers.
  *
  * A run is found by its number, and so is its bus address: each piece of the pool has one bus address at which it
  * begins. On fixed platforms that is so for ever. Behind an IOMMU it is made so, in deferred mode and where the rings
@@ -102,78 +103,109 @@ static inline void *bytes_in(const struct viodma_memory *memory, uint32_t number
 	return (unsigned char *)object->memory + offset;
 }
 
-/* The bytes at phys, if all lie in one object; where the last ones lay is looked at first. */
-static void *bytes_at(struct viodma_domain *domain, viodma_phys phys, uint32_t len_bytes)
+/* Nothing of an object lies in the pool. (If the pool grows into it, later, that is bounced, and nobody is worse off.) */
+static bool is_apart(const struct viodma_object *object, const struct viodma_pool *pool)
+{
+	uint32_t i;
+
+	for (i = 0; pool && i < pool->chunk_count; i++) {
+		const struct viodma_object *chunk = &pool->chunks[i].memory;
+
+		if (chunk->phys.v - object->phys.v < object->len_bytes || object->phys.v - chunk->phys.v < chunk->len_bytes)
+			return false;
+	}
+	return true;
+}
+
+static void *look_for(struct viodma_domain *domain, viodma_phys phys, uint32_t len_bytes)
 {
 	const struct viodma_memory *memory = domain->config.memory;
-	void *bytes = NULL;
-	uint32_t behind;
+	uint32_t behind = viodma_memory_behind(memory, phys);
 
-	if (domain->last_object < memory->count)
-		bytes = bytes_in(memory, domain->last_object, phys, len_bytes);
-	if (bytes)
-		return bytes;
-	behind = viodma_memory_behind(memory, phys);
 	if (!behind)
 		return NULL;
 	domain->last_object = behind - 1;
+	domain->last_is_apart = is_apart(&memory->objects[behind - 1], domain->config.pool) &&
+				is_apart(&memory->objects[behind - 1], domain->config.ring_pool);
 	return bytes_in(memory, behind - 1, phys, len_bytes);
 }
 
-/* Behind an IOMMU what fills a granule is entered in place; on a restricted platform what lies in the pool is. */
-static bool bounces(const struct viodma_domain *domain, const struct viodma_buffer *buffer)
+/* The bytes at phys, if all lie in one object; where the last ones lay is looked at first. */
+static inline void *bytes_at(struct viodma_domain *domain, viodma_phys phys, uint32_t len_bytes)
+{
+	const struct viodma_memory *memory = domain->config.memory;
+	void *bytes = NULL;
+
+	if (domain->last_object < memory->count)
+		bytes = bytes_in(memory, domain->last_object, phys, len_bytes);
+	return bytes ? bytes : look_for(domain, phys, len_bytes);
+}
+
+/*
+ * Behind an IOMMU what fills a granule is entered in place; on a restricted platform what lies in the pool is. The buffer
+ * is in the object that was found last.
+ */
+static inline bool bounces(const struct viodma_domain *domain, const struct viodma_buffer *buffer)
 {
 	const struct viodma_domain_config *config = &domain->config;
 	uint32_t granule_bytes = domain->platform.granule_bytes;
 
 	if (domain->kind == VIODMA_DOMAIN_IOMMU)
 		return buffer->len_bytes < (uint64_t)granule_bytes + (-(uint32_t)buffer->phys.v & (granule_bytes - 1));
+	if (domain->last_is_apart)
+		return true;
 	return !viodma_pool_holds(config->pool, buffer->phys, buffer->len_bytes) &&
 	       !(config->ring_pool && viodma_pool_holds(config->ring_pool, buffer->phys, buffer->len_bytes));
 }
 
 /* A run with its record, and what the device may read copied; its bus address; or VIODMA_POOL_NONE. */
-static uint32_t bounce(struct viodma_domain *domain, const struct viodma_mapping *mapping,
-		       const struct viodma_buffer *buffer, viodma_bus *bus)
+static inline uint32_t bounce(struct viodma_domain *domain, const struct viodma_mapping *mapping,
+			      const struct viodma_buffer *buffer, enum viodma_direction direction, viodma_bus *bus)
 {
 	struct viodma_pool *pool = domain->config.pool;
 	const uint32_t within = pool->slot_bytes - 1, len_bytes = buffer->len_bytes;
 	void *origin = bytes_at(domain, buffer->phys, len_bytes);
-	uint32_t offset = (uint32_t)buffer->phys.v & within, run, chunk = 0;
+	uint32_t offset = (uint32_t)buffer->phys.v & within, run = VIODMA_POOL_NONE, chunk = 0;
+	struct viodma_pool_chunk *piece = pool->chunks;
 	struct viodma_pool_slot *record;
 	uint64_t at;
 
-	if (!origin || !bounces(domain, buffer))
+	if (!len_bytes || !origin || !bounces(domain, buffer))
 		return VIODMA_POOL_NONE;
 	if (((len_bytes - 1) & within) + offset > within)
 		offset = 0;
-	run = viodma_pool_try(pool, (uint64_t)offset + len_bytes);
-	if (run == VIODMA_POOL_NONE)
-		return run;
-	while (run - pool->chunks[chunk].first >= pool->chunks[chunk].count)
-		chunk++;
-	if (!(domain->pool_found[mapping->direction - 1] >> chunk & 1) && !find(domain, chunk, mapping->direction)) {
+	if (len_bytes <= pool->slot_bytes)
+		run = viodma_pool_take_one(pool);
+	if (run == VIODMA_POOL_NONE) {
+		run = viodma_pool_try(pool, (uint64_t)offset + len_bytes);
+		if (run == VIODMA_POOL_NONE)
+			return run;
+		piece = viodma_pool_chunk(pool, run);
+		chunk = (uint32_t)(piece - pool->chunks);
+	}
+	if (!(domain->pool_found[direction - 1] >> chunk & 1) && !find(domain, chunk, direction)) {
 		viodma_pool_give(pool, run);
 		return VIODMA_POOL_NONE;
 	}
-	record = &pool->chunks[chunk].slots[run - pool->chunks[chunk].first];
+	record = &piece->slots[run - piece->first];
 	record->next = mapping->runs;
 	record->offset = offset;
 	record->len = len_bytes;
 	record->position = mapping->len_bytes;
 	record->origin = buffer->phys;
-	at = ((uint64_t)(run - pool->chunks[chunk].first) << pool->slot_shift) + offset;
-	if (mapping->direction & VIODMA_TO_DEVICE) {
-		memcpy((unsigned char *)pool->chunks[chunk].memory.memory + at, origin, len_bytes);
+	at = ((uint64_t)(run - piece->first) << pool->slot_shift) + offset;
+	if (direction & VIODMA_TO_DEVICE) {
+		memcpy((unsigned char *)piece->memory.memory + at, origin, len_bytes);
 		pool->statistics.copied_in_bytes += len_bytes;
 	}
-	bus->v = domain->pool_bus[mapping->direction - 1][chunk].v + at;
+	bus->v = domain->pool_bus[direction - 1][chunk].v + at;
 	return run;
 }
 
 /* ---- mappings ---- */
 
-static void put(struct viodma_mapping *mapping, struct viodma_segment *segments, viodma_bus bus, uint32_t len_bytes)
+static inline void put(struct viodma_mapping *mapping, struct viodma_segment *segments, viodma_bus bus,
+		       uint32_t len_bytes, enum viodma_direction direction)
 {
 	struct viodma_segment *segment = &segments[mapping->segment_count];
 
@@ -184,11 +216,11 @@ static void put(struct viodma_mapping *mapping, struct viodma_segment *segments,
 	}
 	segment->bus = bus;
 	segment->len_bytes = len_bytes;
-	segment->permission = (enum viodma_permission)mapping->direction;
+	segment->permission = (enum viodma_permission)direction;
 	mapping->segment_count++;
 }
 
-static void count_mapping(struct viodma_domain *domain, uint64_t len_bytes)
+static inline void count_mapping(struct viodma_domain *domain, uint64_t len_bytes)
 {
 	struct viodma_domain_statistics *statistics = &domain->statistics;
 
@@ -199,36 +231,64 @@ static void count_mapping(struct viodma_domain *domain, uint64_t len_bytes)
 		statistics->live_peak = statistics->live;
 }
 
-bool viodma_straight_map(struct viodma_domain *domain, struct viodma_mapping *mapping, struct viodma_segment *segments,
-			 uint32_t capacity)
+/* What was done of a mapping is undone. */
+static void undo(struct viodma_domain *domain, struct viodma_mapping *mapping, enum viodma_direction direction)
+{
+	viodma_bounce_give(domain, mapping->runs);
+	if (direction & VIODMA_TO_DEVICE)
+		domain->config.pool->statistics.copied_in_bytes -= mapping->len_bytes;
+}
+
+enum viodma_result viodma_straight_map(struct viodma_domain *domain, struct viodma_mapping *mapping,
+				       const struct viodma_buffer *buffers, uint32_t count,
+				       enum viodma_direction direction, struct viodma_segment *segments,
+				       uint32_t capacity)
 {
 	uint32_t i;
 
-	if (mapping->buffer_count > capacity)
-		return false;
+	if (!count || count > capacity || direction < VIODMA_TO_DEVICE || direction > VIODMA_BIDIRECTIONAL)
+		return viodma_domain_map_long(domain, mapping, buffers, count, direction, segments, capacity);
 	if (domain->waiting_count)
 		(void)viodma_deferred_settle(domain, false);
-	for (i = 0; i < mapping->buffer_count; i++) {
-		const struct viodma_buffer *buffer = &mapping->buffers[i];
+	mapping->len_bytes = 0;
+	mapping->segment_count = 0;
+	mapping->runs = VIODMA_POOL_NONE;
+	for (i = 0; i < count; i++) {
 		viodma_bus bus;
-		uint32_t run = buffer->len_bytes ? bounce(domain, mapping, buffer, &bus) : VIODMA_POOL_NONE;
+		uint32_t run = bounce(domain, mapping, &buffers[i], direction, &bus);
 
 		if (run == VIODMA_POOL_NONE) {
-			viodma_bounce_give(domain, mapping->runs);
-			if (mapping->direction & VIODMA_TO_DEVICE)
-				domain->config.pool->statistics.copied_in_bytes -= mapping->len_bytes;
-			mapping->runs = VIODMA_POOL_NONE;
-			mapping->segment_count = 0;
-			mapping->len_bytes = 0;
-			return false;
+			undo(domain, mapping, direction);
+			return viodma_domain_map_long(domain, mapping, buffers, count, direction, segments, capacity);
 		}
-		put(mapping, segments, bus, buffer->len_bytes);
+		put(mapping, segments, bus, buffers[i].len_bytes, direction);
 		mapping->runs = run;
-		mapping->len_bytes += buffer->len_bytes;
+		mapping->len_bytes += buffers[i].len_bytes;
 	}
+	mapping->domain = domain;
+	mapping->segments = segments;
+	mapping->direction = direction;
+	mapping->checked_by = NULL;
+	mapping->quiet = false;
 	mapping->straight = true;
 	count_mapping(domain, mapping->len_bytes);
-	return true;
+	return VIODMA_OK;
+}
+
+/* What the device wrote of a run, as far as written_bytes say so, goes back to where it came from. */
+static inline void copy_out(struct viodma_domain *domain, const struct viodma_pool_chunk *chunk,
+			    const struct viodma_pool_slot *record, uint64_t written_bytes)
+{
+	struct viodma_pool *pool = domain->config.pool;
+	uint64_t len_bytes = written_bytes - record->position, at = (uint64_t)(record - chunk->slots) << pool->slot_shift;
+	void *origin = bytes_at(domain, record->origin, record->len);
+
+	if (len_bytes > record->len)
+		len_bytes = record->len;
+	if (!origin) /* the registered memory was changed since the map */
+		return;
+	pool->statistics.copied_out_bytes += len_bytes;
+	memcpy(origin, (unsigned char *)chunk->memory.memory + at + record->offset, (size_t)len_bytes);
 }
 
 enum viodma_result viodma_straight_unmap(struct viodma_mapping *mapping, uint64_t written_bytes)
@@ -239,26 +299,17 @@ enum viodma_result viodma_straight_unmap(struct viodma_mapping *mapping, uint64_
 	uint32_t run, next;
 
 	for (run = mapping->runs; run != VIODMA_POOL_NONE; run = next) {
-		const struct viodma_pool_chunk *chunk = viodma_pool_chunk(pool, run);
+		struct viodma_pool_chunk *chunk = viodma_pool_chunk(pool, run);
 		const struct viodma_pool_slot *record = &chunk->slots[run - chunk->first];
 
 		next = record->next;
-		if ((mapping->direction & VIODMA_FROM_DEVICE) && written_bytes > record->position) {
-			uint64_t len_bytes = written_bytes - record->position;
-			void *origin = bytes_at(domain, record->origin, record->len);
-
-			if (len_bytes > record->len)
-				len_bytes = record->len;
-			pool->statistics.copied_out_bytes += len_bytes;
-			if (origin) /* else the registered memory was changed since the map */
-				memcpy(origin, (unsigned char *)chunk->memory.memory +
-					       ((uint64_t)(run - chunk->first) << pool->slot_shift) + record->offset,
-				       (size_t)len_bytes);
-		}
-		viodma_pool_give(pool, run);
+		if ((mapping->direction & VIODMA_FROM_DEVICE) && written_bytes > record->position)
+			copy_out(domain, chunk, record, written_bytes);
+		viodma_pool_give_back(pool, chunk, run);
 	}
 	mapping->runs = VIODMA_POOL_NONE;
 	mapping->domain = NULL;
+	mapping->straight = false;
 	domain->statistics.unmaps++;
 	domain->statistics.live--;
 	if (domain->waiting_count)

@@ -189,6 +189,7 @@ struct viodma_domain {
 	/* ---- core/dma/straight.c ---- */
 	bool straight;           /* there is a short way */
 	uint8_t pool_found[3];   /* for each direction - 1: a bit for each piece of the pool with an address in pool_bus */
+	bool last_is_apart;      /* and so does it not overlap the pools */
 	uint32_t last_object;    /* of the registered memory: where a buffer was found last */
 	viodma_bus pool_bus[3][VIODMA_POOL_CHUNKS_MAX];
 };
