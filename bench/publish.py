@@ -232,14 +232,16 @@ def peers_table(files: Files) -> list[str]:
         lambda d: (ns(d["throughput"]["viodma_ns"]), ns(d["throughput"]["ring_ns"])))
     put("two processors, one out; ringtest's ring", "ringtest",
         lambda d: (ns(d["round_trip"]["viodma_ns"]), ns(d["round_trip"]["ring_ns"])))
-    for key, name in (("32_in_flight", "null disk, 4 KiB reads, 32 in flight, asleep"),
-                      ("1_asleep", "null disk, one in flight, asleep"), ("1_polling", "null disk, one in flight, front end and ours poll, theirs asleep")):
+    for key, name in (("32_in_flight", "null disk, 4 KiB reads, 32 in flight, as each polls by default"),
+                      ("32_asleep", "null disk, 32 in flight, asleep"),
+                      ("1_in_flight", "null disk, one in flight, as each polls by default"),
+                      ("1_asleep", "null disk, one in flight, asleep"),
+                      ("1_polling", "null disk, one in flight, front end and ours poll, theirs asleep")):
         put(f"{name}; qemu-storage-daemon", "disk",
             lambda d, k=key: (rate(d[k]["viodma_per_second"]), rate(d[k]["qsd_per_second"])))
-    put("null disk, packed ring, 32 in flight, asleep", "disk",
-        lambda d: (rate(d["packed_32_in_flight"]["viodma_per_second"]), "has no packed ring"))
-    put("null disk, packed ring, 32 in flight, polling", "disk",
-        lambda d: (rate(d["packed_32_polling"]["viodma_per_second"]), "has no packed ring"))
+    for key, name in (("packed_32_in_flight", "by default"), ("packed_32_asleep", "asleep"), ("packed_32_polling", "polling")):
+        put(f"null disk, packed ring, 32 in flight, {name}", "disk",
+            lambda d, k=key: (rate(d[k]["viodma_per_second"]), "has no packed ring"))
     for ring in ("split", "packed"):
         put(f"one thread, 64 bytes, {ring}; testpmd, packets in each of two directions", "testpmd",
             lambda d, r=ring: (f"{d[r]['viodma_mrequests']:.1f} M/s", f"2 × {d[r]['testpmd_mpps_per_direction']:.1f} M/s"))

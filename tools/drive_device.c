@@ -20,7 +20,6 @@
 #include <time.h>
 
 #define TURN_NS 100000000u
-#define POLLS_PER_LOOK 16u
 
 volatile int drive_interrupted;
 
@@ -121,6 +120,8 @@ static enum viodma_result connect_front(struct drive_device *device)
 	};
 	const enum viodma_result result = viodma_front_connect(&front, &device->front);
 
+	viodma_poller_init(&device->poller, device->options->poll_us);
+
 	if (result == VIODMA_E_IO || result == VIODMA_E_INVALID)
 		device->said = result; /* the front end has said all there is to say */
 	if (result == VIODMA_OK)
@@ -217,24 +218,14 @@ enum viodma_result drive_device_close(struct drive_device *device)
 
 /* ---- while it runs ---- */
 
-/* Look again and again, before sleeping: the device may be about to be done. What it asks is answered meanwhile. */
-static enum viodma_result poll_busily(struct drive_device *device, uint64_t until_ns)
+static enum viodma_result look(void *context, uint64_t now_ns, bool polled)
 {
-	enum viodma_result result;
-	uint64_t now = 0;
+	struct drive_device *device = context;
 
-	do {
-		result = viodma_front_wait(device->front, 0);
-		if (result != VIODMA_OK && result != VIODMA_E_TIMEOUT)
-			return result;
-		for (unsigned i = 0; i < POLLS_PER_LOOK; i++) {
-			now = viodma_loop_now_ns();
-			result = viodma_driver_blk_poll(&device->blk, now);
-			if (result != VIODMA_EMPTY)
-				return result;
-		}
-	} while (now < until_ns && !drive_interrupted);
-	return VIODMA_EMPTY;
+	if (polled && drive_interrupted)
+		return VIODMA_OK; /* whoever asked for this turn sees to it */
+	viodma_driver_blk_set_polled(&device->blk, polled);
+	return viodma_driver_blk_poll(&device->blk, now_ns);
 }
 
 /* A device can say so as often as it likes: once a second is enough. */
@@ -248,16 +239,13 @@ static void say_that_it_changed(struct drive_device *device, uint64_t now)
 
 enum viodma_result drive_device_turn(struct drive_device *device)
 {
-	const uint64_t now = viodma_loop_now_ns();
-	enum viodma_result result = viodma_driver_blk_poll(&device->blk, now);
-	uint64_t deadline = now + TURN_NS;
+	enum viodma_result result = viodma_front_look(device->front, &device->poller, look, device);
 
-	if (result == VIODMA_EMPTY && device->options->poll_us)
-		result = poll_busily(device, now + (uint64_t)device->options->poll_us * 1000);
 	if (result == VIODMA_OK)
 		return VIODMA_OK;
 	if (result == VIODMA_EMPTY) {
 		const uint64_t next = viodma_driver_blk_next_deadline(&device->blk);
+		uint64_t deadline = viodma_loop_now_ns() + TURN_NS;
 
 		if (next < deadline)
 			deadline = next;
@@ -266,7 +254,7 @@ enum viodma_result drive_device_turn(struct drive_device *device)
 			result = viodma_driver_check(&device->driver);
 	}
 	if (viodma_front_config_changed(device->front))
-		say_that_it_changed(device, now);
+		say_that_it_changed(device, viodma_loop_now_ns());
 	if (result == VIODMA_OK)
 		result = viodma_domain_settle(&device->domain, false);
 	if (result == VIODMA_E_QUARANTINED)

@@ -48,6 +48,7 @@ struct drive_device {
 	struct drive_platform platform;
 	struct drive_memory memory;
 	struct viodma_front *front;
+	struct viodma_poller poller;
 	struct viodma_driver driver;
 	struct viodma_pool pool;
 	struct viodma_domain domain;

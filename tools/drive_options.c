@@ -9,6 +9,7 @@
 #include "tools/options.h"
 
 #include <viodma/platform.h>
+#include <viodma/poller.h>
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,7 +22,6 @@
 #define REQUEST_BYTES_MOST (64u * 1024 * 1024)
 #define IN_FLIGHT_BYTES_MOST (UINT64_C(16) << 30)
 #define TIMEOUT_MS_MOST 3600000u
-#define POLL_US_MOST 1000000u
 #define SECONDS_MOST 1000000u
 #define REQUESTS_DEFAULT 10000u
 #define WORDS_MOST 3
@@ -165,7 +165,7 @@ static const char help[] =
 	"  --no-ring-reset           do not reset single rings\n"
 	"  --inband                  kicks and calls are messages, where the back end can: for tests\n"
 	"  --reconnect-ms N          when the back end goes, wait so long for its successor, and go on\n"
-	"  --poll-us N               look for completions for so long before sleeping (default 0)\n"
+	"  --poll-us auto|N          look for completions so long before sleeping; 0: sleep at once (default auto)\n"
 	"  --timeout-ms N            how long the device may take for anything (default 10000)\n"
 	"  --strict                  a used length that is too large is an error; else it is cut and counted\n"
 	"\n"
@@ -222,6 +222,7 @@ void drive_options_init(struct drive_options *options)
 		.depth = 32,
 		.request_bytes = 128u << 10,
 		.timeout_ms = 10000,
+		.poll_us = VIODMA_POLL_AUTO,
 		.seed = 1,
 		.length = DRIVE_LENGTH_REST,
 	};
@@ -378,7 +379,7 @@ static bool take(const struct options *reader, int option, const char *value, st
 	case RECONNECT_MS:
 		return options_number(reader, "--reconnect-ms", value, 1, TIMEOUT_MS_MOST, &options->reconnect_ms);
 	case POLL_US:
-		return options_number(reader, "--poll-us", value, 0, POLL_US_MOST, &options->poll_us);
+		return options_poll_us(reader, value, &options->poll_us);
 	case REQUESTS:
 		return options_number(reader, "--requests", value, 1, UINT32_MAX, &options->requests);
 	case SECONDS:

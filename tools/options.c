@@ -5,6 +5,8 @@
  */
 #include "tools/options.h"
 
+#include <viodma/poller.h>
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -15,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#define POLL_US_MAX 1000000u
 #define SOCKET_PATH_BYTES (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 bool options_wrong(const struct options *options, const char *format, ...)
@@ -80,6 +83,17 @@ bool options_number(const struct options *options, const char *name, const char 
 		return options_wrong(options, "%s: '%s', expected a number from %" PRIu32 " to %" PRIu32, name, text,
 				     least, most);
 	*number = (uint32_t)value;
+	return true;
+}
+
+bool options_poll_us(const struct options *options, const char *text, uint32_t *poll_us)
+{
+	if (!strcmp(text, "auto"))
+		*poll_us = VIODMA_POLL_AUTO;
+	else if (text[0] < '0' || text[0] > '9')
+		return options_wrong(options, "--poll-us: '%s', expected auto or a number from 0 to %u", text, POLL_US_MAX);
+	else
+		return options_number(options, "--poll-us", text, 0, POLL_US_MAX, poll_us);
 	return true;
 }
 

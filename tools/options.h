@@ -34,6 +34,8 @@ __attribute__((format(printf, 2, 3))) bool options_wrong(const struct options *o
 /* `name` is the option, or the part of one, as messages have it. */
 bool options_number(const struct options *options, const char *name, const char *text, uint32_t least, uint32_t most,
 		    uint32_t *number);
+/* For viodma_poller_init. */
+bool options_poll_us(const struct options *options, const char *text, uint32_t *poll_us);
 /* Decimal, or hexadecimal with 0x; K, M, G, T are powers of 1024. */
 bool options_size(const struct options *options, const char *name, const char *text, uint64_t least, uint64_t most,
 		  uint64_t *bytes);

@@ -15,7 +15,6 @@
 
 #define REVOKE_TIMEOUT_MS_MAX 3600000u
 #define IOTLB_ENTRIES_MAX (1u << 24)
-#define POLL_US_MAX 1000000u
 #define PATH_PART 31 /* of --device, where a type's parts have 0 to 15 */
 
 static void print_help(const struct serve_type_options *type)
@@ -26,7 +25,7 @@ static void print_help(const struct serve_type_options *type)
 	      "  --platform-dma=POLICY     feature bit 33: require, offer (default), or off\n"
 	      "  --platform-dma-bit N      offer this bit, 41 to 63, in its place: a number nobody has assigned\n"
 	      "  --iotlb-entries N         mappings remembered (default 65536)\n"
-	      "  --poll-us N               after work, look for more so long before sleeping (default 0: sleep at once)\n"
+	      "  --poll-us auto|N          look for more work so long before sleeping; 0: sleep at once (default auto)\n"
 	      "  --in-order                offer VIRTIO_F_IN_ORDER: requests end in the order in which they came\n"
 	      "  --order-platform          offer VIRTIO_F_ORDER_PLATFORM: barriers of a device that is not a CPU\n"
 	      "  --no-packed               do not offer VIRTIO_F_RING_PACKED\n"
@@ -192,7 +191,7 @@ static bool take(const struct options *reader, const struct serve_type_options *
 	case SERVE_IOTLB_ENTRIES:
 		return take_iotlb_entries(reader, type, value, &options->iotlb_entries);
 	case SERVE_POLL_US:
-		return options_number(reader, "--poll-us", value, 0, POLL_US_MAX, &options->poll_us);
+		return options_poll_us(reader, value, &options->poll_us);
 	case SERVE_IN_ORDER:
 		options->ring_features_also |= VIODMA_FEATURE(VIRTIO_F_IN_ORDER_BIT);
 		return true;
@@ -286,6 +285,7 @@ bool serve_options_parse(const struct serve_type_options *type, int argc, char *
 
 	memset(options, 0, sizeof(*options));
 	options->platform_dma = VIODMA_PLATFORM_DMA_OFFER;
+	options->poll_us = VIODMA_POLL_AUTO;
 	/* The conventions of vhost-user's document: no other option counts then. */
 	for (int i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--print-capabilities")) {

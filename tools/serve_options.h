@@ -42,7 +42,7 @@ struct serve_options {
 	uint32_t revoke_timeout_ms; /* 0: the library's default */
 	uint32_t iotlb_entries;     /* 0: the library's default */
 	uint64_t ring_features_also, ring_features_masked; /* bits of viodma/feature.h */
-	uint32_t poll_us;           /* 0: none */
+	uint32_t poll_us;           /* for viodma_poller_init */
 	const char *stats_json, *trace_json, *test_socket; /* or NULL */
 	enum viodma_disk_engine_kind io; /* blk */
 };

@@ -4,10 +4,11 @@
  * is each of them for some milliseconds, beginning with another one each time. All are connected all the time, and those
  * whose turn it is not sleep.
  *
- *	disk_load ROUNDS MILLISECONDS IN-FLIGHT split|packed sleep|poll:SOCKET...
+ *	disk_load ROUNDS MILLISECONDS IN-FLIGHT split|packed sleep|auto|poll:SOCKET...
  *
- * sleep: it waits for calls of that disk. poll: it looks again and again. Bit 33 is declined, so that disks without it are in the same
- * place. Prints one object of JSON; the ratio is each disk's requests per second by the last one's, round by round.
+ * sleep: it waits for calls of that disk. auto: it looks before that, for as long as it pays. poll: it looks again and
+ * again. Bit 33 is declined, so that disks without it are in the same place. Prints one object of JSON; the
+ * ratio is each disk's requests per second by the last one's, round by round.
  */
 #include <viodma/driver_blk.h>
 #include <viodma/loop.h>
@@ -27,6 +28,7 @@
 #define PARTS 128u
 #define SEGMENTS 4u
 #define POOL_BYTES (1u << 20)
+#define POLL_US 1000000u
 #define STALL_NS UINT64_C(5000000000)
 
 struct disk;
@@ -39,7 +41,7 @@ struct one {
 
 struct disk {
 	const char *path;
-	bool poll;
+	struct viodma_poller poller;
 	struct viodma_front *front;
 	struct viodma_front_memory data, pool_memory;
 	struct viodma_object objects[2];
@@ -209,11 +211,20 @@ static void done(void *context, struct viodma_driver_blk_request *request, enum 
 		submit(one);
 }
 
+static enum viodma_result look(void *context, uint64_t now_ns, bool polled)
+{
+	struct disk *disk = context;
+
+	(void)now_ns; /* no request has a deadline */
+	viodma_driver_blk_set_polled(&disk->blk, polled);
+	return viodma_driver_blk_poll(&disk->blk, 0);
+}
+
 static bool turn(struct disk *disk)
 {
-	enum viodma_result result = viodma_driver_blk_poll(&disk->blk, 0);
+	enum viodma_result result = viodma_front_look(disk->front, &disk->poller, look, disk);
 
-	if (result == VIODMA_EMPTY && !disk->poll)
+	if (result == VIODMA_EMPTY)
 		result = viodma_front_wait(disk->front, viodma_loop_now_ns() + STALL_NS);
 	return result == VIODMA_OK || result == VIODMA_EMPTY || fail(disk, "reading", result);
 }
@@ -231,7 +242,6 @@ static bool run(struct disk *disk, uint32_t in_flight, uint64_t round_ns, double
 {
 	const uint64_t before = disk->done, notified = notifications(disk), began = viodma_loop_now_ns();
 	uint64_t took;
-	uint32_t looks = 0;
 
 	disk->going = true;
 	for (uint32_t i = 0; i < in_flight; i++) {
@@ -250,7 +260,7 @@ static bool run(struct disk *disk, uint32_t in_flight, uint64_t round_ns, double
 	do {
 		if (!turn(disk))
 			return false;
-	} while (disk->poll && ++looks % 64 ? true : viodma_loop_now_ns() - began < round_ns);
+	} while (viodma_loop_now_ns() - began < round_ns);
 	disk->going = false;
 	took = viodma_loop_now_ns() - began;
 	*per_second = (double)(disk->done - before) * 1e9 / (double)took;
@@ -298,6 +308,11 @@ static void report(struct disk *disks, uint32_t count, uint32_t rounds)
 	printf("]}\n");
 }
 
+static uint32_t poll_us(const char *word)
+{
+	return !strncmp(word, "poll:", 5) ? POLL_US : !strncmp(word, "auto:", 5) ? VIODMA_POLL_AUTO : 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct disk disks[DISKS_MAX];
@@ -308,7 +323,7 @@ int main(int argc, char **argv)
 	double warm;
 
 	if (!count || count > DISKS_MAX || !rounds || rounds > ROUNDS_MAX || !in_flight || in_flight > IN_FLIGHT_MAX) {
-		fprintf(stderr, "usage: disk_load ROUNDS MILLISECONDS IN-FLIGHT split|packed sleep|poll:SOCKET...\n");
+		fprintf(stderr, "usage: disk_load ROUNDS MILLISECONDS IN-FLIGHT split|packed sleep|auto|poll:SOCKET...\n");
 		return 2;
 	}
 	CPU_ZERO(&cpus);
@@ -318,7 +333,7 @@ int main(int argc, char **argv)
 		const char *colon = strchr(argv[5 + i], ':');
 
 		disks[i].path = colon ? colon + 1 : argv[5 + i];
-		disks[i].poll = !strncmp(argv[5 + i], "poll:", 5);
+		viodma_poller_init(&disks[i].poller, poll_us(argv[5 + i]));
 		if (!open_disk(&disks[i], !strcmp(argv[4], "packed")) || !run(&disks[i], in_flight, round_ns / 4, &warm))
 			return 1;
 		disks[i].notified = disks[i].requests = 0;

@@ -341,7 +341,7 @@ static enum viodma_result take_in(struct viodma_driver_blk *blk, struct viodma_d
 	return result == VIODMA_EMPTY ? VIODMA_OK : result;
 }
 
-/* Show what was added, and say that we want to hear. True: something is there already. */
+/* Show what was added, and say that we want to hear, unless we look. True: something is there already. */
 static bool publish(struct viodma_driver_blk *blk)
 {
 	const struct viodma_transport *transport = &blk->config.driver->transport;
@@ -353,9 +353,15 @@ static bool publish(struct viodma_driver_blk *blk)
 
 		viodma_driver_queue_publish(queue);
 		viodma_driver_queue_kick(queue, transport);
-		more |= viodma_driver_queue_want_call(queue);
+		if (!blk->polled)
+			more |= viodma_driver_queue_want_call(queue);
 	}
 	return more;
+}
+
+void viodma_driver_blk_set_polled(struct viodma_driver_blk *blk, bool polled)
+{
+	blk->polled = polled;
 }
 
 enum viodma_result viodma_driver_blk_poll(struct viodma_driver_blk *blk, uint64_t now_ns)

@@ -170,15 +170,16 @@ enum viodma_result viodma_ring_ask_for_kick(struct viodma_queue *queue);
 /*
  * Does the driver know, as well as it may, that no kick is wanted while there is work?
  *
- * An event index that is not moved on lies behind, so it declines by itself: the split ring's for 2^16 entries. The
- * packed ring's only for a lap, and the word a fresh ring begins with asks for each kick; one that is polled says so.
+ * An event index that is not moved on lies behind once its kick has come, so it declines by itself: the split ring's for
+ * 2^16 entries. The packed ring's only for a lap, and the word a fresh ring begins with asks for each kick. A ring that is
+ * polled says so, because nothing needs to have come since it asked.
  */
 static inline bool viodma_ring_kicks_declined(const struct viodma_queue *queue)
 {
-	return queue->no_notify || (queue->setup.event_idx && !(queue->setup.packed && queue->polled));
+	return queue->no_notify || (queue->setup.event_idx && !queue->polled);
 }
 
-/* Without EVENT_IDX: no kicks while there is work. */
+/* Unless that is so: no kicks while there is work. */
 void viodma_ring_decline_kicks(struct viodma_queue *queue);
 
 /* Barriers as shared.h describes them, those of the platform with them where they were asked for (= DRV-23). */

@@ -34,9 +34,9 @@ static struct wish_word word_of(const struct viodma_queue *queue, enum wish wish
 	} else if (wish == KICK_AT_EVENT) {
 		word.bus = viodma_ring_at(word.bus, VIRTQ_USED_AVAIL_EVENT(queue->setup.size));
 		word.number = queue->next_avail;
-	} else if (queue->setup.event_idx) { /* any kick: the entry seen last is the event */
+	} else if (queue->setup.event_idx) { /* any kick: the entry seen last is the event; none: one half a turn away */
 		word.bus = viodma_ring_at(word.bus, VIRTQ_USED_AVAIL_EVENT(queue->setup.size));
-		word.number = queue->seen_avail;
+		word.number = wish == NO_KICK ? queue->next_avail + 0x8000u : queue->seen_avail;
 	} else {
 		word.bus = viodma_ring_at(word.bus, VIRTQ_USED_FLAGS);
 		word.number = wish == NO_KICK ? VIRTQ_USED_F_NO_NOTIFY : 0;
@@ -158,6 +158,8 @@ void viodma_ring_decline_kicks(struct viodma_queue *queue)
 
 void viodma_queue_set_polled(struct viodma_queue *queue, bool polled)
 {
+	if (queue->polled == polled)
+		return;
 	queue->polled = polled;
 	viodma_queue_disturb(queue); /* what declines kicks is another */
 }

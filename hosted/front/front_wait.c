@@ -5,6 +5,9 @@
  *
  * The main socket brings nothing unless something was asked (front_messages.c): here it can only have been closed, or
  * misused.
+ *
+ * Before it sleeps, whoever drives a queue may look at it for a while (viodma_front_look); the descriptors are looked at
+ * now and then meanwhile, because the device may have questions that it cannot go on without.
  */
 #include "hosted/front/front.h"
 
@@ -18,6 +21,7 @@
 
 #define EVENTS 32
 #define NS_PER_MS 1000000u
+#define LOOKS_PER_WAIT 16u
 
 enum viodma_result viodma_front_watch(struct viodma_front *front, int fd, enum viodma_front_event event, unsigned queue)
 {
@@ -99,6 +103,33 @@ static enum viodma_result wait_until(struct viodma_front *front, uint64_t deadli
 	}
 	front->news = false;
 	return VIODMA_OK;
+}
+
+enum viodma_result viodma_front_look(struct viodma_front *front, struct viodma_poller *poller,
+				     enum viodma_result (*look)(void *context, uint64_t now_ns, bool polled), void *context)
+{
+	bool polled = viodma_poller_looks(poller);
+	uint64_t now_ns = viodma_loop_now_ns();
+	enum viodma_result result = look(context, now_ns, polled);
+	uint32_t looks = 0;
+
+	if (result == VIODMA_EMPTY)
+		viodma_poller_idle(poller, now_ns);
+	while (result == VIODMA_EMPTY && viodma_poller_again(poller, now_ns)) {
+		if (!(++looks % LOOKS_PER_WAIT)) {
+			result = viodma_front_wait(front, 0);
+			if (result != VIODMA_OK && result != VIODMA_E_TIMEOUT)
+				return result;
+		}
+		now_ns = viodma_loop_now_ns();
+		polled = true;
+		result = look(context, now_ns, polled);
+	}
+	if (result == VIODMA_EMPTY && polled)
+		result = look(context, now_ns, false);
+	if (result == VIODMA_OK)
+		viodma_poller_work(poller, now_ns);
+	return result;
 }
 
 enum viodma_result viodma_front_wait(struct viodma_front *front, uint64_t deadline_ns)

@@ -142,9 +142,9 @@ struct viodma_vring {
 	/* What happens. */
 	bool kicked, more, call_owed, broken_told;
 	bool say_call, say_error; /* messages that the loop's thread is to send for its worker */
-	bool busy; /* it had work a moment ago: looked at in each turn, and no kicks are wanted, until then: */
-	uint64_t busy_until_ns;
-	uint64_t worked; /* requests fetched and pushed, when it was looked at last */
+	bool busy; /* looked at in each turn: the poller has said so */
+	struct viodma_poller poller;
+	uint64_t fetched, pushed; /* requests, when it was looked at last */
 	/* Counters when the ring started. */
 	uint64_t session_pushed, session_faults, session_peak;
 	struct viodma_space_statistics session_space;

@@ -8,7 +8,8 @@
  *
  * Work happens in turns: one deferred call of a worker's loop looks at every ring of its that was kicked, has more, or may
  * go on because the space changed; takes at most one queue-full from each; and calls the driver. Another call, or the end
- * of that one where there is only one worker, sends questions, and lets a pending revocation go on. A ring that had work is looked at in each turn for a while (poll_us) before it asks for a kick
+ * of that one where there is only one worker, sends questions, and lets a pending revocation go on. A ring whose poller
+ * says so is looked at in each turn for a while (poll_us) before it asks for a kick
  * again; the loop looks at its descriptors between turns, so that rings that are busy starve nobody.
  */
 #include "hosted/vhost_user/messages.h"
@@ -73,6 +74,7 @@ enum viodma_result viodma_vring_init(struct viodma_vhost_user *backend, unsigned
 	ring->worker = worker;
 	ring->index = index;
 	ring->kick_fd = ring->call_fd = ring->err_fd = -1;
+	viodma_poller_init(&ring->poller, backend->options.poll_us);
 	config.memory_bytes = viodma_queue_memory_bytes(&config);
 	if (!config.memory_bytes)
 		return VIODMA_E_INVALID;
@@ -339,37 +341,49 @@ static void process(struct viodma_vring *ring)
 	ring->more = ring->backend->ops.process(ring->worker->device, &ring->queue) == VIODMA_OK;
 }
 
-/* options.poll_us: for so long after it had work, look at it in each turn; then ask for the next kick, and look once more. */
-static void stay_busy(struct viodma_vring *ring, bool had_work)
+/*
+ * Look at it again in the next turn? Else it is to ask for the next kick, and is looked at once more. A time that was given
+ * counts from whatever it did. By itself it looks after it gave something back, since that is what a driver reacts to, and it
+ * pays if something new comes: while a disk works on requests, there is no telling when the driver has another.
+ */
+static void stay_busy(struct viodma_vring *ring, bool fetched, bool gave_back)
 {
-	const uint64_t now = viodma_loop_now_ns();
+	const bool given = ring->backend->options.poll_us != VIODMA_POLL_AUTO;
+	const uint64_t now_ns = viodma_loop_now_ns();
 
-	if (had_work) {
-		ring->busy_until_ns = now + (uint64_t)ring->backend->options.poll_us * 1000u;
-		ring->busy = true;
-	} else if (!ring->busy || now >= ring->busy_until_ns) {
-		ring->busy = false;
-		viodma_queue_set_polled(&ring->queue, false);
-		process(ring);
-	}
+	if (fetched || (given && gave_back))
+		viodma_poller_work(&ring->poller, now_ns);
+	if (gave_back || (given && fetched))
+		viodma_poller_idle(&ring->poller, now_ns);
+	ring->busy = viodma_poller_again(&ring->poller, now_ns);
 }
 
 /* True: there is more for another turn. */
 static bool work(struct viodma_vring *ring)
 {
 	const struct viodma_queue_statistics *done = &ring->queue.statistics;
+	const bool polls = ring->backend->options.poll_us != 0;
+	bool polled;
 
-	if (!ring->kicked && !ring->more && !ring->busy && !viodma_queue_has_work(&ring->queue))
+	if (!ring->kicked && !ring->more && !ring->busy && !viodma_queue_has_work(&ring->queue) &&
+	    !(polls && done->pushed != ring->pushed))
 		return false;
 	if (ring->kicked)
 		viodma_queue_kicked(&ring->queue);
 	ring->kicked = false;
-	viodma_queue_set_polled(&ring->queue, ring->backend->options.poll_us != 0);
+	polled = polls && viodma_poller_looks(&ring->poller);
+	viodma_queue_set_polled(&ring->queue, polled);
 	process(ring);
-	if (ring->backend->options.poll_us)
-		stay_busy(ring, done->fetched + done->pushed - ring->worked != 0);
-	ring->worked = done->fetched + done->pushed;
-	return ring->more || ring->busy;
+	if (!polls)
+		return ring->more;
+	stay_busy(ring, done->fetched != ring->fetched, done->pushed != ring->pushed);
+	ring->fetched = done->fetched;
+	ring->pushed = done->pushed;
+	if (polled && !ring->busy && !ring->more) {
+		viodma_queue_set_polled(&ring->queue, false);
+		process(ring);
+	}
+	return ring->more || ring->busy || done->fetched != ring->fetched;
 }
 
 /* All of a worker's rings. True: there is more for another turn. */

@@ -174,7 +174,7 @@ struct viodma_driver_blk {
 	uint64_t grain_bytes;                /* so many bytes may need one segment more, or two of them */
 	bool grain_twice, grain_whole, cuts;
 	bool waiting;                        /* for a completion, to make room */
-	bool stopped;
+	bool stopped, polled;
 	uint64_t deadline_ns;                /* none is earlier */
 	struct viodma_dma_memory headers, statuses;
 	struct viodma_driver_blk_request *first, *last; /* submitted, with something to send yet */
@@ -226,6 +226,12 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_blk_look_again(struct viodma_dr
  * VIODMA_PEER_*: the device broke a rule. Both: reset it.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_blk_poll(struct viodma_driver_blk *blk, uint64_t now_ns);
+
+/*
+ * Polled: viodma_driver_blk_poll does not ask the device to call when it has nothing, because the caller polls again by
+ * itself. Before it sleeps: not polled, and poll once more, which asks.
+ */
+void viodma_driver_blk_set_polled(struct viodma_driver_blk *blk, bool polled);
 
 /* The earliest deadline of what was submitted; UINT64_MAX: none. O(requests). */
 uint64_t viodma_driver_blk_next_deadline(const struct viodma_driver_blk *blk);

@@ -21,6 +21,7 @@
 #include <viodma/feature.h>
 #include <viodma/iotlb.h>
 #include <viodma/loop.h>
+#include <viodma/poller.h>
 #include <viodma/queue.h>
 
 #ifdef __cplusplus
@@ -115,7 +116,8 @@ struct viodma_vhost_user_options {
 	uint64_t protocol_features_masked; /* VHOST_USER_PROTOCOL_F_* not to offer, a bit each: for tests */
 	/*
 	 * Poll: after a ring had work, look at it again and again for so long before sleeping until the next kick; kicks are
-	 * not wanted meanwhile. 0: sleep at once.
+	 * not wanted meanwhile. 0: sleep at once. VIODMA_POLL_AUTO (viodma/poller.h): after a request was given back, for as
+	 * long as that pays.
 	 */
 	uint32_t poll_us;
 	uint32_t queue_size_max; /* descriptors; a power of two, 1 to 32768; default 1024 */

@@ -32,6 +32,7 @@
 
 #include <viodma/iommu.h>
 #include <viodma/memory.h>
+#include <viodma/poller.h>
 #include <viodma/transport.h>
 
 #ifdef __cplusplus
@@ -170,6 +171,20 @@ bool viodma_front_config_changed(struct viodma_front *front);
  * this and every other call from then on; only here, a back end that did not answer in time has gone (VIODMA_PEER_GONE).
  */
 VIODMA_MUST_USE enum viodma_result viodma_front_wait(struct viodma_front *front, uint64_t deadline_ns);
+
+/*
+ * Before that: look, again and again, for as long as the poller says (viodma/poller.h), and answer misses meanwhile. `look` is
+ * the driver's poll, after the driver was told whether it is polled:
+ *
+ *	viodma_driver_blk_set_polled(blk, polled);
+ *	return viodma_driver_blk_poll(blk, now_ns);
+ *
+ * VIODMA_EMPTY: nothing came, and the last look, with polled false, has asked for a call: now viodma_front_wait. Otherwise what
+ * look answered, or viodma_front_wait would.
+ */
+VIODMA_MUST_USE enum viodma_result viodma_front_look(struct viodma_front *front, struct viodma_poller *poller,
+						     enum viodma_result (*look)(void *context, uint64_t now_ns, bool polled),
+						     void *context);
 
 /* A descriptor that is readable when viodma_front_wait has something to do: for a caller's own poll. */
 int viodma_front_fd(const struct viodma_front *front);

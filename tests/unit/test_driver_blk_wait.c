@@ -46,6 +46,42 @@ static bool requests_that_find_no_room_wait_in_their_order(void)
 }
 HOLDS(requests_that_find_no_room_wait_in_their_order)
 
+/* One request, served. *called: would the device have called? */
+static bool served(struct test_device *device, unsigned i, bool *called)
+{
+	CHECK_RESULT(submit(ask(i, VIODMA_DRIVER_BLK_READ, i, i * 0x1000, 512)), VIODMA_OK);
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_EMPTY);
+	test_device_serve(device);
+	test_device_finish(device);
+	*called = viodma_queue_call_needed(&device->queues[0].queue);
+	CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_OK);
+	CHECK(ended(&asked[i], VIODMA_OK));
+	return true;
+}
+
+static bool a_driver_that_polls_is_not_called_until_it_says_that_it_sleeps(void)
+{
+	for (int event_idx = 0; event_idx < 2; event_idx++) {
+		const struct test_device_options options = {.kind = TEST_OFFSET, .event_idx = event_idx};
+		struct test_device *device = started(&options, 4, 4);
+		bool called;
+
+		forget();
+		CHECK(served(device, 0, &called)); /* of the first one any event index may be meant */
+		for (unsigned i = 1; i < 20; i++) {
+			const bool polled = i / 3 % 2;
+
+			viodma_driver_blk_set_polled(&device->blk, polled);
+			CHECK_RESULT(viodma_driver_blk_poll(&device->blk, 0), VIODMA_EMPTY);
+			CHECK(served(device, i, &called));
+			CHECK_EQUAL(called, !polled);
+		}
+		viodma_driver_blk_set_polled(&device->blk, false);
+	}
+	return gone();
+}
+HOLDS(a_driver_that_polls_is_not_called_until_it_says_that_it_sleeps)
+
 /* Somebody else holds the pool: parts get small, and when there is nothing at all the request ends. */
 static bool without_any_room_and_nothing_in_flight_a_request_ends(void)
 {
@@ -361,6 +397,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(requests_that_find_no_room_wait_in_their_order),
+		TEST(a_driver_that_polls_is_not_called_until_it_says_that_it_sleeps),
 		TEST(without_any_room_and_nothing_in_flight_a_request_ends),
 		TEST(what_done_submits_is_sent_by_the_next_poll),
 		TEST(an_error_of_one_part_lets_the_others_end_first),

@@ -503,6 +503,31 @@ static bool with_event_index_an_empty_ring_asks_for_the_next_kick(void)
 }
 HOLDS(with_event_index_an_empty_ring_asks_for_the_next_kick)
 
+/* An event index it has asked with lies ahead until that kick has come. */
+static bool with_event_index_a_polled_ring_takes_back_that_it_asked_for_a_kick(void)
+{
+	struct test_options options = setups[1];
+	struct test_driver *d;
+	struct viodma_request *request;
+	uint16_t i;
+
+	options.event_idx = true;
+	d = fresh(&options);
+	test_request(d, 0, TEST_BUFFERS, 16, 0, 0);
+	for (i = 0; i < 20; i++) {
+		CHECK_RESULT(test_pop(d, &request), VIODMA_EMPTY);
+		CHECK_EQUAL(test_get16(d, TEST_USED + VIRTQ_USED_AVAIL_EVENT(8)), 2 * i);
+		viodma_queue_set_polled(&d->queue, true);
+		CHECK_RESULT(test_pop(d, &request), VIODMA_EMPTY);
+		CHECK_EQUAL(test_get16(d, TEST_USED + VIRTQ_USED_AVAIL_EVENT(8)), (2 * i + 0x8000) & 0xffff);
+		CHECK_RESULT(serve_one(d, 0), VIODMA_OK);
+		CHECK_RESULT(serve_one(d, 0), VIODMA_OK);
+		viodma_queue_set_polled(&d->queue, false);
+	}
+	return true;
+}
+HOLDS(with_event_index_a_polled_ring_takes_back_that_it_asked_for_a_kick)
+
 static bool a_ring_may_start_anywhere(void)
 {
 	struct test_driver *d = fresh(&setups[1]);
@@ -556,6 +581,7 @@ int main(void)
 		TEST(without_event_index_the_flags_say_who_wants_to_be_called),
 		TEST(with_event_index_the_driver_says_when_it_wants_to_be_called),
 		TEST(with_event_index_an_empty_ring_asks_for_the_next_kick),
+		TEST(with_event_index_a_polled_ring_takes_back_that_it_asked_for_a_kick),
 		TEST(a_ring_may_start_anywhere),
 	};
 
