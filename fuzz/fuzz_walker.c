@@ -129,7 +129,7 @@ static void stop_and_start(bool elsewhere)
 		return;
 	MUST(viodma_queue_pop(&driver->queue, &request) == VIODMA_FAULT_STOPPED);
 	if (elsewhere)
-		setup.base += setup.packed ? VIODMA_QUEUE_PACKED_BASE : 1; /* packed: another lap */
+		setup.base = setup.packed ? setup.base ^ VIODMA_QUEUE_PACKED_BASE : setup.base + 1; /* packed: another lap */
 	MUST(viodma_queue_start(&driver->queue, &setup, &dropped) == VIODMA_OK);
 }
 

@@ -7,7 +7,7 @@ from back_end import F_IN_ORDER, FEATURES, BackEnd
 from device_packed import AVAIL, USED
 from driver import WRITE, full_barrier
 from lie import AtRequest, lie
-from lies_rings import WritesLate
+from lies_rings import UsedIdBeyondTheQueue, UsedIdNotWithTheDevice, UsedTwice, WritesLate
 
 PACKED = ["--packed"]
 TWICE_OR_ID = ("VIODMA_PEER_USED_TWICE", "VIODMA_PEER_USED_ID")
@@ -17,9 +17,8 @@ SILENT = ["--packed", "--timeout-ms=700"]
 # ---- ids: DEV-19 -----------------------------------------------------------------------
 
 @lie("VIODMA_PEER_USED_ID", "DEV-19", options=PACKED, seen=False)
-class PackedIdBeyondTheQueue(AtRequest):
-    def use(self, queue, head, length):
-        super().use(queue, queue.size if self.now() else head, length)
+class PackedIdBeyondTheQueue(UsedIdBeyondTheQueue):
+    pass
 
 
 @lie("VIODMA_PEER_USED_ID", "DEV-19", options=PACKED, seen=False)
@@ -29,32 +28,13 @@ class PackedIdOfAllOnes(AtRequest):
 
 
 @lie(TWICE_OR_ID, "DEV-19", options=PACKED, seen=False)
-class PackedIdNotWithTheDevice(AtRequest):
-    def use(self, queue, head, length):
-        if self.now():
-            head = next(i for i in range(queue.size - 1, -1, -1) if i not in queue.out and i != head)
-        super().use(queue, head, length)
+class PackedIdNotWithTheDevice(UsedIdNotWithTheDevice):
+    pass
 
 
 @lie(TWICE_OR_ID, "DEV-19", options=PACKED, seen=False)
-class PackedUsedTwice(BackEnd):
-    """Keeps the first two, and completes one of them twice, at the places of both."""
-    held = ()
-
-    def finish(self, chain, status, written):
-        super().finish(chain, status, written)
-        chain.written = written
-
-    def complete(self, chain, written):
-        if self.held is None:
-            return super().complete(chain, written)
-        self.held = (*self.held, chain)
-        if len(self.held) == 2:
-            first, self.held = self.held[0], None
-            chain.queue.out.discard(first.head)
-            for _ in range(2):
-                chain.queue.put_used(first.head, first.written + 1)
-            chain.queue.show_used()
+class PackedUsedTwice(UsedTwice):
+    """At the places of both."""
 
 
 # ---- lengths: DEV-16 ---------------------------------------------------------------------

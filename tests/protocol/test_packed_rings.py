@@ -6,7 +6,7 @@ import blk as b
 import vhost_user as vu
 from driver import DESC, INDIRECT, NEXT, RO, WRITE
 from rules import Lab, forbidden
-from test_rings import SOON, good, grant, misaligned, refuses
+from test_rings import good, grant, misaligned, refuses, refuses_what_is_in_flight
 from vhost_user import must
 
 pytestmark = pytest.mark.parametrize("layout", ["packed"], indirect=True)
@@ -162,20 +162,7 @@ def test_the_same_holds_where_bit_33_is_clear(start, tmp, image, build, requirem
 
 @forbidden("DRV-16")
 def test_a_buffer_id_used_again_while_it_is_in_flight_is_refused(lab):
-    serve = lab.serve()
-    with lab.drive(serve, iommu=True) as blk:
-        blk.grant_ring()
-        request = blk.map(blk.make(b.IN, 0, length=512))
-        blk.domain.policy = blk.domain.keep_range(blk.data_address(request), 512)
-        blk.offer(request)
-        blk.front_end.wait_until(lambda: blk.domain.kept, "the miss for the data")
-        since = len(serve.log())
-        put(blk, linked(good(blk).chain), ident=request.head)
-        blk.kick()
-        serve.expect_log("DRV-16", SOON, since, blk.front_end)
-        serve.must_live()
-    with lab.drive(serve, iommu=True) as blk:
-        blk.still_works()
+    refuses_what_is_in_flight(lab, lambda blk, head: put(blk, linked(good(blk).chain), ident=head))
 
 
 @pytest.mark.parametrize("size", [3, 5, 48, 63, 1000, 1024])

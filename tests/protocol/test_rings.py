@@ -276,8 +276,7 @@ def test_an_indirect_table_that_was_not_negotiated_is_refused(lab):
     refuses(lab, table, "DRV-14", indirect=False)
 
 
-@forbidden("DRV-16")
-def test_a_head_offered_again_while_it_is_in_flight_is_refused(lab):
+def refuses_what_is_in_flight(lab, again):
     """The first is in flight for sure: its data waits for a translation that does not come."""
     serve = lab.serve()
     with lab.drive(serve, iommu=True) as blk:
@@ -287,12 +286,17 @@ def test_a_head_offered_again_while_it_is_in_flight_is_refused(lab):
         blk.offer(request)
         blk.front_end.wait_until(lambda: blk.domain.kept, "the miss for the data")
         since = len(serve.log())
-        blk.ring.offer(request.head)
+        again(blk, request.head)
         blk.kick()
         serve.expect_log("DRV-16", SOON, since, blk.front_end)
         serve.must_live()
     with lab.drive(serve, iommu=True) as blk:
         blk.still_works()
+
+
+@forbidden("DRV-16")
+def test_a_head_offered_again_while_it_is_in_flight_is_refused(lab):
+    refuses_what_is_in_flight(lab, lambda blk, head: blk.ring.offer(head))
 
 
 def test_a_head_may_come_again_as_soon_as_it_was_used(serve, image):

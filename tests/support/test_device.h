@@ -221,6 +221,12 @@ void test_device_want_kick_at(struct test_device_queue *queue, uint32_t chain);
 void test_device_set_used_index(struct test_device_queue *queue, uint16_t index);
 void test_device_put_flags(struct test_device_queue *queue, uint32_t at, uint32_t flags);
 void test_device_set_event(struct test_device_queue *queue, uint32_t off_wrap, uint32_t flags);
+/*
+ * From now on there is a used index (packed: flags of the first descriptor) whenever it was just seen not to be, and the
+ * other way round, for a thousand looks; until viodma_shared_read_hook_fn is NULL again. How often somebody looked.
+ */
+void test_device_come_and_go(struct test_device_queue *queue);
+unsigned test_device_looks(void);
 
 /* What the disk holds at first; fill, compare. */
 unsigned char test_disk_byte(uint64_t offset);

@@ -4,6 +4,7 @@
  * says that it used, whether it would call. It keeps to the standard unless it is asked not to; ids and lengths are
  * written as the test says.
  */
+#include "tests/support/hooks.h"
 #include "tests/support/test_device.h"
 
 #include <stdio.h>
@@ -327,4 +328,39 @@ unsigned test_device_shown(struct test_device_queue *queue)
 		go_on(queue, &place, 1);
 	}
 	return chains;
+}
+
+/* ---- what comes and goes ---- */
+
+static struct test_device_queue *flickers;
+static unsigned looks;
+
+static void come_and_go(const void *at, size_t bytes)
+{
+	const bool packed = flickers->driver.packed;
+	const void *word = packed ? viodma_shared_at(flickers->driver.desc, offsetof(struct virtq_packed_desc, flags))
+				  : viodma_shared_at(flickers->driver.used, VIRTQ_USED_IDX);
+
+	if (bytes != sizeof(uint16_t) || at != word)
+		return;
+	if (++looks > 1000) {
+		viodma_shared_read_hook_fn = NULL; /* enough: whoever still looks does so for ever */
+		return;
+	}
+	if (packed)
+		test_device_put_flags(flickers, 0, looks & 1 ? LAP : VIRTQ_PACKED_DESC_F_AVAIL);
+	else
+		test_device_set_used_index(flickers, looks & 1);
+}
+
+void test_device_come_and_go(struct test_device_queue *queue)
+{
+	flickers = queue;
+	looks = 0;
+	viodma_shared_read_hook_fn = come_and_go;
+}
+
+unsigned test_device_looks(void)
+{
+	return looks;
 }

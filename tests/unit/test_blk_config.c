@@ -49,26 +49,20 @@ static uint32_t field(const struct viodma_blk *blk, uint32_t offset, uint32_t by
 
 static bool every_field_stands_where_the_standard_has_it(void)
 {
+	static const struct {
+		uint32_t offset, bytes, value;
+	} fields[] = {
+		{24, 1, 3}, {25, 1, 1}, {26, 2, 0x0203}, {28, 4, 0x04050607},        /* topology */
+		{32, 1, 1}, {33, 1, 0}, {34, 2, 5},                                 /* writeback, unused, queues */
+		{36, 4, 0x11121314}, {40, 4, 1}, {44, 4, 0x15161718},               /* discard */
+		{48, 4, 0x21222324}, {52, 4, 2}, {56, 1, 1}, {57, 3, 0},            /* write zeroes, unused */
+		{60, 4, 0x31323334}, {64, 4, 4}, {68, 4, 0x35363738},               /* secure erase */
+	};
 	struct viodma_blk_config config = everything();
 	struct viodma_blk *blk = &fresh(&config)->blk;
 
-	CHECK_EQUAL(field(blk, 24, 1), 3);
-	CHECK_EQUAL(field(blk, 25, 1), 1);
-	CHECK_EQUAL(field(blk, 26, 2), 0x0203);
-	CHECK_EQUAL(field(blk, 28, 4), 0x04050607);
-	CHECK_EQUAL(field(blk, 32, 1), 1);
-	CHECK_EQUAL(field(blk, 33, 1), 0); /* unused */
-	CHECK_EQUAL(field(blk, 34, 2), 5);
-	CHECK_EQUAL(field(blk, 36, 4), 0x11121314);
-	CHECK_EQUAL(field(blk, 40, 4), 1);
-	CHECK_EQUAL(field(blk, 44, 4), 0x15161718);
-	CHECK_EQUAL(field(blk, 48, 4), 0x21222324);
-	CHECK_EQUAL(field(blk, 52, 4), 2);
-	CHECK_EQUAL(field(blk, 56, 1), 1);
-	CHECK_EQUAL(field(blk, 57, 3), 0); /* unused */
-	CHECK_EQUAL(field(blk, 60, 4), 0x31323334);
-	CHECK_EQUAL(field(blk, 64, 4), 4);
-	CHECK_EQUAL(field(blk, 68, 4), 0x35363738);
+	for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		CHECK_EQUAL(field(blk, fields[i].offset, fields[i].bytes), fields[i].value);
 	return true;
 }
 HOLDS(every_field_stands_where_the_standard_has_it)

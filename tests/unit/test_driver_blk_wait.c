@@ -247,26 +247,6 @@ static bool a_deadline_that_passes_is_said_and_ends_nothing(void)
 }
 BEHAVIOUR(a_deadline_that_passes_is_said_and_ends_nothing, "DEV-20")
 
-/* A used index (packed: flags) that is there whenever it was just seen not to be, and the other way round. */
-static unsigned looks;
-
-static void come_and_go(const void *at, size_t bytes)
-{
-	struct test_device_queue *queue = &current->queues[0];
-
-	if (bytes != 2 || at != (TEST_PACKED ? (const void *)viodma_shared_at(queue->driver.desc, 14) :
-					       (const void *)viodma_shared_at(queue->driver.used, VIRTQ_USED_IDX)))
-		return;
-	if (++looks > 1000) {
-		viodma_shared_read_hook_fn = NULL; /* enough: whoever still looks does so for ever */
-		return;
-	}
-	if (TEST_PACKED)
-		test_device_put_flags(queue, 0, looks & 1 ? 0x8080 : 0x80);
-	else
-		test_device_set_used_index(queue, looks & 1);
-}
-
 static bool an_index_that_comes_and_goes_puts_off_no_deadline(void)
 {
 	enum viodma_result result = VIODMA_OK;
@@ -277,8 +257,7 @@ static bool an_index_that_comes_and_goes_puts_off_no_deadline(void)
 	ask(0, VIODMA_DRIVER_BLK_READ, 0, 0, 512)->request.deadline_ns = 50;
 	CHECK_RESULT(submit(&asked[0]), VIODMA_OK);
 	CHECK_RESULT(viodma_driver_blk_poll(&current->blk, 0), VIODMA_EMPTY);
-	looks = 0;
-	viodma_shared_read_hook_fn = come_and_go;
+	test_device_come_and_go(&current->queues[0]);
 	for (i = 0; i < 100 && result == VIODMA_OK; i++)
 		result = viodma_driver_blk_poll(&current->blk, i);
 	viodma_shared_read_hook_fn = NULL;

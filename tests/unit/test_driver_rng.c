@@ -142,26 +142,6 @@ static bool a_lie_of_the_ring_comes_through(void)
 }
 HOLDS(a_lie_of_the_ring_comes_through)
 
-/* A used index (packed: flags) that is there whenever it was just seen not to be, and the other way round. */
-static unsigned looks;
-
-static void come_and_go(const void *at, size_t bytes)
-{
-	struct test_device_queue *queue = &current->queues[0];
-
-	if (bytes != 2 || at != (TEST_PACKED ? (const void *)viodma_shared_at(queue->driver.desc, 14) :
-					       (const void *)viodma_shared_at(queue->driver.used, VIRTQ_USED_IDX)))
-		return;
-	if (++looks > 1000) {
-		viodma_shared_read_hook_fn = NULL; /* enough: whoever still looks does so for ever */
-		return;
-	}
-	if (TEST_PACKED)
-		test_device_put_flags(queue, 0, looks & 1 ? 0x8080 : 0x80);
-	else
-		test_device_set_used_index(queue, looks & 1);
-}
-
 static bool an_index_that_comes_and_goes_keeps_nobody(void)
 {
 	const struct viodma_buffer buffer = test_buffer(0, 64);
@@ -170,15 +150,14 @@ static bool an_index_that_comes_and_goes_keeps_nobody(void)
 
 	started(NULL);
 	CHECK_RESULT(viodma_driver_rng_submit(&rng, &buffer, 100), VIODMA_OK);
-	looks = 0;
-	viodma_shared_read_hook_fn = come_and_go;
+	test_device_come_and_go(&current->queues[0]);
 	result = viodma_driver_rng_poll(&rng, 0, &len);
 	if (result == VIODMA_EMPTY)
 		result = viodma_driver_rng_poll(&rng, 100, &len);
 	viodma_shared_read_hook_fn = NULL;
 	/* Silent, or an empty answer; packed, the length is still the one that was asked for. */
 	CHECK(viodma_result_is_peer(result) || (TEST_PACKED && result == VIODMA_OK));
-	CHECK(looks < 10);
+	CHECK(test_device_looks() < 10);
 	return gone();
 }
 HOLDS(an_index_that_comes_and_goes_keeps_nobody)

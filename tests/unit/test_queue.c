@@ -6,8 +6,7 @@
  * How it works: most behaviours run over four set-ups: physical addresses, and an IOTLB that is granted at first, that
  * is asked, and that is asked in COPY mode.
  */
-#include "tests/support/check.h"
-#include "tests/support/test_driver.h"
+#include "tests/support/queue_rig.h"
 
 #define R 0
 #define W VIRTQ_DESC_F_WRITE
@@ -21,15 +20,6 @@ static const struct test_options setups[] = {
 	{.size = 8, .platform = true, .scatter = true, .copy = true},
 };
 #define SETUPS (sizeof(setups) / sizeof(setups[0]))
-
-static struct test_driver *current;
-
-static struct test_driver *fresh(const struct test_options *options)
-{
-	test_driver_free(current);
-	current = test_driver_new(options);
-	return current;
-}
 
 static bool used_is(struct test_driver *d, uint32_t wanted_id, uint32_t wanted_len)
 {
@@ -551,14 +541,6 @@ static bool a_ring_may_start_anywhere(void)
 	return true;
 }
 HOLDS(a_ring_may_start_anywhere)
-
-static int no_driver(void **state)
-{
-	(void)state;
-	test_driver_free(current);
-	current = NULL;
-	return 0;
-}
 
 int main(void)
 {

@@ -4,8 +4,7 @@
  *
  * How it works: as test_queue_wait.c; the rings are granted, buffers as the test says.
  */
-#include "tests/support/check.h"
-#include "tests/support/test_driver.h"
+#include "tests/support/queue_rig.h"
 
 #define W VIRTQ_DESC_F_WRITE
 #define N VIRTQ_DESC_F_NEXT
@@ -15,16 +14,7 @@
 static const struct test_options asked = {.size = 16, .platform = true, .scatter = true};
 static const struct test_options copying = {.size = 16, .platform = true, .scatter = true, .copy = true};
 
-static struct test_driver *current;
 static uint64_t touched[4]; /* bytes, by permission */
-
-static struct test_driver *with_rings(const struct test_options *options)
-{
-	test_driver_free(current);
-	current = test_driver_new(options);
-	test_grant_rings(current);
-	return current;
-}
 
 static bool used_is(struct test_driver *d, uint32_t wanted_id, uint32_t wanted_len)
 {
@@ -40,7 +30,7 @@ static bool used_is(struct test_driver *d, uint32_t wanted_id, uint32_t wanted_l
 
 static bool a_failure_without_a_tail_is_a_used_length_of_0(void)
 {
-	struct test_driver *d = with_rings(&asked);
+	struct test_driver *d = fresh_with_rings(&asked);
 	struct viodma_request *request;
 
 	test_request(d, 0, BUFFER(0), 16, BUFFER(1), 16);
@@ -78,7 +68,7 @@ static struct viodma_request *half_withdrawn(struct test_driver *d)
 
 static bool in_copy_mode_the_driver_sees_that_its_data_could_not_be_delivered(void)
 {
-	struct test_driver *d = with_rings(&copying);
+	struct test_driver *d = fresh_with_rings(&copying);
 	struct viodma_request *request = half_withdrawn(d), *none;
 
 	CHECK(request != NULL);
@@ -97,7 +87,7 @@ HOLDS(in_copy_mode_the_driver_sees_that_its_data_could_not_be_delivered)
 
 static bool in_copy_mode_a_failure_that_cannot_be_delivered_breaks_the_queue(void)
 {
-	struct test_driver *d = with_rings(&copying);
+	struct test_driver *d = fresh_with_rings(&copying);
 	struct viodma_request *request = half_withdrawn(d);
 
 	CHECK(request != NULL);
@@ -116,7 +106,7 @@ HOLDS(in_copy_mode_a_failure_that_cannot_be_delivered_breaks_the_queue)
 
 static bool a_table_that_turns_out_malformed_breaks_the_queue_when_it_is_read(void)
 {
-	struct test_driver *d = with_rings(&asked);
+	struct test_driver *d = fresh_with_rings(&asked);
 	const size_t table = TEST_TABLES + TEST_PAGE - 16;
 	struct viodma_request *request;
 
@@ -142,7 +132,7 @@ BEHAVIOUR(a_table_that_turns_out_malformed_breaks_the_queue_when_it_is_read, "DR
 
 static bool a_driver_whose_wish_is_out_of_reach_is_called(void)
 {
-	struct test_driver *d = with_rings(&asked);
+	struct test_driver *d = fresh_with_rings(&asked);
 	struct viodma_request *request;
 
 	test_request(d, 0, BUFFER(0), 8, 0, 0);
@@ -158,7 +148,7 @@ HOLDS(a_driver_whose_wish_is_out_of_reach_is_called)
 
 static bool a_start_elsewhere_drops_completions_that_were_held(void)
 {
-	struct test_driver *d = with_rings(&copying);
+	struct test_driver *d = fresh_with_rings(&copying);
 	struct viodma_queue_setup setup = d->setup;
 	struct viodma_request *request;
 	uint32_t dropped = 99;
@@ -192,7 +182,7 @@ static void on_touch(void *context, viodma_bus bus, viodma_phys phys, uint64_t l
 
 static bool what_a_request_uses_is_told(const struct test_options *options)
 {
-	struct test_driver *d = with_rings(options);
+	struct test_driver *d = fresh_with_rings(options);
 	struct viodma_request *request;
 
 	memset(touched, 0, sizeof(touched));
@@ -219,7 +209,7 @@ HOLDS(the_bytes_a_request_uses_are_told)
 
 static bool in_copy_mode_a_few_stretches_can_be_written(void)
 {
-	struct test_driver *d = with_rings(&copying);
+	struct test_driver *d = fresh_with_rings(&copying);
 	struct viodma_request *request;
 	unsigned i;
 
@@ -243,7 +233,7 @@ HOLDS(in_copy_mode_a_few_stretches_can_be_written)
 
 static bool configurations_that_cannot_be_are_refused(void)
 {
-	struct test_driver *d = with_rings(&copying);
+	struct test_driver *d = fresh_with_rings(&copying);
 	struct viodma_queue_config good = d->queue.config, bad = good;
 	struct viodma_queue queue;
 
@@ -272,7 +262,7 @@ static bool requests_that_wait_all_get_their_turn(const struct test_options *opt
 	unsigned i, turns, done = 0;
 
 	small.iotlb_capacity = 20;
-	d = with_rings(&small);
+	d = fresh_with_rings(&small);
 	for (i = 0; i < 8; i++) {
 		test_desc(d, 2 * i, test_bus(d, BUFFER(8 * i)), 2 * TEST_PAGE, N, (uint16_t)(2 * i + 1));
 		test_desc(d, 2 * i + 1, test_bus(d, BUFFER(8 * i + 4)), 2 * TEST_PAGE, W, 0);
@@ -300,7 +290,7 @@ HOLDS(requests_that_wait_do_not_evict_each_other_for_ever)
 
 static bool in_copy_mode_memory_refused_again_and_again_is_waited_for(void)
 {
-	struct test_driver *d = with_rings(&copying);
+	struct test_driver *d = fresh_with_rings(&copying);
 	struct viodma_request *request[3];
 	unsigned i;
 
@@ -324,14 +314,6 @@ static bool in_copy_mode_memory_refused_again_and_again_is_waited_for(void)
 	return true;
 }
 HOLDS(in_copy_mode_memory_refused_again_and_again_is_waited_for)
-
-static int no_driver(void **state)
-{
-	(void)state;
-	test_driver_free(current);
-	current = NULL;
-	return 0;
-}
 
 int main(void)
 {

@@ -5,23 +5,13 @@
  * How it works: each behaviour runs over split and packed rings. The barriers of the platform are counted by the hook
  * behind them.
  */
-#include "tests/support/check.h"
 #include "tests/support/hooks.h"
-#include "tests/support/test_driver.h"
+#include "tests/support/queue_rig.h"
 
 #define W VIRTQ_DESC_F_WRITE
 #define N VIRTQ_DESC_F_NEXT
 #define BUFFER(n) (TEST_BUFFERS + (n) * TEST_PAGE)
 #define SIZE 8u
-
-static struct test_driver *current;
-
-static struct test_driver *fresh(const struct test_options *options)
-{
-	test_driver_free(current);
-	current = test_driver_new(options);
-	return current;
-}
 
 static struct test_driver *in_order(bool packed, bool platform)
 {
@@ -236,14 +226,6 @@ static bool the_barriers_of_the_platform_stand_where_they_are_needed(void)
 	return barriers(false, true) && barriers(true, true) && barriers(false, false) && barriers(true, false);
 }
 HOLDS(the_barriers_of_the_platform_stand_where_they_are_needed)
-
-static int no_driver(void **state)
-{
-	(void)state;
-	test_driver_free(current);
-	current = NULL;
-	return 0;
-}
 
 int main(void)
 {

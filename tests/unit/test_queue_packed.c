@@ -4,9 +4,8 @@
  * ids, event suppression; and packed rings that lie. (What both layouts have: test_queue.c and the others, run with
  * VIODMA_TEST_RING=packed.)
  */
-#include "tests/support/check.h"
 #include "tests/support/hooks.h"
-#include "tests/support/test_driver.h"
+#include "tests/support/queue_rig.h"
 
 #define W VIRTQ_DESC_F_WRITE
 #define N VIRTQ_DESC_F_NEXT
@@ -17,15 +16,6 @@
 
 static const struct test_options physical = {.size = 8, .packed = true};
 static const struct test_options platform = {.size = 8, .packed = true, .platform = true, .granted = true, .scatter = true};
-
-static struct test_driver *current;
-
-static struct test_driver *fresh(const struct test_options *options)
-{
-	test_driver_free(current);
-	current = test_driver_new(options);
-	return current;
-}
 
 static struct test_driver *of_size(uint32_t size, bool event_idx)
 {
@@ -470,15 +460,6 @@ static bool notification_data_is_a_hint(void)
 	return true;
 }
 HOLDS(notification_data_is_a_hint)
-
-static int no_driver(void **state)
-{
-	(void)state;
-	viodma_shared_read_hook_fn = NULL;
-	test_driver_free(current);
-	current = NULL;
-	return 0;
-}
 
 int main(void)
 {

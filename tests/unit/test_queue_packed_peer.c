@@ -3,8 +3,7 @@
  * test_queue_packed_peer.c - packed rings that break a requirement: each ends in the result that names it. (What both
  * layouts have: test_queue_peer.c.)
  */
-#include "tests/support/check.h"
-#include "tests/support/test_driver.h"
+#include "tests/support/queue_rig.h"
 
 #define W VIRTQ_DESC_F_WRITE
 #define N VIRTQ_DESC_F_NEXT
@@ -13,15 +12,6 @@
 #define BUFFER(n) (TEST_BUFFERS + (n) * TEST_PAGE)
 
 static const struct test_options platform = {.size = 8, .packed = true, .platform = true, .granted = true, .scatter = true};
-
-static struct test_driver *current;
-
-static struct test_driver *fresh(const struct test_options *options)
-{
-	test_driver_free(current);
-	current = test_driver_new(options);
-	return current;
-}
 
 static bool serve_one(struct test_driver *d, uint16_t head)
 {
@@ -137,60 +127,37 @@ static bool a_table_among_other_descriptors_breaks_the_queue(void)
 }
 BEHAVIOUR(a_table_among_other_descriptors_breaks_the_queue, "DRV-14")
 
-static enum viodma_result start_with(uint32_t size, uint64_t desc, uint64_t avail, uint64_t used)
-{
-	struct test_driver *d = fresh(&platform);
-	struct viodma_queue_setup setup = d->setup;
-	uint32_t base;
-
-	if (viodma_queue_stop(&d->queue, &base) != VIODMA_OK)
-		return VIODMA_E_BUSY;
-	setup.size = size;
-	setup.desc.v = desc;
-	setup.avail.v = avail;
-	setup.used.v = used;
-	return viodma_queue_start(&d->queue, &setup, NULL);
-}
-
 static bool a_packed_ring_has_any_size_up_to_the_most(void)
 {
-	CHECK_RESULT(start_with(0, 0x1000, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(257, 0x1000, 0x4000, 0x5000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(0x80000000u, 0x1000, 0x4000, 0x5000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(1, 0x1000, 0x2000, 0x3000), VIODMA_OK);
-	CHECK_RESULT(start_with(3, 0x1000, 0x2000, 0x3000), VIODMA_OK);
-	CHECK_RESULT(start_with(255, 0x1000, 0x2000, 0x3000), VIODMA_OK);
-	CHECK_RESULT(start_with(256, 0x1000, 0x2000, 0x3000), VIODMA_OK);
+	CHECK_RESULT(start_with(&platform, 0, 0x1000, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 257, 0x1000, 0x4000, 0x5000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 0x80000000u, 0x1000, 0x4000, 0x5000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 1, 0x1000, 0x2000, 0x3000), VIODMA_OK);
+	CHECK_RESULT(start_with(&platform, 3, 0x1000, 0x2000, 0x3000), VIODMA_OK);
+	CHECK_RESULT(start_with(&platform, 255, 0x1000, 0x2000, 0x3000), VIODMA_OK);
+	CHECK_RESULT(start_with(&platform, 256, 0x1000, 0x2000, 0x3000), VIODMA_OK);
 	return true;
 }
 BEHAVIOUR(a_packed_ring_has_any_size_up_to_the_most, "DRV-17")
 
 static bool a_misaligned_packed_ring_part_is_refused(void)
 {
-	CHECK_RESULT(start_with(8, 0x1008, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(8, 0x1000, 0x2002, 0x3000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(8, 0x1000, 0x2000, 0x3002), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(8, 0x1010, 0x2004, 0x3004), VIODMA_OK);
+	CHECK_RESULT(start_with(&platform, 8, 0x1008, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 8, 0x1000, 0x2002, 0x3000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 8, 0x1000, 0x2000, 0x3002), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 8, 0x1010, 0x2004, 0x3004), VIODMA_OK);
 	return true;
 }
 BEHAVIOUR(a_misaligned_packed_ring_part_is_refused, "DRV-17")
 
 static bool a_packed_ring_that_wraps_is_refused(void)
 {
-	CHECK_RESULT(start_with(2, UINT64_MAX - 15, 0x2000, 0x3000), VIODMA_PEER_ADDRESS_WRAP);
-	CHECK_RESULT(start_with(1, UINT64_MAX - 15, 0x2000, 0x3000), VIODMA_OK);
-	CHECK_RESULT(start_with(8, 0x1000, UINT64_MAX - 3, UINT64_MAX - 3), VIODMA_OK);
+	CHECK_RESULT(start_with(&platform, 2, UINT64_MAX - 15, 0x2000, 0x3000), VIODMA_PEER_ADDRESS_WRAP);
+	CHECK_RESULT(start_with(&platform, 1, UINT64_MAX - 15, 0x2000, 0x3000), VIODMA_OK);
+	CHECK_RESULT(start_with(&platform, 8, 0x1000, UINT64_MAX - 3, UINT64_MAX - 3), VIODMA_OK);
 	return true;
 }
 BEHAVIOUR(a_packed_ring_that_wraps_is_refused, "DRV-15")
-
-static int no_driver(void **state)
-{
-	(void)state;
-	test_driver_free(current);
-	current = NULL;
-	return 0;
-}
 
 int main(void)
 {

@@ -6,8 +6,7 @@
  * How it works: every behaviour builds one ring that is wrong in one way; `breaks` pops it and checks the result, the
  * state, that nothing was handed out or written, and the restart. Each is run again with the check removed.
  */
-#include "tests/support/check.h"
-#include "tests/support/test_driver.h"
+#include "tests/support/queue_rig.h"
 
 #define R 0
 #define W VIRTQ_DESC_F_WRITE
@@ -16,15 +15,6 @@
 
 static const struct test_options physical = {.size = 8};
 static const struct test_options platform = {.size = 8, .platform = true, .granted = true, .scatter = true};
-
-static struct test_driver *current;
-
-static struct test_driver *fresh(const struct test_options *options)
-{
-	test_driver_free(current);
-	current = test_driver_new(options);
-	return current;
-}
 
 static viodma_bus buffer(struct test_driver *d, unsigned page)
 {
@@ -363,41 +353,26 @@ HOLDS(a_head_may_come_again_once_it_was_used)
 
 /* ---- layouts ---- */
 
-static enum viodma_result start_with(uint32_t size, uint64_t desc, uint64_t avail, uint64_t used)
-{
-	struct test_driver *d = fresh(&platform);
-	struct viodma_queue_setup setup = d->setup;
-	uint32_t base;
-
-	if (viodma_queue_stop(&d->queue, &base) != VIODMA_OK)
-		return VIODMA_E_BUSY;
-	setup.size = size;
-	setup.desc.v = desc;
-	setup.avail.v = avail;
-	setup.used.v = used;
-	return viodma_queue_start(&d->queue, &setup, NULL);
-}
-
 static bool a_queue_size_that_is_no_power_of_two_or_too_large_is_refused(void)
 {
-	CHECK_RESULT(start_with(0, 0x1000, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(3, 0x1000, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(255, 0x1000, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(512, 0x1000, 0x4000, 0x5000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(0x80000000u, 0x1000, 0x4000, 0x5000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(1, 0x1000, 0x2000, 0x3000), VIODMA_OK);
-	CHECK_RESULT(start_with(256, 0x1000, 0x2000, 0x3000), VIODMA_OK);
+	CHECK_RESULT(start_with(&platform, 0, 0x1000, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 3, 0x1000, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 255, 0x1000, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 512, 0x1000, 0x4000, 0x5000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 0x80000000u, 0x1000, 0x4000, 0x5000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 1, 0x1000, 0x2000, 0x3000), VIODMA_OK);
+	CHECK_RESULT(start_with(&platform, 256, 0x1000, 0x2000, 0x3000), VIODMA_OK);
 	return true;
 }
 BEHAVIOUR(a_queue_size_that_is_no_power_of_two_or_too_large_is_refused, "DRV-17")
 
 static bool a_misaligned_ring_part_is_refused(void)
 {
-	CHECK_RESULT(start_with(8, 0x1008, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(8, 0x1001, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(8, 0x1000, 0x2001, 0x3000), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(8, 0x1000, 0x2000, 0x3002), VIODMA_PEER_RING_LAYOUT);
-	CHECK_RESULT(start_with(8, 0x1010, 0x2002, 0x3004), VIODMA_OK);
+	CHECK_RESULT(start_with(&platform, 8, 0x1008, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 8, 0x1001, 0x2000, 0x3000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 8, 0x1000, 0x2001, 0x3000), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 8, 0x1000, 0x2000, 0x3002), VIODMA_PEER_RING_LAYOUT);
+	CHECK_RESULT(start_with(&platform, 8, 0x1010, 0x2002, 0x3004), VIODMA_OK);
 	return true;
 }
 BEHAVIOUR(a_misaligned_ring_part_is_refused, "DRV-17")
@@ -406,10 +381,10 @@ static bool a_ring_part_that_wraps_is_refused(void)
 {
 	const uint64_t end = UINT64_MAX - 0xf; /* 16 bytes below the end */
 
-	CHECK_RESULT(start_with(8, end, 0x2000, 0x3000), VIODMA_PEER_ADDRESS_WRAP);
-	CHECK_RESULT(start_with(8, 0x1000, end, 0x3000), VIODMA_PEER_ADDRESS_WRAP);
-	CHECK_RESULT(start_with(8, 0x1000, 0x2000, end), VIODMA_PEER_ADDRESS_WRAP);
-	CHECK_RESULT(start_with(1, end, 0x2000, 0x3000), VIODMA_OK); /* one descriptor just fits */
+	CHECK_RESULT(start_with(&platform, 8, end, 0x2000, 0x3000), VIODMA_PEER_ADDRESS_WRAP);
+	CHECK_RESULT(start_with(&platform, 8, 0x1000, end, 0x3000), VIODMA_PEER_ADDRESS_WRAP);
+	CHECK_RESULT(start_with(&platform, 8, 0x1000, 0x2000, end), VIODMA_PEER_ADDRESS_WRAP);
+	CHECK_RESULT(start_with(&platform, 1, end, 0x2000, 0x3000), VIODMA_OK); /* one descriptor just fits */
 	return true;
 }
 BEHAVIOUR(a_ring_part_that_wraps_is_refused, "DRV-15")
@@ -422,14 +397,6 @@ static bool a_running_queue_is_not_started_again(void)
 	return true;
 }
 HOLDS(a_running_queue_is_not_started_again)
-
-static int no_driver(void **state)
-{
-	(void)state;
-	test_driver_free(current);
-	current = NULL;
-	return 0;
-}
 
 int main(void)
 {

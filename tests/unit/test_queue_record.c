@@ -6,8 +6,7 @@
  * How it works: a record that writes down what it is told, and lists what the test put there. Where both layouts can, both
  * are tried.
  */
-#include "tests/support/check.h"
-#include "tests/support/test_driver.h"
+#include "tests/support/queue_rig.h"
 
 #define W VIRTQ_DESC_F_WRITE
 #define N VIRTQ_DESC_F_NEXT
@@ -30,8 +29,6 @@ static struct {
 	struct virtq_packed_desc taken[8];
 	uint32_t next;
 } record;
-
-static struct test_driver *current;
 
 static void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void tell(const char *format, ...)
@@ -93,14 +90,13 @@ static void given_back(void *context, uint16_t id)
 static const struct viodma_queue_record_ops ops = {
 	.resume = resume, .taken = taken, .returning = returning, .returned = returned, .given_back = given_back};
 
-static struct test_driver *fresh(bool packed, bool platform)
+static struct test_driver *recorded(bool packed, bool platform)
 {
 	const struct test_options options = {.size = 8, .packed = packed, .split = !packed, .platform = platform,
 					     .scatter = true, .record = &ops};
 
 	memset(&record, 0, sizeof(record));
-	test_driver_free(current);
-	current = test_driver_new(&options);
+	fresh(&options);
 	if (platform)
 		test_grant_rings(current);
 	return current;
@@ -149,7 +145,7 @@ static bool used_is(struct test_driver *d, uint32_t wanted, uint32_t wanted_len)
 
 static bool what_is_taken_and_returned(bool packed)
 {
-	struct test_driver *d = fresh(packed, false);
+	struct test_driver *d = recorded(packed, false);
 	struct viodma_request *one, *other;
 
 	test_request(d, 2, BUFFER(0), 16, BUFFER(1), 16);
@@ -182,7 +178,7 @@ HOLDS(a_record_is_told_what_is_taken_and_returned)
 
 static bool what_is_in_flight_is_popped_first(bool packed)
 {
-	struct test_driver *d = fresh(packed, false);
+	struct test_driver *d = recorded(packed, false);
 	struct viodma_request *request;
 
 	in_flight(d, 3, W, BUFFER(3), 30);
@@ -220,7 +216,7 @@ HOLDS(what_a_record_lists_is_popped_before_anything_new)
 
 static bool a_packed_chain_is_resumed_from_what_the_record_has_of_it(void)
 {
-	struct test_driver *d = fresh(true, true);
+	struct test_driver *d = recorded(true, true);
 	struct viodma_request *request;
 
 	/* Two chains of three and one descriptors, one of which names a table that is not translated yet. */
@@ -258,7 +254,7 @@ HOLDS(a_packed_chain_is_resumed_from_what_the_record_has_of_it)
 
 static bool resuming_waits(bool packed)
 {
-	struct test_driver *d = fresh(packed, true);
+	struct test_driver *d = recorded(packed, true);
 	struct viodma_request *request;
 
 	test_revoke(d, packed ? TEST_DESC : TEST_USED, 3 * TEST_PAGE);
@@ -288,7 +284,7 @@ HOLDS(a_record_that_looks_at_a_ring_out_of_reach_is_asked_again)
 
 static bool a_descriptor_counts_as_used_unless_it_is_available_in_that_lap(void)
 {
-	struct test_driver *d = fresh(true, false);
+	struct test_driver *d = recorded(true, false);
 	bool used;
 
 	for (unsigned wrap = 0; wrap < 2; wrap++) {
@@ -312,7 +308,7 @@ HOLDS(a_descriptor_counts_as_used_unless_it_is_available_in_that_lap)
 
 static bool a_place_beyond_the_ring_is_not_looked_at(void)
 {
-	struct test_driver *d = fresh(true, false);
+	struct test_driver *d = recorded(true, false);
 	bool used;
 
 	CHECK_RESULT(viodma_queue_peek_used(&d->queue, 8, true, &used), VIODMA_PEER_RECORD);
@@ -323,7 +319,7 @@ BEHAVIOUR(a_place_beyond_the_ring_is_not_looked_at, "PLT-12")
 
 static bool what_a_stop_gives_back(bool packed)
 {
-	struct test_driver *d = fresh(packed, true);
+	struct test_driver *d = recorded(packed, true);
 	struct viodma_request *request;
 	uint32_t base;
 
@@ -359,7 +355,7 @@ HOLDS(a_stop_gives_back_what_was_fetched_and_not_what_was_resumed)
 
 static bool a_stop_in_the_middle_loses_nothing(void)
 {
-	struct test_driver *d = fresh(false, false);
+	struct test_driver *d = recorded(false, false);
 	struct viodma_request *request;
 	uint32_t base, dropped;
 
@@ -382,7 +378,7 @@ HOLDS(a_stop_in_the_middle_loses_nothing)
 
 static bool a_record_that_fails(bool packed)
 {
-	struct test_driver *d = fresh(packed, false);
+	struct test_driver *d = recorded(packed, false);
 	struct viodma_request *request;
 
 	record.result = VIODMA_PEER_RECORD;
@@ -412,11 +408,11 @@ static bool breaks(struct test_driver *d, unsigned good)
 
 static bool an_id_beyond_the_ring_in_a_record_breaks_the_queue(void)
 {
-	struct test_driver *d = fresh(true, false);
+	struct test_driver *d = recorded(true, false);
 
 	in_flight(d, 8, W, BUFFER(0), 16);
 	CHECK(breaks(d, 0));
-	d = fresh(false, false);
+	d = recorded(false, false);
 	in_flight(d, 8, W, BUFFER(0), 16);
 	return breaks(d, 0);
 }
@@ -424,7 +420,7 @@ BEHAVIOUR(an_id_beyond_the_ring_in_a_record_breaks_the_queue, "PLT-12")
 
 static bool an_id_twice_in_a_record_breaks_the_queue(void)
 {
-	struct test_driver *d = fresh(true, false);
+	struct test_driver *d = recorded(true, false);
 
 	in_flight(d, 2, W, BUFFER(0), 16);
 	in_flight(d, 2, W, BUFFER(1), 16);
@@ -434,7 +430,7 @@ BEHAVIOUR(an_id_twice_in_a_record_breaks_the_queue, "PLT-12")
 
 static bool more_descriptors_than_the_ring_has_in_a_record_break_the_queue(void)
 {
-	struct test_driver *d = fresh(true, false);
+	struct test_driver *d = recorded(true, false);
 
 	for (uint16_t i = 0; i < 8; i++)
 		in_flight(d, 0, i < 7 ? N : W, BUFFER(i), 16);
@@ -448,7 +444,7 @@ BEHAVIOUR(more_descriptors_than_the_ring_has_in_a_record_break_the_queue, "PLT-1
 
 static bool a_count_that_its_descriptors_contradict(uint16_t said, unsigned nexts)
 {
-	struct test_driver *d = fresh(true, false);
+	struct test_driver *d = recorded(true, false);
 
 	for (unsigned i = 0; i < 4; i++)
 		in_flight(d, 0, i < nexts ? N : W, BUFFER(i), 16);
@@ -474,7 +470,7 @@ BEHAVIOUR(a_chain_shorter_than_the_record_says_breaks_the_queue, "PLT-12")
 
 static bool more_chains_than_the_ring_holds_break_the_queue(void)
 {
-	struct test_driver *d = fresh(false, false);
+	struct test_driver *d = recorded(false, false);
 
 	for (uint16_t i = 0; i < 9; i++)
 		in_flight(d, i % 8, W, BUFFER(i), 16);
@@ -487,7 +483,7 @@ static bool a_position_beyond_the_ring_in_a_record_breaks_the_queue(void)
 	static const uint32_t bases[] = {0x80008008u, 0x80088000u, 0xffff8000u, 0x8000ffffu};
 
 	for (unsigned i = 0; i < 4; i++) {
-		struct test_driver *d = fresh(true, false);
+		struct test_driver *d = recorded(true, false);
 
 		record.base_set = true;
 		record.base = bases[i];
@@ -496,14 +492,6 @@ static bool a_position_beyond_the_ring_in_a_record_breaks_the_queue(void)
 	return true;
 }
 BEHAVIOUR(a_position_beyond_the_ring_in_a_record_breaks_the_queue, "PLT-12")
-
-static int no_driver(void **state)
-{
-	(void)state;
-	test_driver_free(current);
-	current = NULL;
-	return 0;
-}
 
 int main(void)
 {

@@ -5,15 +5,12 @@
  *
  * How it works: the rings are granted, buffers as the test says; the platform answers when the test says so.
  */
-#include "tests/support/check.h"
-#include "tests/support/test_driver.h"
+#include "tests/support/queue_rig.h"
 
 #define BUFFER(n) (TEST_BUFFERS + (n) * TEST_PAGE)
 
 static const struct test_options asked = {.size = 8, .platform = true, .scatter = true};
 static const struct test_options copying = {.size = 8, .platform = true, .scatter = true, .copy = true};
-
-static struct test_driver *current;
 
 static struct test_driver *empty(const struct test_options *options)
 {
@@ -260,14 +257,6 @@ static bool a_request_larger_than_the_iotlb_fails_and_starves_nobody(void)
 	return true;
 }
 HOLDS(a_request_larger_than_the_iotlb_fails_and_starves_nobody)
-
-static int no_driver(void **state)
-{
-	(void)state;
-	test_driver_free(current);
-	current = NULL;
-	return 0;
-}
 
 int main(void)
 {

@@ -5,14 +5,11 @@
  *
  * How it works: as test_queue_wait.c, with tables made small.
  */
-#include "tests/support/check.h"
-#include "tests/support/test_driver.h"
+#include "tests/support/queue_rig.h"
 
 #define W VIRTQ_DESC_F_WRITE
 #define N VIRTQ_DESC_F_NEXT
 #define BUFFER(n) (TEST_BUFFERS + (n) * TEST_PAGE)
-
-static struct test_driver *current;
 
 static struct test_driver *made(const struct test_options *options)
 {
@@ -288,14 +285,6 @@ static bool an_answer_longer_than_what_was_kept_is_not_put_in_the_wrong_place(vo
 	return true;
 }
 HOLDS(an_answer_longer_than_what_was_kept_is_not_put_in_the_wrong_place)
-
-static int no_driver(void **state)
-{
-	(void)state;
-	test_driver_free(current);
-	current = NULL;
-	return 0;
-}
 
 int main(void)
 {

@@ -6,25 +6,15 @@
  * How it works: the last test is random: a driver that makes requests, a platform that grants and withdraws pages, a
  * device that ends requests in any order, and queue stops in between. At the end each request has come back once.
  */
-#include "tests/support/check.h"
 #include "tests/support/hooks.h"
-#include "tests/support/test_driver.h"
+#include "tests/support/queue_rig.h"
 
 #define BUFFER(n) (TEST_BUFFERS + (n) * TEST_PAGE)
 
 static const struct test_options asked = {.size = 8, .platform = true, .scatter = true};
 static const struct test_options copying = {.size = 8, .platform = true, .scatter = true, .copy = true};
 
-static struct test_driver *current;
 static unsigned reads;
-
-static struct test_driver *with_rings(const struct test_options *options)
-{
-	test_driver_free(current);
-	current = test_driver_new(options);
-	test_grant_rings(current);
-	return current;
-}
 
 /* Request `head` writes one byte into buffer page `head`. */
 static void offer(struct test_driver *d, uint16_t head)
@@ -51,7 +41,7 @@ static void count_read(const void *at, size_t bytes)
 
 static bool a_queue_with_requests_at_the_device_does_not_stop(void)
 {
-	struct test_driver *d = with_rings(&asked);
+	struct test_driver *d = fresh_with_rings(&asked);
 	struct viodma_request *request;
 	uint32_t base;
 
@@ -70,7 +60,7 @@ HOLDS(a_queue_with_requests_at_the_device_does_not_stop)
 
 static bool a_stopped_ring_is_not_touched(void)
 {
-	struct test_driver *d = with_rings(&asked);
+	struct test_driver *d = fresh_with_rings(&asked);
 	static unsigned char before[TEST_BYTES];
 	struct viodma_request *request;
 	uint32_t base;
@@ -96,7 +86,7 @@ HOLDS(a_stopped_ring_is_not_touched)
 
 static bool requests_that_wait_are_given_back(void)
 {
-	struct test_driver *d = with_rings(&asked);
+	struct test_driver *d = fresh_with_rings(&asked);
 	struct viodma_queue_setup setup = d->setup;
 	struct viodma_request *request;
 	uint32_t dropped = 99;
@@ -144,7 +134,7 @@ static bool hold_one(struct test_driver *d, uint32_t *base)
 
 static bool a_request_that_cannot_be_given_back_goes_on_after_the_stop(void)
 {
-	struct test_driver *d = with_rings(&asked);
+	struct test_driver *d = fresh_with_rings(&asked);
 	struct viodma_queue_setup setup = d->setup;
 	struct viodma_request *request;
 	uint32_t dropped = 99;
@@ -164,7 +154,7 @@ HOLDS(a_request_that_cannot_be_given_back_goes_on_after_the_stop)
 
 static bool a_start_elsewhere_drops_what_was_held_and_says_so(void)
 {
-	struct test_driver *d = with_rings(&asked);
+	struct test_driver *d = fresh_with_rings(&asked);
 	struct viodma_queue_setup setup = d->setup;
 	struct viodma_request *request;
 	uint32_t dropped = 99;
@@ -182,7 +172,7 @@ HOLDS(a_start_elsewhere_drops_what_was_held_and_says_so)
 
 static bool what_cannot_be_given_back_can_be_failed_before_the_stop(void)
 {
-	struct test_driver *d = with_rings(&asked);
+	struct test_driver *d = fresh_with_rings(&asked);
 	struct viodma_request *request;
 	uint32_t base;
 
@@ -212,7 +202,7 @@ HOLDS(what_cannot_be_given_back_can_be_failed_before_the_stop)
 
 static bool a_failure_that_cannot_be_told_is_held(void)
 {
-	struct test_driver *d = with_rings(&asked);
+	struct test_driver *d = fresh_with_rings(&asked);
 	struct viodma_queue_setup setup = d->setup;
 	struct viodma_request *request;
 	uint32_t dropped = 99;
@@ -239,7 +229,7 @@ HOLDS(a_failure_that_cannot_be_told_is_held)
 
 static bool completions_the_used_area_could_not_take_are_held(void)
 {
-	struct test_driver *d = with_rings(&asked);
+	struct test_driver *d = fresh_with_rings(&asked);
 	struct viodma_queue_setup setup = d->setup;
 	struct viodma_request *request;
 	uint32_t dropped = 99;
@@ -263,7 +253,7 @@ HOLDS(completions_the_used_area_could_not_take_are_held)
 
 static bool a_reset_forgets_everything(void)
 {
-	struct test_driver *d = with_rings(&copying);
+	struct test_driver *d = fresh_with_rings(&copying);
 	struct viodma_queue_setup setup = d->setup;
 	struct viodma_request *request;
 	uint32_t dropped = 99;
@@ -399,7 +389,7 @@ static bool step(struct run *run)
 
 static bool no_request_is_lost_or_repeated(const struct test_options *options, uint64_t seed)
 {
-	struct run run = {.d = with_rings(options), .random = {.state = seed}};
+	struct run run = {.d = fresh_with_rings(options), .random = {.state = seed}};
 	unsigned i, head;
 
 	for (i = 0; i < 40000; i++)
@@ -429,14 +419,6 @@ static bool whatever_happens_no_request_is_lost_or_repeated(void)
 	return true;
 }
 HOLDS(whatever_happens_no_request_is_lost_or_repeated)
-
-static int no_driver(void **state)
-{
-	(void)state;
-	test_driver_free(current);
-	current = NULL;
-	return 0;
-}
 
 int main(void)
 {

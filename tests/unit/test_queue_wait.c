@@ -5,8 +5,7 @@
  *
  * How it works: the IOTLB starts empty, or with the rings granted; the platform answers when the test says so.
  */
-#include "tests/support/check.h"
-#include "tests/support/test_driver.h"
+#include "tests/support/queue_rig.h"
 
 #define R 0
 #define W VIRTQ_DESC_F_WRITE
@@ -16,8 +15,6 @@
 #define BUFFER(n) (TEST_BUFFERS + (n) * TEST_PAGE)
 
 static const struct test_options asked = {.size = 8, .platform = true, .scatter = true};
-
-static struct test_driver *current;
 
 static struct test_driver *empty(const struct test_options *options)
 {
@@ -417,14 +414,6 @@ static bool a_table_half_out_of_reach_is_not_answered_in_the_wrong_place(void)
 	return true;
 }
 HOLDS(a_table_half_out_of_reach_is_not_answered_in_the_wrong_place)
-
-static int no_driver(void **state)
-{
-	(void)state;
-	test_driver_free(current);
-	current = NULL;
-	return 0;
-}
 
 int main(void)
 {
