@@ -265,6 +265,8 @@ static void rig_end(struct bench_rig *rig)
 	}
 	if (rig->premapped && rig->arena_mapping.domain)
 		(void)viodma_domain_unmap(&rig->arena_mapping, 0);
+	if (rig->queue == &rig->device)
+		viodma_queue_reset(&rig->device); /* the space outlives it */
 	free(rig->requests);
 	free(rig->driver_storage);
 	free(rig->device_memory);

@@ -141,7 +141,7 @@ static INLINE enum viodma_result take(struct viodma_queue *queue, struct viodma_
 	const struct viodma_space_window *window = writable ? &queue->writable_window : &queue->readable_window;
 	const uint16_t position = queue->next_avail;
 
-	viodma_space_count(queue->config.space, 1, window->identity);
+	viodma_space_count(queue->config.space, 1, viodma_space_window_is_identity(window));
 	fill(queue, request, address, len, writable, viodma_space_window_at(window, address));
 	queue->order[packed ? position & (VIODMA_RING_WRAP - 1u) : position & queue->mask] = request->head;
 	queue->next_avail = packed ? viodma_ring_behind_one(queue, position) : (uint16_t)(position + 1);
@@ -149,9 +149,9 @@ static INLINE enum viodma_result take(struct viodma_queue *queue, struct viodma_
 	return VIODMA_OK;
 }
 
-/* The window goes where it is. */
-static APART enum viodma_result pop_moving(struct viodma_queue *queue, struct viodma_request **out, uint64_t address,
-					   uint32_t len, uint32_t flags_other, struct viodma_request *request)
+/* It is somewhere else than the last one, and not behind it. */
+static APART enum viodma_result pop_searching(struct viodma_queue *queue, struct viodma_request **out, uint64_t address,
+					      uint32_t len, uint32_t flags_other, struct viodma_request *request)
 {
 	const bool writable = flags_other & VIRTQ_DESC_F_WRITE;
 
@@ -159,6 +159,22 @@ static APART enum viodma_result pop_moving(struct viodma_queue *queue, struct vi
 				      address + (len - 1), writable ? VIODMA_WRITE : VIODMA_READ))
 		return pop_doubtful(queue, out, address, len, flags_other, request->head);
 	return take(queue, out, request, address, len, writable, queue->setup.packed);
+}
+
+static APART enum viodma_result pop_jumping(struct viodma_queue *queue, struct viodma_request **out, uint64_t address,
+					    uint32_t len, uint32_t flags_other, struct viodma_request *request)
+{
+	struct viodma_space *space = queue->config.space;
+	const uint64_t last = address + (len - 1);
+
+	if (flags_other & VIRTQ_DESC_F_WRITE) {
+		if (viodma_space_window_jumps(space, &queue->writable_window, address, last, VIODMA_WRITE))
+			return take(queue, out, request, address, len, true, queue->setup.packed);
+	} else {
+		if (viodma_space_window_jumps(space, &queue->readable_window, address, last, VIODMA_READ))
+			return take(queue, out, request, address, len, false, queue->setup.packed);
+	}
+	return pop_searching(queue, out, address, len, flags_other, request);
 }
 
 /* Pre: id is below the ring's size. */
@@ -174,13 +190,15 @@ static INLINE enum viodma_result pop_one(struct viodma_queue *queue, struct viod
 		return pop_doubtful(queue, out, first, descriptor->len, descriptor->flags | (uint32_t)descriptor->other << 16,
 				    id);
 	if (descriptor->flags & VIRTQ_DESC_F_WRITE) {
-		if (viodma_space_window_holds(&queue->writable_window, first, last))
+		if (viodma_space_window_holds(&queue->writable_window, first, last) ||
+		    viodma_space_window_steps(queue->config.space, &queue->writable_window, first, last, VIODMA_WRITE))
 			return take(queue, out, request, first, descriptor->len, true, packed);
 	} else {
-		if (viodma_space_window_holds(&queue->readable_window, first, last))
+		if (viodma_space_window_holds(&queue->readable_window, first, last) ||
+		    viodma_space_window_steps(queue->config.space, &queue->readable_window, first, last, VIODMA_READ))
 			return take(queue, out, request, first, descriptor->len, false, packed);
 	}
-	return pop_moving(queue, out, first, descriptor->len, descriptor->flags | (uint32_t)descriptor->other << 16, request);
+	return pop_jumping(queue, out, first, descriptor->len, descriptor->flags | (uint32_t)descriptor->other << 16, request);
 }
 
 static APART enum viodma_result pop_split(struct viodma_queue *queue, struct viodma_request **out)

@@ -5,9 +5,11 @@
 #ifndef VIODMA_SPACE_ACCESS_H
 #define VIODMA_SPACE_ACCESS_H
 
+#include <viodma/iotlb.h>
 #include <viodma/space.h>
 
 #include "../base/shared.h"
+#include "iotlb_index.h"
 
 /* What happens seldom, so that what happens always need not save registers for it. */
 #define VIODMA_SELDOM __attribute__((noinline, cold))
@@ -80,20 +82,66 @@ static inline void viodma_space_part_retry(struct viodma_space_part *part)
 
 static inline void viodma_space_window_empty(struct viodma_space_window *window)
 {
-	window->first = 1;
-	window->last = 0;
+	window->own.first = 1;
+	window->own.last = 0;
+	window->at = window->end = &window->own;
 }
 
-/* Does it hold first..last? Pre: first <= last, or false is right. */
+/* Does it hold first..last? Pre: first <= last. */
 static inline bool viodma_space_window_holds(const struct viodma_space_window *window, uint64_t first, uint64_t last)
 {
-	return first >= window->first && last <= window->last;
+	return first >= window->at->first && last <= window->at->last;
+}
+
+/* Or does the entry behind it, so that the window goes there? */
+static inline bool viodma_space_window_steps(struct viodma_space *space, struct viodma_space_window *window, uint64_t first,
+					     uint64_t last, enum viodma_permission wanted)
+{
+	struct viodma_iotlb_entry *entry = window->at + 1;
+
+	if (window->at == window->end || first < entry->first || last > entry->last || !(entry->permission & (unsigned)wanted))
+		return false;
+	window->at = entry;
+	if (!entry->used_lately)
+		entry->used_lately = 1; /* a line that is only read stays as it is */
+	space->iotlb->statistics.hits++;
+	space->statistics.look_ups++;
+	return true;
+}
+
+/* Or the entry that its address leads to at once? */
+static inline bool viodma_space_window_jumps(struct viodma_space *space, struct viodma_space_window *window, uint64_t first,
+					     uint64_t last, enum viodma_permission wanted)
+{
+	struct viodma_iotlb *iotlb = space->iotlb;
+	struct viodma_iotlb_entry *entry;
+	struct iotlb_home home;
+
+	if (space->kind != VIODMA_SPACE_IOTLB)
+		return false;
+	home = iotlb_home(iotlb, first);
+	entry = iotlb_hinted(iotlb, home.entry->hints[home.hint]);
+	if (first < entry->first || last > entry->last || !(entry->permission & (unsigned)wanted))
+		return false;
+	window->at = entry;
+	window->end = iotlb->end - 1;
+	if (!entry->used_lately)
+		entry->used_lately = 1;
+	iotlb->statistics.hits++;
+	space->statistics.look_ups++;
+	return true;
 }
 
 /* The memory of an address that it holds. */
 static inline struct viodma_shared *viodma_space_window_at(const struct viodma_space_window *window, uint64_t address)
 {
-	return (struct viodma_shared *)(uintptr_t)(address + window->distance);
+	return viodma_shared_at(window->at->memory, address - window->at->first);
+}
+
+/* 1: bus addresses in it are physical ones, too; else 0. */
+static inline uint32_t viodma_space_window_is_identity(const struct viodma_space_window *window)
+{
+	return window->at->live >> 1;
 }
 
 /* Look first..last up. True: the window holds it now. False: not known, refused, or in several extents; nothing was asked. */

@@ -112,7 +112,7 @@ static void add(struct viodma_iotlb *iotlb, const struct viodma_extent *extent)
 	entry->phys = extent->phys.v;
 	entry->permission = (uint8_t)extent->permission;
 	entry->used_lately = 1;
-	entry->live = 1;
+	entry->live = (uint8_t)(1 | (entry->first == entry->phys) << 1);
 	viodma_iotlb_tree_insert(iotlb, link);
 	iotlb->entry_count++;
 	viodma_iotlb_index_counts(iotlb, entry->first, entry->last, true);

@@ -227,43 +227,36 @@ struct viodma_shared *viodma_space_find(struct viodma_space *space, struct viodm
 		     : find_elsewhere(space, cache, bus, len_bytes, wanted);
 }
 
-/* Apart, so that what follows in sequence need not save registers for it. */
-static __attribute__((noinline)) bool move_elsewhere(struct viodma_space *space, struct viodma_space_window *window,
-						      uint64_t first, uint64_t last, enum viodma_permission wanted)
+/* Not in an entry's place, but in the window's own: what regions or a translator say; or in an entry's, if the tree has it. */
+static VIODMA_SELDOM bool move_elsewhere(struct viodma_space *space, struct viodma_space_window *window, uint64_t first,
+					 uint64_t last, enum viodma_permission wanted)
 {
 	struct viodma_space_cache found;
 
 	if (fill(space, &found, (viodma_bus){first}, wanted) != VIODMA_OK)
 		return false;
-	window->first = found.first;
-	window->last = found.first + found.span;
-	window->distance = (uintptr_t)found.memory - found.first;
-	window->identity = found.identity;
-	return last <= window->last;
-}
-
-static inline bool move_to(struct viodma_space *space, struct viodma_space_window *window, uint64_t last,
-			   const struct viodma_iotlb_entry *entry)
-{
-	window->first = entry->first;
-	window->last = entry->last;
-	window->distance = (uintptr_t)entry->memory - entry->first;
-	window->identity = entry->first == entry->phys;
-	space->statistics.look_ups++;
-	return last <= entry->last;
+	window->own.first = found.first;
+	window->own.last = found.first + found.span;
+	window->own.memory = found.memory;
+	window->own.live = (uint8_t)(1 | found.identity << 1);
+	window->at = window->end = &window->own;
+	return last <= window->own.last;
 }
 
 bool viodma_space_window_move(struct viodma_space *space, struct viodma_space_window *window, uint64_t first, uint64_t last,
 			      enum viodma_permission wanted)
 {
-	const struct viodma_iotlb_entry *entry;
+	struct viodma_iotlb_entry *entry;
 
 	if (physical(space) || space->kind != VIODMA_SPACE_IOTLB)
 		return move_elsewhere(space, window, first, last, wanted);
-	entry = iotlb_index_behind(space->iotlb, (viodma_bus){first}, wanted);
+	entry = iotlb_index_find(space->iotlb, (viodma_bus){first}, wanted);
 	if (!entry)
-		entry = iotlb_index_find(space->iotlb, (viodma_bus){first}, wanted);
-	return entry ? move_to(space, window, last, entry) : move_elsewhere(space, window, first, last, wanted);
+		return move_elsewhere(space, window, first, last, wanted);
+	window->at = entry;
+	window->end = space->iotlb->end - 1;
+	space->statistics.look_ups++;
+	return last <= entry->last;
 }
 
 void viodma_space_part_look(struct viodma_space *space, struct viodma_space_part *part, struct viodma_space_cache *cache,

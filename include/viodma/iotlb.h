@@ -40,8 +40,17 @@ struct viodma_iotlb_entry {
 	uint8_t permission;
 	uint8_t height; /* of the subtree */
 	uint8_t used_lately;
-	uint8_t live;
+	uint8_t live; /* bit 0; bit 1: its bus addresses are physical ones, too */
 	uint32_t hints[VIODMA_IOTLB_HINTS]; /* of mappings elsewhere whose home this place is */
+};
+
+/*
+ * Where buffers of one permission were found last: in an entry, which permits it; or, where there is no IOTLB, in `own`. If
+ * it is not the last one (`end`), buffers are expected in the entry behind it next. Members are the library's.
+ */
+struct viodma_space_window {
+	struct viodma_iotlb_entry *at, *end;
+	struct viodma_iotlb_entry own;
 };
 
 /* One question to the platform. Members are the library's. */

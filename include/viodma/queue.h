@@ -31,6 +31,7 @@
 #ifndef VIODMA_QUEUE_H
 #define VIODMA_QUEUE_H
 
+#include <viodma/iotlb.h>
 #include <viodma/space.h>
 #include <viodma/wire/ring.h>
 

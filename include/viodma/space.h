@@ -93,16 +93,6 @@ struct viodma_space_part {
 	uint64_t tried;      /* in which it was tried */
 };
 
-/*
- * Where buffers of one permission were found last: bus addresses first..last are memory at address + distance. Zero it, and
- * it holds nothing but address 0: for those who empty it first. Members are the library's.
- */
-struct viodma_space_window {
-	uint64_t first, last;
-	uint64_t distance;
-	uint64_t identity; /* 1: bus address = physical address; else 0 */
-};
-
 /* One translated stretch of a buffer. */
 struct viodma_piece {
 	struct viodma_shared *memory;
