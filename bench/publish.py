@@ -33,7 +33,8 @@ DOMAINS = [
     ("iommu-premapped", "an IOMMU, buffers stay mapped"),
     ("bounce", "everything copied through the pool"),
     ("restricted", "... and the device half has nothing else"),
-    ("iommu-deferred", "map and unmap for each request, invalidated together"),
+    ("iommu-deferred", "map and unmap for each request, invalidated together; parts of pages are copied through a pool "
+                       "that stays mapped"),
     ("iommu-strict", "... invalidated at each unmap"),
     ("bounce+iommu", "everything copied, each run mapped"),
 ]

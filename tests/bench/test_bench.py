@@ -20,7 +20,8 @@ DOMAINS = {"raw", "direct-clear", "direct", "offset", "bounce", "restricted", "i
 COLD = {"viodma_domain_alloc", "viodma_domain_limits", "viodma_domain_release", "viodma_iotlb_least_capacity",
         "viodma_result_name", "viodma_driver_ready", "viodma_front_wait",
         "viodma_domain_sync_general", "viodma_mapping_segments",  # cells with buffers that stay mapped
-        "viodma_space_part_look"}                                 # when a part of a ring is not known, which is never
+        "viodma_space_segments_overlap", "viodma_space_pieces_overlap",  # when something is revoked, which is never
+        "viodma_space_part_look"}                                 # when a part of a ring is not known, likewise
 
 
 def bench(program, *words, timeout=120, **env):
