@@ -57,7 +57,7 @@ struct viodma_worker {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	_Atomic bool wanted; /* by the loop's thread */
-	bool waits;          /* the worker, for that to be done */
+	_Atomic bool waits;  /* the worker, for its lock */
 	bool owed;           /* it is the worker's turn */
 };
 

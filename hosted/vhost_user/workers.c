@@ -36,8 +36,8 @@ static void take(void *context)
 {
 	struct viodma_worker *worker = context;
 
+	worker->waits = true; /* also for the mutex itself */
 	pthread_mutex_lock(&worker->lock);
-	worker->waits = true;
 	while (worker->wanted && !worker->owed)
 		pthread_cond_wait(&worker->changed, &worker->lock);
 	worker->waits = false;

@@ -212,6 +212,37 @@ def test_a_mapping_gives_each_queue_what_was_asked_for_and_no_more(start, image)
             must(asked == [RO, WO][:min(n + 1, 2)], f"asked for {asked} after {n + 1} requests")
 
 
+def test_pages_that_one_update_answers_together_are_granted_as_they_were_asked_for(start, image):
+    serve = start(image, *TWO)
+    with b.driving(serve.path, iommu=True) as blk:
+        made = queues(blk, 2)
+        iommu = blk.domain
+        place = blk.memory.alloc(3 * PAGE)
+        bus = iommu.map(place, 3 * PAGE, RW)
+
+        def together(miss):
+            if miss.permission != RO or miss not in iommu.misses_at(bus, 3 * PAGE):
+                iommu.answer(miss)
+            elif any(m.answered for m in iommu.misses_at(bus, 3 * PAGE)):
+                iommu.say_done(miss)        # the first one's update was theirs, too
+            else:
+                iommu.answer_with(miss, bus, 3 * PAGE, blk.memory.user(place), RW)
+
+        iommu.policy = together
+        for queue in made:
+            request = queue.map(queue.make(b.OUT, 8, length=3 * PAGE, data_at=[(place, 3 * PAGE)]))
+            request.chain[1] = (bus, 3 * PAGE, 0)
+            queue.offer(request)
+            must(queue.wait(request) == b.OK, "a write failed")
+        must(not [m for m in iommu.misses_at(bus, 3 * PAGE) if m.permission != RO], "asked to write what is read")
+        for n, queue in enumerate(made):
+            request = queue.map(queue.make(b.IN, 8, length=PAGE, data_at=[(place + n * PAGE, PAGE)]))
+            request.chain[1] = (bus + n * PAGE, PAGE, 2)
+            queue.offer(request)
+            must(queue.wait(request) == b.OK, "a read failed")
+            must([m for m in iommu.misses_at(bus + n * PAGE) if m.permission == WO], "written though only asked to read")
+
+
 def test_a_page_that_means_other_memory_now_means_it_to_both(start, image):
     serve = start(image, *TWO)
     with b.driving(serve.path, iommu=True) as blk:
@@ -296,11 +327,34 @@ def test_a_memory_table_is_exchanged_when_both_queues_have_drained(start, slow_d
         rows = blk.memory.regions
         pending = blk.front_end.start(R.SET_MEM_TABLE, vu.mem_table([r.row for r in rows]), [r.fd for r in rows],
                                       need_reply=True)
+        blk.front_end.stay(vu.QUIET / 5)
+        later = [queue.offer(queue.make(b.IN, 40, length=512)) for queue in made]  # its kick comes meanwhile
         waits_for_both(blk, made, flying, slow_disk, pending, first)
         must(pending.reply.u64 == 0, "an error")
-        for queue, request in zip(made, flying):
-            must(queue.wait(request) == b.OK, "a request failed")
+        for queue, request, another in zip(made, flying, later):
+            must(queue.wait(request) == b.OK and queue.wait(another) == b.OK, "a request failed")
             reads(queue, image)
+
+
+def test_nothing_is_asked_while_a_revocation_waits_for_the_other_queue(start, slow_disk):
+    """The front end may serve nobody before it has its answer."""
+    serve = start(slow_disk.path, *TWO)
+    with b.driving(serve.path, iommu=True) as blk:
+        made = queues(blk, 2)
+        for queue in made:
+            queue.still_works()
+        slow_disk.hold("read")
+        flying = made[0].offer(made[0].make(b.IN, 0, length=PAGE))
+        blk.front_end.wait_until(lambda: slow_disk.held, "the read to reach the disk")
+        pending = blk.domain.invalidate(made[0].data_address(flying) & -PAGE, 2 * PAGE, wait=False)
+        blk.front_end.stay(vu.QUIET / 5)
+        asked = len(blk.domain.misses)
+        other = made[1].offer(made[1].make(b.OUT, 16, length=PAGE))
+        blk.front_end.stay(vu.QUIET, never=lambda: pending.done, what="answered with I/O in flight")
+        must(len(blk.domain.misses) == asked, "asked while the front end waits for an answer")
+        slow_disk.release()
+        must(blk.front_end.wait(pending).u64 == 0, "an error")
+        must(made[1].wait(other) == b.OK and made[0].wait(flying) == b.OK, "a request failed")
 
 
 @first

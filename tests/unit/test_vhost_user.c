@@ -290,17 +290,21 @@ static struct half {
 	struct viodma_loop *loop;
 	pthread_t thread; /* that called process last */
 	_Atomic unsigned processed;
+	_Atomic bool busy; /* there is always more */
 } halves[3];
 static unsigned worker_that_fails;
 
 static enum viodma_result process_half(void *device, struct viodma_queue *queue)
 {
 	struct half *half = device;
+	const uint64_t began = viodma_loop_now_ns();
 
 	assert_ptr_equal(half, &halves[queue->config.index % 3]);
 	half->thread = pthread_self();
 	half->processed++;
-	return VIODMA_EMPTY;
+	while (half->busy && viodma_loop_now_ns() - began < 20000) /* nearly all of its time it has its lock */
+		;
+	return half->busy ? VIODMA_OK : VIODMA_EMPTY;
 }
 
 static enum viodma_result worker_begins(void *device, unsigned worker, struct viodma_loop *worker_loop, void **half)
@@ -375,6 +379,57 @@ static void each_worker_has_a_half_a_loop_and_a_thread_and_serves_every_third_qu
 		assert_int_equal(halves[i].ended, 1);
 }
 
+/* Two workers that have work without end. */
+static void make_busy_ones(void)
+{
+	struct viodma_vhost_user_options options = sound();
+
+	memset(halves, 0, sizeof(halves));
+	halves[0].busy = halves[1].busy = true;
+	worker_that_fails = ~0u;
+	options.queue_count = options.workers = 2;
+	must_be_made(&options, &several);
+	viodma_vhost_user_hold(backend);
+	backend->rings[0].queue.running = backend->rings[1].queue.running = true;
+	viodma_vhost_user_completed(backend);
+	viodma_vhost_user_release(backend);
+	while (!halves[0].processed || !halves[1].processed)
+		usleep(1000);
+}
+
+static void free_busy_ones(void)
+{
+	viodma_vhost_user_hold(backend);
+	backend->rings[0].queue.running = backend->rings[1].queue.running = false;
+	viodma_vhost_user_release(backend);
+	assert_int_equal(viodma_vhost_user_free(backend), VIODMA_OK);
+}
+
+static void a_worker_has_its_round_between_two_visits_of_the_loops_thread(void **state)
+{
+	enum { ROUNDS = 200, FEW = 100 };
+	const uint64_t deadline = viodma_loop_now_ns() + 5000000000u;
+	unsigned quick = 0, rounds = 0;
+
+	(void)state;
+	make_busy_ones();
+	while (rounds < ROUNDS && viodma_loop_now_ns() < deadline) {
+		const unsigned before = halves[0].processed;
+		unsigned visits = 0;
+
+		while (halves[0].processed == before && viodma_loop_now_ns() < deadline) {
+			viodma_vhost_user_hold(backend);
+			viodma_vhost_user_release(backend);
+			visits++;
+		}
+		rounds++;
+		quick += visits < FEW; /* not if it lost its processor on the way to its lock */
+	}
+	if (quick < ROUNDS / 2)
+		fail_msg("%u rounds, of which %u came soon", rounds, quick);
+	free_busy_ones();
+}
+
 static void there_are_no_more_workers_than_queues(void **state)
 {
 	struct viodma_vhost_user_options options = sound();
@@ -420,6 +475,7 @@ int main(void)
 		TEST(a_device_that_was_full_is_called_again_when_it_has_completed),
 		TEST(a_device_without_halves_has_one_worker),
 		TEST(each_worker_has_a_half_a_loop_and_a_thread_and_serves_every_third_queue),
+		TEST(a_worker_has_its_round_between_two_visits_of_the_loops_thread),
 		TEST(there_are_no_more_workers_than_queues),
 		TEST(a_half_that_cannot_be_made_takes_back_the_others),
 	};
