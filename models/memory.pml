@@ -74,6 +74,28 @@ inline device_store_release(at, what)
 #define DRIVER_FENCE (driver_waits == 0)
 #define DEVICE_FENCE (device_waits == 0)
 
+/* Where the code has one; a twin leaves it out. */
+#ifdef BUG_NO_FENCE_BEFORE_KICK
+#define FENCE_BEFORE_KICK true
+#else
+#define FENCE_BEFORE_KICK DRIVER_FENCE
+#endif
+#ifdef BUG_NO_FENCE_BEFORE_SLEEP
+#define FENCE_BEFORE_SLEEP true
+#else
+#define FENCE_BEFORE_SLEEP DRIVER_FENCE
+#endif
+#ifdef BUG_NO_FENCE_AFTER_WISH
+#define FENCE_AFTER_WISH true
+#else
+#define FENCE_AFTER_WISH DEVICE_FENCE
+#endif
+#ifdef BUG_NO_FENCE_BEFORE_CALL
+#define FENCE_BEFORE_CALL true
+#else
+#define FENCE_BEFORE_CALL DEVICE_FENCE
+#endif
+
 /* The word is in memory: who waited for it does not any more. */
 #if RELEASABLE == 1
 #define ARRIVED(before, at) before[0] = before[0] & ~BIT(at)

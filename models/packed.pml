@@ -8,33 +8,21 @@
  * last; wishes are a place and a lap. The same must hold, see there.
  *
  * A position is a place and a lap: 0 to N - 1 with the wrap counter 1, N to 2N - 1 with 0. N, EVENT_IDX, ORDERLY, EAGER,
- * RESETS, RESUMES and the twins as in split.pml.
+ * FILLS, RESETS, RESUMES, TABLES, IN_ORDER and the twins as in split.pml; chains of two are there always.
  */
 #ifndef N
 #define N 2
 #endif
-#ifndef EVENT_IDX
-#define EVENT_IDX 1
-#endif
-#ifndef ORDERLY
-#define ORDERLY 0
-#endif
-#ifndef EAGER
-#define EAGER 0
-#endif
-#ifndef RESETS
-#define RESETS 0
-#endif
-#ifndef RESUMES
-#define RESUMES 0
-#endif
+
+#include "options.pml"
 
 /* The ring's words. */
 #define FLAGS(i) (i)            /* of a descriptor: both sides */
 #define BODY(i) (N + (i))       /* the rest of it, its id plus 1: both sides */
 #define DRIVER_WISH (2 * N)     /* driver event suppression, both members: one store, one load */
 #define DEVICE_WISH (2 * N + 1) /* device event suppression */
-#define WORDS (2 * N + 2)
+#define TABLE (2 * N + 2)       /* driver: the indirect table, if there is one */
+#define WORDS (2 * N + 2 + TABLES)
 #define RELEASABLE N
 #include "memory.pml"
 
@@ -42,6 +30,7 @@
 #define AVAIL 1
 #define USED 2
 #define CHAINED 4
+#define TABLED 8
 /* Wishes: always, never, or at a position. */
 #define ENABLE 0
 #define DISABLE 1
@@ -73,6 +62,15 @@ int d_out, d_two;                             /* by id: with the device; of two 
 bool d_calls_off, d_found;
 byte d_at, d_first, d_first_flags;
 
+#if TABLES
+byte d_table_of; /* the id that has the table, plus 1 */
+#endif
+#if IN_ORDER
+byte d_next_id, d_oldest, d_left; /* ids in turn; of those that the last element stood for */
+#else
+#define d_left 0
+#endif
+
 #define LAP_FLAGS(position) ((position) < N -> AVAIL : USED)
 
 inline store_packed(held, chained)
@@ -102,11 +100,16 @@ inline viodma_driver_queue_add_and_publish()
 	d_first = N;
 	do
 	:: d_free ->
+#if IN_ORDER
+		d_at = d_next_id;
+		d_next_id = (d_next_id + 1) % N;
+#else
 		d_at = 0;
 		do
 		:: d_out & BIT(d_at) -> d_at++
 		:: else -> break
 		od;
+#endif
 		d_out = d_out | BIT(d_at);
 		if
 		:: true ->
@@ -119,11 +122,21 @@ inline viodma_driver_queue_add_and_publish()
 			d_two = d_two | BIT(d_at);
 			d_free = d_free - 2;
 			d_unkicked = d_unkicked + 2
+#if TABLES
+		:: !d_table_of ->
+#ifndef BUG_WRITTEN_LATE
+			driver_put(TABLE, 1);
+#endif
+			store_packed(d_first == N, TABLED);
+			d_table_of = d_at + 1;
+			d_free = d_free - 1;
+			d_unkicked = d_unkicked + 1
+#endif
 		fi;
 		d_unkicked = (d_unkicked > LAPS -> LAPS : d_unkicked);
 		if
 		:: true
-		:: true -> break
+		:: !FILLS -> break
 		fi
 	:: else -> break
 	od;
@@ -132,15 +145,19 @@ inline viodma_driver_queue_add_and_publish()
 #elif !defined(BUG_FLAGS_BEFORE_THE_REST)
 	driver_store_release(FLAGS(d_first), d_first_flags);
 #endif
+#ifdef BUG_WRITTEN_LATE
+	if
+	:: d_table_of && !word[TABLE] -> driver_put(TABLE, 1)
+	:: else
+	fi;
+#endif
+#ifdef BUG_TABLE_FREED_EARLY
+	d_table_of = 0;
+#endif
 	d_at = 0; d_first = 0; d_first_flags = 0
 }
 
 /* driver half: viodma_driver_queue_kick_needed, full_fence, device_wants_packed; then the kick itself */
-#ifdef BUG_NO_FENCE_BEFORE_KICK
-#define FENCE_BEFORE_KICK true
-#else
-#define FENCE_BEFORE_KICK DRIVER_FENCE
-#endif
 inline viodma_driver_queue_kick()
 {
 	if
@@ -151,16 +168,43 @@ inline viodma_driver_queue_kick()
 	d_unkicked = 0
 }
 
-#define SOMETHING_USED IS_USED(DRIVER_LOAD(FLAGS(PLACE(d_used))), d_used)
+/* driver half: something_packed */
+#define SOMETHING_USED (d_left || IS_USED(DRIVER_LOAD(FLAGS(PLACE(d_used))), d_used))
 
-/* driver half: viodma_driver_queue_get, fetch_packed (its load of the flags came before), viodma_driver_chain_end */
-inline viodma_driver_queue_get()
+/* driver half: fetch_packed (its load of the flags came before) */
+inline fetch_used()
 {
-	d_found = false;
 	d_at = DRIVER_LOAD(BODY(PLACE(d_used)));
 	assert(d_at != NOTHING);       /* it was written before the flags were */
 	assert(d_out & BIT(d_at - 1)); /* once, and only what is out */
-	word[BODY(PLACE(d_used))] = NOTHING;
+	word[BODY(PLACE(d_used))] = NOTHING
+}
+
+/* driver half: viodma_driver_queue_get, fetch_in_order, viodma_driver_chain_end */
+inline viodma_driver_queue_get()
+{
+	d_found = false;
+#if IN_ORDER
+	if
+	:: !d_left ->
+		fetch_used();
+#ifdef BUG_ONE_ELEMENT_IS_ONE
+		d_left = 1
+#else
+		d_left = (d_at - 1 + N - d_oldest) % N + 1
+#endif
+	:: else
+	fi;
+	d_at = d_oldest + 1;
+	d_oldest = (d_oldest + 1) % N;
+	d_left = d_left - 1;
+	assert(d_out & BIT(d_at - 1));
+#else
+	fetch_used();
+#endif
+#if TABLES
+	d_table_of = (d_table_of == d_at -> 0 : d_table_of);
+#endif
 	if
 	:: d_two & BIT(d_at - 1) ->
 		d_used = ON(d_used, 2);
@@ -192,11 +236,6 @@ inline viodma_driver_queue_want_call()
 	d_calls_off = false
 }
 
-#ifdef BUG_NO_FENCE_BEFORE_SLEEP
-#define FENCE_BEFORE_SLEEP true
-#else
-#define FENCE_BEFORE_SLEEP DRIVER_FENCE
-#endif
 #ifdef BUG_NO_LAST_LOOK
 #define THERE_IS_ONE false
 #else
@@ -216,6 +255,12 @@ inline take_back_and_restart()
 #endif
 	d_out = 0; d_two = 0; d_avail = 0; d_used = 0; d_unkicked = 0; d_free = N;
 	d_calls_off = false; d_found = false;
+#if TABLES
+	d_table_of = 0;
+#endif
+#if IN_ORDER
+	d_next_id = 0; d_oldest = 0; d_left = 0;
+#endif
 	called = false;
 	device_silent = false;
 	ring_on = true
@@ -247,6 +292,12 @@ byte v_avail, v_used, v_unsignalled, v_armed_at;
 bool v_signalled, v_armed, v_no_notify;
 int v_has, v_two;    /* by id: submitted; of two descriptors */
 byte v_at, v_early;
+#if IN_ORDER
+int v_done;            /* by id: have ended, and wait for those before them */
+byte v_oldest, v_batch, v_by;
+#else
+#define v_done 0
+#endif
 bool v_found, v_empty; /* the flags say that there is one; the last pop found nothing: wait for a kick */
 
 /* device half: look */
@@ -266,11 +317,6 @@ inline viodma_ring_ask_for_kick()
 }
 
 #define WISH_IS_SAID (EVENT_IDX && v_armed && v_armed_at == v_avail)
-#ifdef BUG_NO_FENCE_AFTER_WISH
-#define FENCE_AFTER_WISH true
-#else
-#define FENCE_AFTER_WISH DEVICE_FENCE
-#endif
 
 /* device half: viodma_ring_decline_kicks */
 inline viodma_ring_decline_kicks()
@@ -308,15 +354,21 @@ inline viodma_packed_next()
 		read_body(ON(v_avail, 1));
 		v_two = v_two | BIT(v_at - 1);
 		v_avail = ON(v_avail, 2)
+#if TABLES
+	:: DEVICE_LOAD(FLAGS(PLACE(v_avail))) & TABLED ->
+		assert(word[TABLE] != NOTHING);
+		word[TABLE] = NOTHING;
+		v_avail = ON(v_avail, 1)
+#endif
 	:: else -> v_avail = ON(v_avail, 1)
 	fi;
-	assert(!(v_has & BIT(v_at - 1)));
+	assert(!((v_has | v_done) & BIT(v_at - 1)));
 	v_has = v_has | BIT(v_at - 1);
 	v_at = 0; v_early = 0
 }
 
-/* device half: viodma_queue_push, finish, viodma_packed_put_used. Any of those submitted. */
-inline viodma_queue_push()
+/* Any of those submitted. */
+inline choose()
 {
 	if
 	:: v_has & 1 -> v_at = 0
@@ -324,7 +376,12 @@ inline viodma_queue_push()
 	:: v_has & 4 -> v_at = 2
 	:: v_has & 8 -> v_at = 3
 	fi;
-	v_has = v_has & ~BIT(v_at);
+	v_has = v_has & ~BIT(v_at)
+}
+
+/* device half: viodma_queue_push, finish, viodma_packed_put_used. Goes on by so many descriptors. */
+inline put_used(by)
+{
 #ifdef BUG_FLAGS_BEFORE_USED
 	device_store_release(FLAGS(PLACE(v_used)), (v_used < N -> AVAIL | USED : 0));
 	device_put(BODY(PLACE(v_used)), v_at + 1);
@@ -336,20 +393,74 @@ inline viodma_queue_push()
 	v_used = ON(v_used, 1);
 	v_unsignalled++;
 #else
-	v_used = ON(v_used, ((v_two & BIT(v_at)) -> 2 : 1));
-	v_unsignalled = v_unsignalled + ((v_two & BIT(v_at)) -> 2 : 1);
+	v_used = ON(v_used, by);
+	v_unsignalled = v_unsignalled + by;
 #endif
-	v_unsignalled = (v_unsignalled > LAPS -> LAPS : v_unsignalled);
-	v_two = v_two & ~BIT(v_at);
+	v_unsignalled = (v_unsignalled > LAPS -> LAPS : v_unsignalled)
+}
+
+#define DESCRIPTORS(id) ((v_two & BIT(id)) -> 2 : 1)
+
+#if IN_ORDER
+#ifdef BUG_AS_THEY_END
+#define DUE v_done
+#else
+#define DUE (v_done & BIT(v_oldest))
+#endif
+inline end_one()
+{
+	choose();
+	v_done = v_done | BIT(v_at);
 	v_at = 0
 }
 
-/* device half: viodma_queue_call_needed, viodma_packed_call_wanted; then the call itself */
-#ifdef BUG_NO_FENCE_BEFORE_CALL
-#define FENCE_BEFORE_CALL true
+/* device half: viodma_queue_flush_done, flush_in_order, due. One element for one; others write one for several. */
+inline viodma_queue_push()
+{
+#ifdef BUG_AS_THEY_END
+	do
+	:: v_done & BIT(v_at) -> break
+	:: else -> v_at++
+	od;
+	v_done = v_done & ~BIT(v_at);
+	v_by = DESCRIPTORS(v_at);
+	v_two = v_two & ~BIT(v_at);
 #else
-#define FENCE_BEFORE_CALL DEVICE_FENCE
+	do
+	:: v_done & BIT((v_oldest + v_batch) % N) ->
+		v_at = (v_oldest + v_batch) % N;
+		v_done = v_done & ~BIT(v_at);
+#ifdef BUG_BATCH_MOVES_BY_ONE
+		v_by = DESCRIPTORS(v_at);
+#else
+		v_by = v_by + DESCRIPTORS(v_at);
 #endif
+		v_two = v_two & ~BIT(v_at);
+		v_batch++;
+		if
+		:: true
+		:: true -> break
+		fi
+	:: else -> break
+	od;
+	v_oldest = (v_oldest + v_batch) % N;
+#endif
+	put_used(v_by);
+	v_at = 0; v_batch = 0; v_by = 0
+}
+#else
+#define DUE v_has
+inline end_one() { skip }
+inline viodma_queue_push()
+{
+	choose();
+	put_used(DESCRIPTORS(v_at));
+	v_two = v_two & ~BIT(v_at);
+	v_at = 0
+}
+#endif
+
+/* device half: viodma_queue_call_needed, viodma_packed_call_wanted; then the call itself */
 inline viodma_queue_call_needed()
 {
 	v_unsignalled = (v_signalled -> v_unsignalled : LAPS);
@@ -400,8 +511,9 @@ again:		atomic {
 			v_empty = !v_found
 #endif
 		}
-	:: d_step { v_found && !(ORDERLY && v_has) -> viodma_packed_next() }
-	:: atomic { v_has -> viodma_queue_push() }
+	:: d_step { v_found && !(ORDERLY && !IN_ORDER && v_has) -> viodma_packed_next() }
+	:: atomic { IN_ORDER && v_has -> end_one() }
+	:: atomic { DUE -> viodma_queue_push() }
 	:: d_step { v_unsignalled && (!ORDERLY || v_empty || v_unsignalled >= N) && FENCE_BEFORE_CALL ->
 			viodma_queue_call_needed() }
 	:: d_step { v_empty && kicked -> kicked = false; v_empty = false }
@@ -410,7 +522,7 @@ again:		atomic {
 		d_step { device_silent = true; resetting = false };
 		atomic {
 			if
-			:: v_has -> viodma_queue_push()
+			:: DUE -> viodma_queue_push()
 			:: else
 			fi
 		};
@@ -418,13 +530,16 @@ again:		atomic {
 		d_step {
 			DEVICE_FENCE ->
 			v_has = 0; v_two = 0;
+#if IN_ORDER
+			v_done = 0; v_oldest = 0;
+#endif
 			viodma_queue_start(0, 0);
 			kicked = false;
 			device_silent = true;
 			resetting = false
 		};
 		ring_on
-	:: d_step { RESUMES && ring_on && !v_has && !v_unsignalled && DEVICE_FENCE -> /* device half: viodma_queue_stop */
+	:: d_step { RESUMES && ring_on && !v_has && !v_done && !v_unsignalled && DEVICE_FENCE -> /* device half: viodma_queue_stop */
 			viodma_queue_start(v_avail, v_used) }
 	od
 }
@@ -461,6 +576,9 @@ end:	do
 	FROM_DRIVER(BODY(3))
 	FROM_DEVICE(BODY(3))
 #endif
+#endif
+#if TABLES && !EAGER
+	FROM_DRIVER(TABLE)
 #endif
 	FROM_DRIVER(DRIVER_WISH)
 	FROM_DEVICE(DEVICE_WISH)

@@ -52,6 +52,14 @@ class Case:
 
 SLEEPING = ("NO_FENCE_BEFORE_KICK", "NO_FENCE_BEFORE_SLEEP", "NO_FENCE_AFTER_WISH", "NO_FENCE_BEFORE_CALL",
             "NO_LAST_LOOK", "WISH_BEHIND_THE_LOOK")
+# Chains of two descriptors, indirect tables, requests in order: what their twins find in a split ring, and in a packed one.
+KINDS = {
+    "CHAINS": {"WRITTEN_LATE": (ASSERTS,), "SECOND_STAYS_FREE": (ASSERTS,)},
+    "TABLES": {"WRITTEN_LATE": (ASSERTS, ASSERTS), "TABLE_FREED_EARLY": (ASSERTS, ASSERTS)},
+    "IN_ORDER": {"AS_THEY_END": (ASSERTS, ASSERTS), "ONE_ELEMENT_IS_ONE": (ASSERTS, SLEEPS),
+                 "BATCH_MOVES_BY_ONE": (ASSERTS, SLEEPS)},
+}
+PACKED_KINDS = ("TABLES", "IN_ORDER")  # chains of two are always there
 RESET = {"RESET_LEAVES_USED": ASSERTS, "RESET_KEEPS_POSITION": SLEEPS, "LATE_WRITE": ASSERTS}
 
 
@@ -71,12 +79,19 @@ def split_cases() -> list[Case]:
             Case("split", ("N=2", event, "EAGER=1"), slow=True),
             Case("split", ("N=2", event, "ORDERLY=1", "RESUMES=1"), slow=True),
             Case("split", ("N=4", event, "ORDERLY=1", "EAGER=1"), slow=True, part=True),
+            *(Case("split", ("N=2", event, "ORDERLY=1", "EAGER=1", f"{kind}=1"), slow=event == "EVENT_IDX=0")
+              for kind in KINDS),
+            *(Case("split", ("N=2", event, "ORDERLY=1", f"{kind}=1"), slow=True) for kind in KINDS),
+            *(Case("split", ("N=2", event, "ORDERLY=1", "EAGER=1", f"{kind}=1", "RESETS=1"), slow=True) for kind in KINDS),
+            *(Case("split", ("N=4", event, "ORDERLY=1", "EAGER=1", f"{kind}=1"), slow=True, part=True) for kind in KINDS),
         ]
         cases += [Case("split", ("N=1", event, f"BUG_{bug}"), SLEEPS) for bug in (*SLEEPING, "COUNT_WRAPS")]
         cases += [Case("split", ("N=1", event, f"BUG_{bug}"), ASSERTS) for bug in
                   ("NO_RELEASE", "LOADS_EARLY", "INDEX_BEFORE_ELEMENT")]
     return cases + [
         Case("split", ("N=1", "EVENT_IDX=1", "BUG_EVENT_COMPARED"), SLEEPS),
+        *(Case("split", ("N=2", "ORDERLY=1", f"{kind}=1", f"BUG_{bug}"), finds[0])
+          for kind, bugs in KINDS.items() for bug, finds in bugs.items()),
         *(Case("split", ("N=1", "RESETS=1", f"BUG_{bug}"), finds) for bug, finds in RESET.items()),
         Case("split", ("N=1", "ORDERLY=1", "BUG_NO_FENCE_BEFORE_KICK"), STALLS, live=True),
     ]
@@ -99,12 +114,18 @@ def packed_cases() -> list[Case]:
             Case("packed", ("N=2", event, "EAGER=1"), slow=True),
             Case("packed", ("N=3", event, "ORDERLY=1", "EAGER=1"), slow=True, part=True),
             Case("packed", ("N=4", event, "ORDERLY=1", "EAGER=1"), slow=True, part=True),
+            *(Case("packed", (f"N={n}", event, "ORDERLY=1", "EAGER=1", f"{kind}=1"), slow=True, part=n > 2)
+              for n in (2, 4) for kind in PACKED_KINDS),
+            *(Case("packed", ("N=1", event, f"{kind}=1"), slow=event == "EVENT_IDX=0") for kind in PACKED_KINDS),
         ]
         cases += [Case("packed", ("N=1", event, f"BUG_{bug}"), SLEEPS) for bug in SLEEPING]
         cases += [Case("packed", ("N=1", event, f"BUG_{bug}"), ASSERTS) for bug in
                   ("NO_RELEASE", "LOADS_EARLY", "FLAGS_BEFORE_USED")]
         cases.append(Case("packed", ("N=2", event, "ORDERLY=1", "BUG_FLAGS_BEFORE_THE_REST"), ASSERTS))
     return cases + [
+        Case("packed", ("N=3", "EVENT_IDX=0", "ORDERLY=1", "EAGER=1", "FILLS=1"), slow=True),
+        *(Case("packed", ("N=2", "ORDERLY=1", f"{kind}=1", *(["EAGER=1"] if bug != "WRITTEN_LATE" else []), f"BUG_{bug}"),
+               KINDS[kind][bug][1]) for kind in PACKED_KINDS for bug in KINDS[kind]),
         *(Case("packed", ("N=1", "EVENT_IDX=1", f"BUG_{bug}"), SLEEPS) for bug in
           ("EVENT_COMPARED", "EVENT_WITHOUT_LAP", "LAP_NOT_FLIPPED")),
         Case("packed", ("N=2", "ORDERLY=1", "EAGER=1", "BUG_GOES_ON_BY_ONE"), SLEEPS),
@@ -122,7 +143,7 @@ def run(case: Case) -> tuple[str | None, str]:
             made = subprocess.run(command, cwd=work, capture_output=True, text=True, check=False)
             if made.returncode:
                 return f"{command[0]}: {(made.stdout + made.stderr).strip()[-600:]}", ""
-        pan = subprocess.run(["./pan", "-n", f"-m{10_000_000 if case.slow else 1_000_000}", *(["-l", "-f"] if case.live else []),
+        pan = subprocess.run(["./pan", "-n", f"-m{30_000_000 if case.slow else 1_000_000}", *(["-l", "-f"] if case.live else []),
                               *(["-w32", "-k3", f"-Q{MINUTES}"] if case.part else [])],
                              cwd=work, capture_output=True, text=True, check=False).stdout
     errors = re.search(r"errors: (\d+)", pan)
@@ -133,10 +154,10 @@ def run(case: Case) -> tuple[str | None, str]:
     if case.finds:
         return (None if case.finds in found else f"it has to find: {case.finds}; found: {found or 'nothing'}"), seen
     if case.part and errors and not int(errors[1]) and not found:
-        return None, f"part of the states: {seen}"
+        return None, f"a part of the states: {seen}"
     if not complete or int(errors[1]):
         return found or f"the search was not complete: {pan.strip()[-600:]}", seen
-    return None, seen
+    return None, f"all of {seen}"
 
 
 def strangers(text: str, code: str) -> list[str]:
@@ -186,6 +207,9 @@ def main() -> int:
             note(case.name, None, "", skipped=True)
     if options.junit:
         ElementTree.ElementTree(suite).write(options.junit)
+    sound = [case for case in todo if not case.finds]
+    print(f"{sum(not case.part for case in sound)} searches of all states, {sum(case.part for case in sound)} of a part, "
+          f"{len(todo) - len(sound)} twins")
     if len(todo) < len(cases):
         print(f"not run: {len(cases) - len(todo)} searches of the larger sizes (make models)")
     print(f"{len(list(suite)) - (len(cases) - len(todo)) - len(failures)} passed, {len(failures)} failed")

@@ -25,6 +25,10 @@
  * published, and never turns calls off; the device has one request at a time, and asks whether to call when it finds the
  * ring empty, or must.
  * EAGER 1: what is no index and no wish reaches memory at once (memory.pml), for the largest.
+ * FILLS 1: the driver adds as many as there is room for, whenever it adds.
+ * CHAINS 1: chains of one or two descriptors. TABLES 1: there is one indirect table, for the chain that gets it.
+ * IN_ORDER 1: requests end in any order, and come back in the one in which they came; one element may stand for several,
+ * which the device half here does not do, and others may.
  * Twins: names that begin with BUG_, listed in run.py.
  */
 #ifndef N
@@ -33,20 +37,9 @@
 #ifndef M
 #define M (2 * N)
 #endif
-#ifndef EVENT_IDX
-#define EVENT_IDX 1
-#endif
-#ifndef ORDERLY
-#define ORDERLY 0
-#endif
-#ifndef EAGER
-#define EAGER 0
-#endif
-#ifndef RESETS
-#define RESETS 0
-#endif
-#ifndef RESUMES
-#define RESUMES 0
+#include "options.pml"
+#if IN_ORDER && (CHAINS || TABLES)
+#error "heads stand for places"
 #endif
 
 /* The ring's words. */
@@ -54,14 +47,18 @@
 #define USED_IDX 1                     /* device */
 #define AVAIL_WISH 2                   /* driver: flags without EVENT_IDX, used_event with */
 #define USED_WISH 3                    /* device: flags, or avail_event */
-#define DESC(i) (4 + (i))              /* driver: a descriptor, written or not */
+#define DESC(i) (4 + (i))              /* driver: a descriptor, written or not; what comes after it */
 #define AVAIL_RING(i) (4 + N + (i))    /* driver: a head, plus 1 */
 #define USED_RING(i) (4 + 2 * N + (i)) /* device: a head, plus 1 */
-#define WORDS (4 + 3 * N)
+#define TABLE (4 + 3 * N)              /* driver: the indirect table, if there is one */
+#define WORDS (4 + 3 * N + TABLES)
 #define RELEASABLE 2
 #include "memory.pml"
 
 #define NOTHING 0
+#define LAST 1
+#define TO_TABLE 2
+#define TO(i) (3 + (i)) /* another descriptor */
 #define NEXT(i) (((i) + 1) % M)
 #define MINUS(a, b) (((a) + M - (b)) % M)
 /* Did the index pass the event on its way, `by` steps up to `now`? Both sides ask so. */
@@ -80,21 +77,25 @@ byte d_published, d_used, d_seen_used, d_unkicked; /* indexes: published, got so
 int d_out;                                         /* by head: with the device */
 bool d_calls_off;
 byte d_at;
+#if IN_ORDER
+byte d_left;      /* of those that the last element stood for */
+#endif
+#include "split_chains.pml"
 
 /*
- * driver half: viodma_driver_queue_add, store_segment, commit; viodma_driver_queue_publish
+ * driver half: viodma_driver_queue_add, commit; viodma_driver_queue_publish
  * Heads are interchangeable, so the lowest free one will do.
  */
 inline viodma_driver_queue_add_and_publish()
 {
 	do
-	:: d_out != BIT(N) - 1 ->
-		d_at = (ORDERLY -> d_published % N : 0);
+	:: d_in_use != BIT(N) - 1 ->
+		d_at = ((ORDERLY || IN_ORDER) && !CHAINS -> d_published % N : 0);
 		do
-		:: d_out & BIT(d_at) -> d_at++
+		:: d_in_use & BIT(d_at) -> d_at++
 		:: else -> break
 		od;
-		driver_put(DESC(d_at), 1);
+		store_chain();
 		driver_put(AVAIL_RING(d_published % N), d_at + 1);
 		d_out = d_out | BIT(d_at);
 		d_published = NEXT(d_published);
@@ -102,7 +103,7 @@ inline viodma_driver_queue_add_and_publish()
 		d_at = 0;
 		if
 		:: true
-		:: true -> break
+		:: !FILLS -> break
 		fi
 	:: else -> break
 	od;
@@ -111,14 +112,28 @@ inline viodma_driver_queue_add_and_publish()
 #else
 	driver_store_release(AVAIL_IDX, d_published)
 #endif
+#ifdef BUG_WRITTEN_LATE
+	;
+	d_at = 0;
+	do
+	:: d_at < WORDS ->
+		if
+		:: d_late & BIT(d_at) -> driver_put(d_at, LAST)
+		:: else
+		fi;
+		d_at++
+	:: else -> break
+	od;
+	d_at = 0;
+	d_late = 0
+#endif
+#ifdef BUG_TABLE_FREED_EARLY
+	;
+	d_table_of = 0
+#endif
 }
 
 /* driver half: viodma_driver_queue_kick_needed, full_fence, device_wants_split; then the kick itself */
-#ifdef BUG_NO_FENCE_BEFORE_KICK
-#define FENCE_BEFORE_KICK true
-#else
-#define FENCE_BEFORE_KICK DRIVER_FENCE
-#endif
 inline viodma_driver_queue_kick()
 {
 	if
@@ -136,16 +151,36 @@ inline look()
 	assert(MINUS(d_seen_used, d_used) <= MINUS(d_published, d_used))
 }
 
-/* driver half: viodma_driver_queue_get, fetch_split, viodma_driver_chain_end */
-inline viodma_driver_queue_get()
+/* driver half: viodma_driver_queue_get, fetch_split */
+inline fetch_used()
 {
 	d_at = word[USED_RING(d_used % N)];
 	assert(d_at != NOTHING);           /* it was written before the index was */
 	assert(d_out & BIT(d_at - 1));     /* once, and only what is out */
-	word[USED_RING(d_used % N)] = NOTHING;
-	d_out = d_out & ~BIT(d_at - 1);
-	d_used = NEXT(d_used);
-	d_at = 0
+	word[USED_RING(d_used % N)] = NOTHING
+}
+
+inline viodma_driver_queue_get()
+{
+#if IN_ORDER
+	/* driver half: fetch_in_order. The oldest has the head of its place, for all have. */
+	if
+	:: !d_left ->
+		fetch_used();
+		d_left = (d_at - 1 + N - d_used % N) % N + 1;
+#ifdef BUG_ONE_ELEMENT_IS_ONE
+		d_left = 1;
+#endif
+		assert(d_left <= MINUS(d_seen_used, d_used)) /* = DEV-23 */
+	:: else
+	fi;
+	d_at = d_used % N + 1;
+	d_left = d_left - 1;
+	assert(d_out & BIT(d_at - 1));
+#else
+	fetch_used();
+#endif
+	chain_end()
 }
 
 /* driver half: viodma_driver_queue_want_no_call */
@@ -169,11 +204,6 @@ inline viodma_driver_queue_want_call()
 	d_calls_off = false
 }
 
-#ifdef BUG_NO_FENCE_BEFORE_SLEEP
-#define FENCE_BEFORE_SLEEP true
-#else
-#define FENCE_BEFORE_SLEEP DRIVER_FENCE
-#endif
 #ifdef BUG_NO_LAST_LOOK
 #define THERE_IS_ONE false
 #else
@@ -192,6 +222,21 @@ inline take_back_and_restart()
 	clear_memory(WORDS);
 #endif
 	d_out = 0; d_published = 0; d_used = 0; d_seen_used = 0; d_unkicked = 0;
+#if CHAINS
+	d_in_use = 0;
+	do
+	:: d_at < N ->
+		d_second[d_at] = 0;
+		d_at++
+	:: else -> break
+	od;
+	d_at = 0;
+#elif TABLES
+	d_table_of = 0;
+#endif
+#if IN_ORDER
+	d_left = 0;
+#endif
 	d_calls_off = false;
 	called = false;
 	device_silent = false;
@@ -201,7 +246,7 @@ inline take_back_and_restart()
 active proctype driver()
 {
 awake:	do
-	:: atomic { d_out != BIT(N) - 1 && !(ORDERLY && d_unkicked) -> viodma_driver_queue_add_and_publish() }
+	:: atomic { d_in_use != BIT(N) - 1 && !(ORDERLY && d_unkicked) -> viodma_driver_queue_add_and_publish() }
 	:: d_step { d_unkicked && FENCE_BEFORE_KICK -> viodma_driver_queue_kick() }
 	:: d_step { d_seen_used == d_used && d_out && !(ORDERLY && d_unkicked) -> look() }
 	:: d_step { d_seen_used != d_used -> viodma_driver_queue_get() };
@@ -224,6 +269,12 @@ byte v_next_avail, v_seen_avail, v_next_used, v_unsignalled, v_armed_at;
 bool v_signalled, v_armed, v_no_notify;
 int v_has;           /* by head: submitted */
 byte v_at, v_early;
+#if IN_ORDER
+int v_done;          /* by head: have ended, and wait for those before them */
+byte v_batch;
+#else
+#define v_done 0
+#endif
 bool v_empty;        /* the last pop said so: wait for a kick */
 
 /* device half: ahead, load_avail_index */
@@ -247,11 +298,6 @@ inline viodma_ring_ask_for_kick()
 }
 
 #define WISH_IS_SAID (EVENT_IDX && v_armed && v_armed_at == v_next_avail)
-#ifdef BUG_NO_FENCE_AFTER_WISH
-#define FENCE_AFTER_WISH true
-#else
-#define FENCE_AFTER_WISH DEVICE_FENCE
-#endif
 
 /* device half: viodma_ring_decline_kicks */
 inline viodma_ring_decline_kicks()
@@ -275,16 +321,15 @@ inline fetch()
 #endif
 	assert(v_at != NOTHING);                 /* written before the index was */
 	word[AVAIL_RING(v_next_avail % N)] = NOTHING;
-	assert(word[DESC(v_at - 1)] != NOTHING); /* and so was the descriptor */
-	word[DESC(v_at - 1)] = NOTHING;
-	assert(!(v_has & BIT(v_at - 1)));
+	read_chain();
+	assert(!((v_has | v_done) & BIT(v_at - 1)));
 	v_has = v_has | BIT(v_at - 1);
 	v_next_avail = NEXT(v_next_avail);
 	v_at = 0
 }
 
-/* device half: viodma_queue_push, finish, viodma_split_put_used. Any of those submitted. */
-inline viodma_queue_push()
+/* Any of those submitted. */
+inline choose()
 {
 	if
 	:: v_has & 1 -> v_at = 0
@@ -292,29 +337,81 @@ inline viodma_queue_push()
 	:: v_has & 4 -> v_at = 2
 	:: v_has & 8 -> v_at = 3
 	fi;
-	v_has = v_has & ~BIT(v_at);
+	v_has = v_has & ~BIT(v_at)
+}
+
+/* device half: viodma_queue_push, finish, viodma_split_put_used */
+inline put_used(by)
+{
 #ifdef BUG_INDEX_BEFORE_ELEMENT
-	device_store_release(USED_IDX, NEXT(v_next_used));
+	device_store_release(USED_IDX, (v_next_used + by) % M);
 	device_put(USED_RING(v_next_used % N), v_at + 1);
 #else
 	device_put(USED_RING(v_next_used % N), v_at + 1);
-	device_store_release(USED_IDX, NEXT(v_next_used));
+	device_store_release(USED_IDX, (v_next_used + by) % M);
 #endif
-	v_next_used = NEXT(v_next_used);
+	v_next_used = (v_next_used + by) % M;
 #ifdef BUG_COUNT_WRAPS
-	v_unsignalled = NEXT(v_unsignalled);
+	v_unsignalled = (v_unsignalled + by) % M;
 #else
-	v_unsignalled = (v_unsignalled < M -> v_unsignalled + 1 : M);
+	v_unsignalled = (v_unsignalled + by < M -> v_unsignalled + by : M);
 #endif
 	v_at = 0
 }
 
-/* device half: viodma_queue_call_needed, viodma_split_call_wanted; then the call itself */
-#ifdef BUG_NO_FENCE_BEFORE_CALL
-#define FENCE_BEFORE_CALL true
+#if IN_ORDER
+#ifdef BUG_AS_THEY_END
+#define DUE v_done
 #else
-#define FENCE_BEFORE_CALL DEVICE_FENCE
+#define DUE (v_done & BIT(v_next_used % N))
 #endif
+inline end_one()
+{
+	choose();
+	v_done = v_done | BIT(v_at);
+	v_at = 0
+}
+
+/* device half: viodma_queue_flush_done, flush_in_order, due. One element for one; others write one for several. */
+inline viodma_queue_push()
+{
+#ifdef BUG_AS_THEY_END
+	do
+	:: v_done & BIT(v_at) -> break
+	:: else -> v_at++
+	od;
+	v_batch = 1;
+	v_done = v_done & ~BIT(v_at);
+#else
+	do
+	:: v_done & BIT((v_next_used + v_batch) % N) ->
+		v_at = (v_next_used + v_batch) % N;
+		v_done = v_done & ~BIT(v_at);
+		v_batch++;
+		if
+		:: true
+		:: true -> break
+		fi
+	:: else -> break
+	od;
+#endif
+#ifdef BUG_BATCH_MOVES_BY_ONE
+	v_batch = 1;
+#endif
+	put_used(v_batch);
+	v_batch = 0
+}
+#else
+#define DUE v_has
+inline end_one() { skip }
+inline viodma_queue_push()
+{
+	choose();
+	put_used(1)
+}
+#endif
+
+/* device half: viodma_queue_call_needed, viodma_split_call_wanted; then the call itself */
 inline viodma_queue_call_needed()
 {
 	v_unsignalled = (v_signalled -> v_unsignalled : M);
@@ -365,8 +462,9 @@ again:		atomic {
 #endif
 			v_empty = (v_seen_avail == v_next_avail)
 		}
-	:: d_step { v_seen_avail != v_next_avail && !(ORDERLY && v_has) -> fetch() }
-	:: atomic { v_has -> viodma_queue_push() }
+	:: d_step { v_seen_avail != v_next_avail && !(ORDERLY && !IN_ORDER && v_has) -> fetch() }
+	:: atomic { IN_ORDER && v_has -> end_one() }
+	:: atomic { DUE -> viodma_queue_push() }
 	:: d_step { v_unsignalled && (!ORDERLY || v_empty || v_unsignalled >= N) && FENCE_BEFORE_CALL -> viodma_queue_call_needed() }
 	:: d_step { v_empty && kicked -> kicked = false; v_empty = false }
 	:: atomic { resetting && ring_on -> ring_on = false }; /* device half: viodma_queue_reset */
@@ -374,7 +472,7 @@ again:		atomic {
 		d_step { device_silent = true; resetting = false };
 		atomic {
 			if
-			:: v_has -> viodma_queue_push()
+			:: DUE -> viodma_queue_push()
 			:: else
 			fi
 		};
@@ -382,13 +480,16 @@ again:		atomic {
 		d_step {
 			DEVICE_FENCE ->
 			v_has = 0;
+#if IN_ORDER
+			v_done = 0;
+#endif
 			viodma_queue_start(0);
 			kicked = false;
 			device_silent = true;
 			resetting = false
 		};
 		ring_on
-	:: d_step { RESUMES && ring_on && !v_has && !v_unsignalled && DEVICE_FENCE -> viodma_queue_start(v_next_avail) }
+	:: d_step { RESUMES && ring_on && !v_has && !v_done && !v_unsignalled && DEVICE_FENCE -> viodma_queue_start(v_next_avail) }
 	od
 }
 
@@ -412,6 +513,9 @@ end:	do
 	FROM_DRIVER(AVAIL_RING(3))
 	FROM_DEVICE(USED_RING(3))
 #endif
+#endif
+#if TABLES && !EAGER
+	FROM_DRIVER(TABLE)
 #endif
 	FROM_DRIVER(AVAIL_IDX)
 	FROM_DRIVER(AVAIL_WISH)
