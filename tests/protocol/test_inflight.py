@@ -145,7 +145,7 @@ def test_a_ring_that_begins_anew_has_nothing_in_flight(serve, image, how):
 
 
 def bad_sizes():
-    return {"no-queues": (4096, 0, 0, SIZE), "no-size": (4096, 0, 1, 0), "too-many-queues": (1 << 20, 0, 2, SIZE),
+    return {"no-queues": (4096, 0, 0, SIZE), "no-size": (4096, 0, 1, 0), "too-many-queues": (1 << 20, 0, 9, SIZE),
             "too-large-queues": (1 << 20, 0, 1, 32768), "too-small": (64, 0, 1, SIZE), "empty": (0, 0, 1, SIZE),
             "beyond-the-file": (1 << 20, 0, 1, SIZE), "offset-beyond-the-file": (4096, 1 << 40, 1, SIZE),
             "offset-wraps": (4096, 2**64 - 4096, 1, SIZE), "size-wraps": (2**64 - 1, 8, 1, SIZE), "odd-offset": (4096, 4, 1, SIZE)}
@@ -162,7 +162,7 @@ def test_a_region_that_cannot_be_is_refused(serve, image, which):
     serves_on(serve, image)
 
 
-@pytest.mark.parametrize("queues, size", [(0, 64), (1, 0), (2, 64), (1, 32768), (65535, 65535)])
+@pytest.mark.parametrize("queues, size", [(0, 64), (1, 0), (9, 64), (1, 32768), (65535, 65535)])
 def test_a_region_that_nobody_needs_is_not_made(serve, image, queues, size):
     blk = negotiated(serve.path)
     refused(serve, blk, R.GET_INFLIGHT_FD, vu.inflight(0, 0, queues, size), log="PLT-9")
