@@ -152,8 +152,9 @@ const struct viodma_iommu_ops *viodma_front_iommu_ops(void);
 
 /*
  * The back end has gone (VIODMA_PEER_GONE) or was replaced: connect to its successor, at the same socket path, and put it
- * where the last one was: the same features, memory, grants, rings, and the record of what was in flight
- * (INFLIGHT_SHMFD). The driver half does not notice: what it had made available is done, once each as far as it was given
+ * where the last one was: the same features, what was written into the configuration since the last reset, memory, grants,
+ * rings, and the record of what was in flight (INFLIGHT_SHMFD). The driver half does not notice: what it had made available
+ * is done, once each as far as it was given
  * back. VIODMA_E_UNSUPPORTED: the record was not negotiated, or socket_fd was used; VIODMA_PEER_FEATURES: the successor does not
  * offer what was agreed on; VIODMA_E_IO: it refuses something it was told; VIODMA_E_TIMEOUT: nobody listens there before
  * deadline_ns. May be called again. Whoever starts a successor answers for it that the predecessor is no more: what waited
