@@ -159,8 +159,8 @@ static inline bool bounces(const struct viodma_domain *domain, const struct viod
 }
 
 /* A run with its record, and what the device may read copied; its bus address; or VIODMA_POOL_NONE. */
-static inline uint32_t bounce(struct viodma_domain *domain, const struct viodma_mapping *mapping,
-			      const struct viodma_buffer *buffer, enum viodma_direction direction, viodma_bus *bus)
+static inline uint32_t bounce(struct viodma_domain *domain, const struct viodma_buffer *buffer,
+			      enum viodma_direction direction, uint64_t position, uint32_t next, viodma_bus *bus)
 {
 	struct viodma_pool *pool = domain->config.pool;
 	const uint32_t within = pool->slot_bytes - 1, len_bytes = buffer->len_bytes;
@@ -188,10 +188,10 @@ static inline uint32_t bounce(struct viodma_domain *domain, const struct viodma_
 		return VIODMA_POOL_NONE;
 	}
 	record = &piece->slots[run - piece->first];
-	record->next = mapping->runs;
+	record->next = next;
 	record->offset = offset;
 	record->len = len_bytes;
-	record->position = mapping->len_bytes;
+	record->position = position;
 	record->origin = buffer->phys;
 	at = ((uint64_t)(run - piece->first) << pool->slot_shift) + offset;
 	if (direction & VIODMA_TO_DEVICE) {
@@ -204,20 +204,21 @@ static inline uint32_t bounce(struct viodma_domain *domain, const struct viodma_
 
 /* ---- mappings ---- */
 
-static inline void put(struct viodma_mapping *mapping, struct viodma_segment *segments, viodma_bus bus,
-		       uint32_t len_bytes, enum viodma_direction direction)
+/* How many segments there are then. */
+static inline uint32_t put(struct viodma_segment *segments, uint32_t made, viodma_bus bus, uint32_t len_bytes,
+			   enum viodma_direction direction)
 {
-	struct viodma_segment *segment = &segments[mapping->segment_count];
+	struct viodma_segment *segment = &segments[made];
 
-	if (mapping->segment_count && segment[-1].bus.v + segment[-1].len_bytes == bus.v &&
+	if (made && segment[-1].bus.v + segment[-1].len_bytes == bus.v &&
 	    segment[-1].len_bytes <= UINT32_MAX - len_bytes) {
 		segment[-1].len_bytes += len_bytes;
-		return;
+		return made;
 	}
 	segment->bus = bus;
 	segment->len_bytes = len_bytes;
 	segment->permission = (enum viodma_permission)direction;
-	mapping->segment_count++;
+	return made + 1;
 }
 
 static inline void count_mapping(struct viodma_domain *domain, uint64_t len_bytes)
@@ -232,11 +233,11 @@ static inline void count_mapping(struct viodma_domain *domain, uint64_t len_byte
 }
 
 /* What was done of a mapping is undone. */
-static void undo(struct viodma_domain *domain, struct viodma_mapping *mapping, enum viodma_direction direction)
+static void undo(struct viodma_domain *domain, uint32_t runs, uint64_t len_bytes, enum viodma_direction direction)
 {
-	viodma_bounce_give(domain, mapping->runs);
+	viodma_bounce_give(domain, runs);
 	if (direction & VIODMA_TO_DEVICE)
-		domain->config.pool->statistics.copied_in_bytes -= mapping->len_bytes;
+		domain->config.pool->statistics.copied_in_bytes -= len_bytes;
 }
 
 enum viodma_result viodma_straight_map(struct viodma_domain *domain, struct viodma_mapping *mapping,
@@ -244,34 +245,35 @@ enum viodma_result viodma_straight_map(struct viodma_domain *domain, struct viod
 				       enum viodma_direction direction, struct viodma_segment *segments,
 				       uint32_t capacity)
 {
-	uint32_t i;
+	uint32_t i, runs = VIODMA_POOL_NONE, made = 0;
+	uint64_t len_bytes = 0;
 
 	if (!count || count > capacity || direction < VIODMA_TO_DEVICE || direction > VIODMA_BIDIRECTIONAL)
 		return viodma_domain_map_long(domain, mapping, buffers, count, direction, segments, capacity);
 	if (domain->waiting_count)
 		(void)viodma_deferred_settle(domain, false);
-	mapping->len_bytes = 0;
-	mapping->segment_count = 0;
-	mapping->runs = VIODMA_POOL_NONE;
 	for (i = 0; i < count; i++) {
 		viodma_bus bus;
-		uint32_t run = bounce(domain, mapping, &buffers[i], direction, &bus);
+		uint32_t run = bounce(domain, &buffers[i], direction, len_bytes, runs, &bus);
 
 		if (run == VIODMA_POOL_NONE) {
-			undo(domain, mapping, direction);
+			undo(domain, runs, len_bytes, direction);
 			return viodma_domain_map_long(domain, mapping, buffers, count, direction, segments, capacity);
 		}
-		put(mapping, segments, bus, buffers[i].len_bytes, direction);
-		mapping->runs = run;
-		mapping->len_bytes += buffers[i].len_bytes;
+		made = put(segments, made, bus, buffers[i].len_bytes, direction);
+		runs = run;
+		len_bytes += buffers[i].len_bytes;
 	}
 	mapping->domain = domain;
 	mapping->segments = segments;
+	mapping->segment_count = made;
+	mapping->len_bytes = len_bytes;
+	mapping->runs = runs;
 	mapping->direction = direction;
 	mapping->checked_by = NULL;
 	mapping->quiet = false;
 	mapping->straight = true;
-	count_mapping(domain, mapping->len_bytes);
+	count_mapping(domain, len_bytes);
 	return VIODMA_OK;
 }
 
