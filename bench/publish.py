@@ -308,8 +308,10 @@ METHOD = """
   milliseconds apart hold. So every cell of a group runs once in each round, beginning with another one each time, and what
   is compared are the ratios, round by round: their median, with quartiles in the JSON.
 - `raw` is core/ring and the rig compiled once more with `bench/raw.h` before them, which puts nothing in the place of maps
-  and a cast in the place of translations. Everything else is the same source. The retpoline builds are core once more, with
-  indirect branches as retpolines; all four builds are in one program and run in the same rounds.
+  and a cast in the place of translations. Everything else is the same source, so that `raw`, too, compares its space's epoch
+  at each pop and push, with which a queue asks in one go whether anything about it is out of the ordinary. The retpoline
+  builds are core once more, with indirect branches as retpolines; all four builds are in one program and run in the same
+  rounds.
 - The device half in one and two threads is no disk: it looks at every byte that it may read, or fills every byte that it
   may write, where they lie. The driver half fills and sums likewise.
 - Before a cell is measured, each byte of requests is compared with a pattern; bus addresses must differ from physical

@@ -124,6 +124,103 @@ static bool a_head_that_does_not_exist_breaks_a_calm_queue_in(struct test_driver
 EACH(a_head_that_does_not_exist_breaks_a_calm_queue)
 HOLDS(a_head_that_does_not_exist_breaks_a_calm_queue)
 
+/* Everything is one mapping, so that no buffer is too long for it. */
+static enum viodma_result everything(void *context, viodma_bus bus, enum viodma_permission wanted, struct viodma_extent *extent)
+{
+	const struct test_driver *d = context;
+
+	(void)bus;
+	(void)wanted;
+	*extent = (struct viodma_extent){{0}, {UINT64_MAX}, {1}, NULL, VIODMA_READ_WRITE};
+	extent->memory = (struct viodma_shared *)((uintptr_t)d->memory - (uintptr_t)test_bus(d, 0).v);
+	return VIODMA_OK;
+}
+
+static bool an_empty_buffer_is_in_no_mapping(void)
+{
+	static const uint64_t addresses[] = {0, TEST_PHYS + BUFFER(0)};
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct test_driver *d = calm(false, i & 1);
+		const struct viodma_translator translator = {.translate = everything, .context = d};
+
+		CHECK(d != NULL);
+		viodma_space_set_translator(&d->space, &translator);
+		CHECK(serve(d, 0, 0) && serve(d, 1, W));
+		test_desc(d, 1, (viodma_bus){addresses[i / 2]}, 0, 0, 0);
+		test_make_available(d, 1);
+		CHECK(breaks(d, VIODMA_PEER_LENGTH_ZERO));
+	}
+	return true;
+}
+BEHAVIOUR(an_empty_buffer_is_in_no_mapping, "DRV-15")
+
+static bool more_than_the_ring_holds_breaks_a_calm_queue(void)
+{
+	const struct test_options options = {.size = 4, .event_idx = true, .packed = true};
+	struct test_driver *d = fresh(&options);
+	struct viodma_request *request;
+
+	CHECK(serve(d, 0, 0) && serve(d, 0, 0) && serve(d, 0, 0) && serve(d, 0, 0) && is_calm(d));
+	for (unsigned i = 0; i < 2; i++) { /* two chains of two descriptors are all there can be */
+		test_request(d, (uint16_t)(2 * i), BUFFER(0), 16, BUFFER(1), 16);
+		test_make_available(d, (uint16_t)(2 * i));
+		CHECK_RESULT(viodma_queue_pop(&d->queue, &request), VIODMA_OK);
+	}
+	CHECK_EQUAL(d->queue.in_flight, 4);
+	test_packed_desc(d, 0, test_bus(d, BUFFER(0)), 16, 1, test_available_flags(d->queue.next_avail));
+	return breaks(d, VIODMA_PEER_DESCRIPTOR);
+}
+BEHAVIOUR(more_than_the_ring_holds_breaks_a_calm_queue, "DRV-24")
+
+static unsigned touched;
+
+static void touch(void *context, viodma_bus bus, viodma_phys phys, uint64_t len_bytes, enum viodma_permission permission)
+{
+	(void)context;
+	(void)phys;
+	(void)permission;
+	touched += len_bytes == 16 && (bus.v & (TEST_PAGE - 1)) == 0;
+}
+
+static bool who_wants_to_be_told_is_told_of_each_buffer(void)
+{
+	const struct test_options options = {.size = 8, .event_idx = true};
+	struct test_driver *d = fresh(&options);
+
+	d->space.events.touch = touch;
+	for (unsigned i = 0; i < 20; i++) {
+		touched = 0;
+		CHECK(serve(d, 1, i & 1 ? W : 0));
+		CHECK(touched >= 1);
+	}
+	return true;
+}
+HOLDS(who_wants_to_be_told_is_told_of_each_buffer)
+
+static bool nothing_is_left_of_the_request_before(void)
+{
+	struct test_driver *d = calm(false, true);
+	struct viodma_request *request;
+
+	CHECK(d != NULL);
+	test_desc(d, 1, (viodma_bus){1}, 16, 0, 0); /* nobody's memory */
+	test_make_available(d, 1);
+	CHECK_RESULT(viodma_queue_pop(&d->queue, &request), VIODMA_OK);
+	CHECK(viodma_result_is_fault(request->result));
+	request->user = d;
+	CHECK_RESULT(viodma_queue_reject(&d->queue, request, NULL, 0), VIODMA_OK);
+	CHECK(serve(d, 0, 0) && is_calm(d));
+	test_desc(d, 1, test_bus(d, BUFFER(0)), 16, 0, 0);
+	test_make_available(d, 1);
+	CHECK_RESULT(viodma_queue_pop(&d->queue, &request), VIODMA_OK);
+	CHECK_EQUAL(request->head, 1);
+	CHECK_RESULT(request->result, VIODMA_OK);
+	CHECK(request->user == NULL);
+	return true;
+}
+HOLDS(nothing_is_left_of_the_request_before)
+
 /* ---- what is not straight ---- */
 
 static bool chains_and_tables_go_their_way_in(struct test_driver *d)
@@ -345,6 +442,10 @@ int main(void)
 		WITH_MUTANT(a_buffer_that_wraps_breaks_a_calm_queue),
 		WITH_MUTANT(a_head_in_use_breaks_a_calm_queue),
 		TEST(a_head_that_does_not_exist_breaks_a_calm_queue),
+		WITH_MUTANT(an_empty_buffer_is_in_no_mapping),
+		WITH_MUTANT(more_than_the_ring_holds_breaks_a_calm_queue),
+		TEST(who_wants_to_be_told_is_told_of_each_buffer),
+		TEST(nothing_is_left_of_the_request_before),
 		TEST(chains_and_tables_go_their_way),
 		TEST(what_was_read_in_a_calm_queue_is_not_read_again),
 		TEST(a_window_to_read_through_is_not_one_to_write_through),
