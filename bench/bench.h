@@ -142,11 +142,11 @@ struct bench_platform {
 	struct viodma_domain domain;
 	struct viodma_iommu_waiting *waiting;
 	void *iova_storage;
-	struct bench_table table;
+	_Alignas(128) struct bench_table table; /* each half's on lines of its own */
 	bool has_domain, has_table;
 	struct bench_remote *remote; /* the device half is there; NULL: here */
 	/* the device half's */
-	struct viodma_space space;
+	_Alignas(128) struct viodma_space space;
 	void *regions;
 	struct viodma_iotlb iotlb;
 	struct viodma_iotlb_entry *entries;

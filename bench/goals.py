@@ -180,6 +180,24 @@ def most(ring: str, domain: str) -> Profile:
     return profile
 
 
+def two_processors(files: Files) -> str:
+    """Whether lines or instructions bind."""
+    try:
+        data = files["peers"]["ringtest"]
+        packed = next(row for row in files["instructions"]["rows"]
+                      if (row["ring"], row["domain"], row["descriptors"]) == ("packed", "direct", "one"))
+        ours, theirs, line = (data["throughput"][key]["median"] for key in ("viodma_ns", "ring_ns", "ping_pong_ns"))
+    except (Missing, KeyError, StopIteration) as reason:
+        return f"No profile: {reason}."
+    return (f"{ours:.1f} ns a request where ringtest takes {theirs:.1f}, and a line to the other processor and back {line:.0f}. "
+            f"Four descriptors share a line, which goes to the device half and back once for each lap: "
+            f"{line / 4:.1f} ns a request, hidden in part by asking for the next line while this one is at work, and the same "
+            f"for both. Beyond that the slower half binds: the driver half, which maps, adds, gets and unmaps, is "
+            f"{packed['driver']:.0f} instructions, the device half, which checks what it was told, {packed['device']:.0f}; "
+            f"ringtest's halves check nothing and translate nothing, in a few dozen. Where a line's way is long, it binds both; "
+            f"where it is short, as between neighbours, their few instructions win.")
+
+
 def says(text: str) -> Profile:
     return lambda files: text
 
@@ -228,12 +246,12 @@ GOALS = [
          most("packed", "direct")),
     ]),
     Goal(False, [
-        ("two processors, packed / ringtest's ring: throughput", 1.25, peer("ringtest", "throughput", "ratio"),
-         most("packed", "direct")),
+        ("two processors, packed / ringtest's ring, payload not touched: throughput", 1.25,
+         peer("ringtest", "throughput", "ratio"), two_processors),
     ]),
     Goal(True, [
-        ("two processors, packed / ringtest's ring: round trip", 1.0, peer("ringtest", "round_trip", "ratio"),
-         most("packed", "direct")),
+        ("two processors, packed / ringtest's ring, payload not touched: round trip", 1.0,
+         peer("ringtest", "round_trip", "ratio"), two_processors),
         ("IOTLB / regions only, device half, 64 B: 1 mapping", 1.05, iotlb("requests", "one", 1, 64), most("split", "direct")),
         ("... 2000 in sequence", 1.10, iotlb("requests", "sequence", 2000, 64),
          added("sequence", "To go on to the entry behind the last one is a comparison and a pointer; at the end of each block of 64 "

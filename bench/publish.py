@@ -229,9 +229,9 @@ def peers_table(files: Files) -> list[str]:
     for ring in ("split", "packed"):
         put(f"driver half alone, {ring}; Linux 6.1's virtio_ring.c", "driver_half",
             lambda d, r=ring: (ns(d[r]["viodma_ns"]), ns(d[r]["linux_ns"])))
-    put("two processors, 256 out; ringtest's ring", "ringtest",
+    put("two processors, 256 out, payload not touched; ringtest's ring", "ringtest",
         lambda d: (ns(d["throughput"]["viodma_ns"]), ns(d["throughput"]["ring_ns"])))
-    put("two processors, one out; ringtest's ring", "ringtest",
+    put("two processors, one out, payload not touched; ringtest's ring", "ringtest",
         lambda d: (ns(d["round_trip"]["viodma_ns"]), ns(d["round_trip"]["ring_ns"])))
     for key, name in (("32_in_flight", "null disk, 4 KiB reads, 32 in flight, as each polls by default"),
                       ("32_asleep", "null disk, 32 in flight, asleep"),
@@ -323,8 +323,10 @@ METHOD = """
   processes two buffers for 4096 bytes only. So each property of a cell stands beside each other one somewhere. In two
   processes there is no raw, and there are no retpolines: the back end is the library as it is installed.
 - In two threads the ring is kept full: a batch is added when as many have come back, while the device half has up to 224
-  others. Neither half asks for notifications. A half that finds less than a batch looks again only when about half a batch
-  more may be there, for each look takes a line of the ring away from the other half, which is at work on it.
+  others. Neither half asks for notifications. A half that finds little looks again only when more may be there, for each look
+  takes a line of the ring away from the other half, which is at work on it. Where the two processors are far from each other,
+  as the line to and fro says, which can change within a run on a virtual machine, everything here takes two or three times as
+  long, ringtest too.
 - Instructions are of two runs, with N and 2 N requests: the difference is exact.
 - Run it again: `make numbers`. Parts: `viodma bench`, `bench/instructions`, `bench/peers/run`, `bench/size`.
 """.strip().splitlines()

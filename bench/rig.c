@@ -58,6 +58,11 @@ static bool is_filled(const struct bench_rig *rig, const struct bench_request *r
 	return by_pattern || total == sum_of(rig->bytes, number_of(rig->got));
 }
 
+static inline uint32_t next_slot(const struct bench_rig *rig, uint32_t slot)
+{
+	return slot + 1 == rig->slots ? 0 : slot + 1;
+}
+
 static inline enum viodma_result map_and_add(struct bench_rig *rig, struct bench_request *request)
 {
 	const enum viodma_direction direction = rig->from_device ? VIODMA_FROM_DEVICE : VIODMA_TO_DEVICE;
@@ -95,7 +100,7 @@ NOINLINE static uint32_t bench_rig_send(struct bench_rig *rig, uint32_t most)
 	uint32_t count = 0;
 
 	while (count < most && rig->sent - rig->got < rig->slots && viodma_driver_queue_has_room(&rig->driver, rig->segments)) {
-		struct bench_request *request = &rig->requests[rig->sent % rig->slots];
+		struct bench_request *request = &rig->requests[rig->send_slot];
 		enum viodma_result result;
 
 		if (!rig->from_device && (!rig->untouched || rig->sent < rig->pattern_until))
@@ -110,6 +115,7 @@ NOINLINE static uint32_t bench_rig_send(struct bench_rig *rig, uint32_t most)
 		rig->last_bus = request->segments[0].bus;
 		rig->segments_sent += rig->segments;
 		rig->sent++;
+		rig->send_slot = next_slot(rig, rig->send_slot);
 		count++;
 	}
 	if (count)
@@ -121,7 +127,7 @@ static inline void finish(struct bench_rig *rig, const struct viodma_driver_comp
 {
 	struct bench_request *request = completion->token;
 
-	if (request != &rig->requests[rig->got % rig->slots])
+	if (request != &rig->requests[rig->get_slot])
 		rig->driver_fault = "out of order";
 	if (completion->written_bytes != (rig->from_device ? rig->bytes : 0))
 		rig->driver_fault = "a wrong used length";
@@ -134,6 +140,7 @@ static inline void finish(struct bench_rig *rig, const struct viodma_driver_comp
 	if (rig->from_device && (!rig->untouched || rig->got < rig->pattern_until) && !is_filled(rig, request))
 		rig->driver_fault = "wrong bytes from the device";
 	rig->got++;
+	rig->get_slot = next_slot(rig, rig->get_slot);
 }
 
 NOINLINE static uint32_t bench_rig_collect(struct bench_rig *rig)
@@ -266,12 +273,12 @@ static inline void relax(uint32_t idle)
 }
 
 /*
- * Less than a batch came: the other half is at work on the very lines that are looked at next, and each look takes one away
- * from it. So look again when about half a batch more may be there. One in flight is waited for without a break.
+ * Less came than is worth it: the other half is at work on the very lines that are looked at next, and each look takes one
+ * away from it. So look again when more may be there. One in flight is waited for without a break.
  */
-static inline void keep_away(const struct bench_rig *rig, uint32_t came)
+static inline void keep_away(uint32_t came, uint32_t worth)
 {
-	for (; came + 1 < rig->batch; came += 2)
+	for (; came < worth; came++)
 		rest();
 }
 
@@ -290,7 +297,7 @@ bench_fault bench_rig_drive(struct bench_rig *rig, uint64_t requests)
 		if (left && (room >= least || room >= left))
 			moved = bench_rig_send(rig, left < rig->batch ? (uint32_t)left : rig->batch);
 		came = bench_rig_collect(rig);
-		keep_away(rig, came);
+		keep_away(came, rig->batch / 4);
 		moved += came;
 		if (moved) {
 			idle = 0;
@@ -315,7 +322,7 @@ void bench_rig_serve_until(struct bench_rig *rig, const int *stop)
 		if (rig->device_fault)
 			return;
 		came = bench_rig_serve(rig);
-		keep_away(rig, came);
+		keep_away(came, rig->batch / 2);
 		if (came)
 			idle = 0;
 		else

@@ -16,10 +16,11 @@
 #define SEGMENTS_MAX 8u
 #define PIECES_MAX 16u
 
+/* What a plain domain needs of it is on one line. */
 struct bench_request {
-	struct viodma_mapping mapping;
-	struct viodma_buffer buffers[2];
+	_Alignas(64) struct viodma_buffer buffers[2];
 	struct viodma_segment segments[SEGMENTS_MAX];
+	struct viodma_mapping mapping;
 	unsigned char *parts[2]; /* of the payload: the buffers, as the CPU sees them */
 	uint64_t offset;         /* in the arena */
 	uint32_t segment_count;  /* of a buffer that stays mapped */
@@ -40,6 +41,7 @@ struct bench_rig {
 	struct viodma_segment arena_segments[SEGMENTS_MAX];
 	_Alignas(128) struct viodma_driver_queue driver;
 	uint32_t segments; /* of the last request */
+	uint32_t send_slot, get_slot; /* of the next one: sent and got, modulo slots */
 	uint64_t sent, got, kicks, segments_sent;
 	viodma_bus last_bus;
 	bench_fault driver_fault;

@@ -116,6 +116,15 @@ static bench_fault rig_verify(struct bench_rig *rig)
 
 /* ---- making it ---- */
 
+/* Zeroes; no line of it, nor one of a pair that comes together, is anybody else's, whichever half that may be. */
+static void *own_lines(size_t bytes)
+{
+	const size_t whole = (bytes + 127) / 128 * 128;
+	void *memory = aligned_alloc(128, whole);
+
+	return memory ? memset(memory, 0, whole) : NULL;
+}
+
 struct enabling {
 	struct viodma_transport_queue where;
 };
@@ -151,7 +160,7 @@ static enum viodma_result make_driver(struct bench_rig *rig)
 		.storage_bytes = VIODMA_DRIVER_QUEUE_STORAGE_BYTES(RING_SIZE),
 	};
 
-	config.storage = rig->driver_storage = calloc(1, config.storage_bytes);
+	config.storage = rig->driver_storage = own_lines(config.storage_bytes);
 	return config.storage ? viodma_driver_queue_init(&rig->driver, &config) : VIODMA_E_NO_MEMORY;
 }
 
@@ -174,7 +183,7 @@ static enum viodma_result make_device(struct bench_rig *rig)
 		return result;
 	rig->queue = &rig->device;
 	config.memory_bytes = viodma_queue_memory_bytes(&config);
-	config.memory = rig->device_memory = calloc(1, config.memory_bytes);
+	config.memory = rig->device_memory = own_lines(config.memory_bytes);
 	if (!config.memory)
 		return VIODMA_E_NO_MEMORY;
 	result = viodma_queue_init(&rig->device, &config);
@@ -233,7 +242,7 @@ static enum viodma_result make_requests(struct bench_rig *rig)
 	const struct bench_platform *platform = rig->platform;
 	const uint32_t half = rig->bytes / 16 * 8;
 
-	rig->requests = calloc(rig->slots, sizeof(*rig->requests));
+	rig->requests = own_lines(rig->slots * sizeof(*rig->requests));
 	if (!rig->requests)
 		return VIODMA_E_NO_MEMORY;
 	for (uint32_t i = 0; i < rig->slots; i++) {
@@ -276,11 +285,10 @@ static void rig_end(struct bench_rig *rig)
 static struct bench_rig *rig_make(struct bench_platform *platform, bool untouched, bench_fault *fault)
 {
 	const struct bench_cell *cell = platform->cell;
-	struct bench_rig *rig = aligned_alloc(128, (sizeof(*rig) + 127) / 128 * 128);
+	struct bench_rig *rig = own_lines(sizeof(*rig));
 	enum viodma_result result = VIODMA_E_NO_MEMORY;
 
 	if (rig) {
-		memset(rig, 0, sizeof(*rig));
 		rig->platform = platform;
 		rig->domain = &platform->domain;
 		rig->slots = bench_slots(cell);
@@ -307,11 +315,10 @@ static struct bench_rig *rig_make(struct bench_platform *platform, bool untouche
 /* For a process that has the device half alone. */
 static struct bench_rig *rig_make_server(const struct bench_cell *cell)
 {
-	struct bench_rig *rig = aligned_alloc(128, (sizeof(*rig) + 127) / 128 * 128);
+	struct bench_rig *rig = own_lines(sizeof(*rig));
 
 	if (!rig)
 		return NULL;
-	memset(rig, 0, sizeof(*rig));
 	rig->bytes = cell->bytes;
 	rig->from_device = cell->from_device;
 	rig->pattern_until = verified(bench_slots(cell));

@@ -13,6 +13,8 @@
  *   fence            before reading the peer's event word or flags, after publishing ours: neither side may see the
  *                    other's old value while having hidden its own new one (else a notification is lost)
  *
+ *   expect           no order, a hint
+ *
  * Between a processor and the bus, when feature bit 36 was accepted (DRV-23): the device is no processor, its accesses
  * are ordered by what orders accesses of the bus. Used beside the ones above, never instead of them:
  *   platform_read_fence   after the acquire of the peer's index
@@ -24,6 +26,9 @@
 
 #include <viodma/port.h>
 #include <viodma/types.h>
+
+/* What comes from another processor in one piece, or half of it; more or less does no harm. */
+#define VIODMA_SHARED_LINE_BYTES 64u
 
 enum viodma_fence { VIODMA_FENCE_READ, VIODMA_FENCE_WRITE, VIODMA_FENCE_FULL };
 
@@ -130,6 +135,21 @@ static inline void viodma_shared_store32(struct viodma_shared *at, uint32_t numb
 static inline void viodma_shared_fence(void)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+/*
+ * A hint, and nothing else, wherever it points: the line so many bytes further on will be read, and written, soon. Without it
+ * a line that the other processor wrote last comes twice: to be read, and once more to be written.
+ */
+static inline void viodma_shared_expect(const struct viodma_shared *at, size_t offset)
+{
+	const char *line = (const char *)((uintptr_t)at + offset);
+
+#if defined(__x86_64__)
+	__asm__ volatile("prefetchw %0" : : "m"(*line)); /* by its name: the compiler's own would be one for reading here */
+#else
+	__builtin_prefetch(line, 1);
+#endif
 }
 
 #if defined(__x86_64__)

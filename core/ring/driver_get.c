@@ -73,6 +73,7 @@ VIODMA_DRIVER_INLINE enum viodma_result fetch_packed(struct viodma_driver_queue 
 		return VIODMA_EMPTY;
 	if (queue->order_platform)
 		viodma_shared_platform_read_fence(); /* = DRV-23; pairs with the device's, before it writes the flags */
+	viodma_shared_expect(descriptor, VIODMA_SHARED_LINE_BYTES); /* to be got, and then added anew */
 	*id = viodma_shared_load16(viodma_shared_at(descriptor, VIODMA_DRIVER_PACKED_ID));
 	*bytes = viodma_shared_load32(viodma_shared_at(descriptor, VIODMA_DRIVER_PACKED_LEN));
 	return VIODMA_OK;

@@ -16,7 +16,7 @@
 
 #include <viodma/port.h>
 
-#define LINE_BYTES 64u
+#define LINE_BYTES VIODMA_SHARED_LINE_BYTES
 
 /* ---- ring memory ---- */
 

@@ -17,6 +17,10 @@
  *	of this queue alone: viodma_driver_queue_reset; take_back; viodma_driver_queue_restart, viodma_driver_queue_enable
  *
  * Single owner: its domain's. Memory is the caller's; ring memory comes from the domain. Units: bytes, descriptors.
+ *
+ * Speed: structure and storage are written for each request. Let nothing that another processor writes share a pair of lines
+ * with them (128 bytes). Parts of ring memory have lines of their own. A packed ring that polls goes fastest when it takes
+ * back much at once, so that it does not look at the line which the device is writing.
  */
 #ifndef VIODMA_DRIVER_QUEUE_H
 #define VIODMA_DRIVER_QUEUE_H

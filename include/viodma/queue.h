@@ -27,6 +27,9 @@
  * descriptor ring is read and written, driver event suppression only read, device event suppression only written.
  *
  * Single owner: one thread, the space's. Memory is the caller's; it stays until the queue was stopped or reset. Units: lengths are bytes, sizes are descriptors.
+ *
+ * Speed: what the structure, its memory and its space hold is written for each request. If the driver half is of the same
+ * process, give all of them lines of their own, best pairs of lines (aligned to 128 bytes, and as long).
  */
 #ifndef VIODMA_QUEUE_H
 #define VIODMA_QUEUE_H
