@@ -240,7 +240,6 @@ static APART enum viodma_result pop_packed(struct viodma_queue *queue, struct vi
 
 	if (!viodma_packed_available(flags, queue->next_avail))
 		return viodma_queue_pop_slowly(queue, out);
-	viodma_shared_expect(at, VIODMA_SHARED_LINE_BYTES); /* to be popped, and then pushed */
 	viodma_shared_copy_in(&address, at, sizeof(address));
 	viodma_shared_copy_in(&len, viodma_shared_at(at, offsetof(struct virtq_packed_desc, len)), sizeof(len));
 	viodma_shared_copy_in(&id, viodma_shared_at(at, offsetof(struct virtq_packed_desc, id)), sizeof(id));
