@@ -12,5 +12,6 @@ int viodma_serve_main(int argc, char **argv);
 int viodma_drive_main(int argc, char **argv);
 int viodma_demo_main(int argc, char **argv);
 int viodma_bench_main(int argc, char **argv);
+int viodma_check_main(int argc, char **argv);
 
 #endif

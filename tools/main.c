@@ -16,6 +16,7 @@ static const struct {
 	{ "drive", viodma_drive_main, "drive one, as a VM would, over vhost-user" },
 	{ "demo", viodma_demo_main, "both, in two processes, over each kind of platform: a table" },
 	{ "bench", viodma_bench_main, "what the DMA layer costs: measurements" },
+	{ "check", viodma_check_main, "does this device keep the rules? Plays the other half" },
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cases.c - the lists of cases against devices, in the order in which they are played. */
+#include "check/device/cases.h"
+
+const struct check_case *const check_device_cases[] = {
+	check_cases_features,
+	check_cases_access,
+	NULL,
+};

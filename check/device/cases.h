@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cases.h - the lists of cases against devices: a file each, cases_THEME.c. */
+#ifndef VIODMA_CHECK_CASES_H
+#define VIODMA_CHECK_CASES_H
+
+#include "check/device/session.h"
+
+extern const struct check_case check_cases_features[], check_cases_access[];
+
+#endif

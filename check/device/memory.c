@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * memory.c - how it works: each region is a memfd of its own, so that its file says which pages there are. Our own look at a
+ * page would make it one: what is compared is read with pread, and only where the file says that there is data.
+ */
+#include "check/device/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PATTERN(i) ((unsigned char)(0xa5 ^ (i) * 29u))
+
+/* Physical addresses, user addresses and bus addresses have nothing in common but their place in a page. */
+static const uint64_t phys_of[CHECK_REGIONS] = {0x100000000, 0x140800000, 0x23c000000};
+static const uint64_t user_of[CHECK_REGIONS] = {0x7f1200000000, 0x7f1500400000, 0x7f0930000000};
+#define BUS_FIRST 0x5a0000000000u
+#define BUS_STEP 0x40000u /* so much lies between places, and is nobody's */
+
+bool check_memory_new(struct check_memory *memory)
+{
+	memset(memory, 0, sizeof(*memory));
+	for (unsigned i = 0; i < CHECK_REGIONS; i++)
+		memory->regions[i].fd = -1;
+	memory->before = calloc(CHECK_REGIONS, CHECK_REGION_BYTES);
+	memory->there = calloc(CHECK_REGIONS * CHECK_REGION_PAGES, sizeof(*memory->there));
+	if (!memory->before || !memory->there)
+		goto failed;
+	for (unsigned i = 0; i < CHECK_REGIONS; i++) {
+		struct check_region *region = &memory->regions[i];
+		void *at;
+
+		region->phys = phys_of[i];
+		region->user = user_of[i];
+		region->fd = memfd_create("viodma-check", MFD_CLOEXEC);
+		if (region->fd < 0 || ftruncate(region->fd, CHECK_REGION_BYTES) < 0)
+			goto failed;
+		at = mmap(NULL, CHECK_REGION_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, 0);
+		if (at == MAP_FAILED)
+			goto failed;
+		region->at = at;
+	}
+	return true;
+failed:
+	check_memory_free(memory);
+	return false;
+}
+
+void check_memory_free(struct check_memory *memory)
+{
+	for (unsigned i = 0; i < CHECK_REGIONS; i++) {
+		struct check_region *region = &memory->regions[i];
+
+		if (region->at)
+			munmap(region->at, CHECK_REGION_BYTES);
+		if (region->fd >= 0)
+			close(region->fd);
+		region->at = NULL;
+		region->fd = -1;
+	}
+	free(memory->before);
+	free(memory->there);
+	memory->before = NULL;
+	memory->there = NULL;
+}
+
+/* Bus addresses go down as memory goes up. */
+static bool take(struct check_memory *memory, uint64_t bytes, uint32_t distance, struct check_place *place)
+{
+	const uint32_t pages = (uint32_t)((distance + bytes + CHECK_PAGE - 1) / CHECK_PAGE);
+
+	for (unsigned tried = 0; tried < CHECK_REGIONS; tried++) {
+		struct check_region *region = &memory->regions[memory->turn++ % CHECK_REGIONS];
+		const uint64_t at = (uint64_t)region->next * CHECK_PAGE;
+		const uint64_t step = (uint64_t)memory->places * BUS_STEP;
+
+		/* A page between places: what runs beyond one is seen. */
+		if (bytes > BUS_STEP / 2 || pages + 1 > CHECK_REGION_PAGES - region->next)
+			continue;
+		region->next += pages + 1;
+		memory->places++;
+		*place = (struct check_place){
+			.at = region->at + at + distance,
+			.phys = region->phys + at + distance,
+			.user = region->user + at + distance,
+			.bus = BUS_FIRST - step + distance,
+			.bytes = bytes,
+			.region = region,
+		};
+		return true;
+	}
+	return false;
+}
+
+bool check_memory_place(struct check_memory *memory, uint64_t bytes, uint32_t distance, struct check_place *place)
+{
+	unsigned char *page, *end;
+
+	if (!take(memory, bytes, distance, place))
+		return false;
+	page = place->at - distance;
+	end = page + (distance + bytes + CHECK_PAGE - 1) / CHECK_PAGE * CHECK_PAGE;
+	for (unsigned char *at = page; at < end; at++)
+		*at = PATTERN((uint64_t)(at - page));
+	memset(place->at, 0, bytes);
+	return true;
+}
+
+bool check_memory_hole(struct check_memory *memory, uint64_t bytes, struct check_place *place)
+{
+	return take(memory, bytes, 0, place);
+}
+
+/* For each page that is no hole. */
+static void each_page(const struct check_memory *memory,
+		      bool (*visit)(void *context, unsigned region, uint32_t page, const unsigned char *bytes), void *context)
+{
+	unsigned char bytes[CHECK_PAGE];
+
+	for (unsigned i = 0; i < CHECK_REGIONS; i++) {
+		const int fd = memory->regions[i].fd;
+		off_t at = 0;
+
+		while ((at = lseek(fd, at, SEEK_DATA)) >= 0 && at < (off_t)CHECK_REGION_BYTES) {
+			if (pread(fd, bytes, sizeof(bytes), at) != (ssize_t)sizeof(bytes) ||
+			    !visit(context, i, (uint32_t)(at / CHECK_PAGE), bytes))
+				return;
+			at += CHECK_PAGE;
+		}
+	}
+}
+
+static bool keep(void *context, unsigned region, uint32_t page, const unsigned char *bytes)
+{
+	struct check_memory *memory = context;
+	const uint64_t index = (uint64_t)region * CHECK_REGION_PAGES + page;
+
+	memory->there[index] = true;
+	memcpy(memory->before + index * CHECK_PAGE, bytes, CHECK_PAGE);
+	return true;
+}
+
+void check_memory_remember(struct check_memory *memory)
+{
+	memory->allowed_count = 0;
+	memset(memory->there, 0, CHECK_REGIONS * CHECK_REGION_PAGES * sizeof(*memory->there));
+	each_page(memory, keep, memory);
+}
+
+void check_memory_accept(struct check_memory *memory, const struct check_place *place)
+{
+	const uint64_t region = (uint64_t)(place->region - memory->regions) * CHECK_REGION_BYTES;
+	const uint64_t at = region + (uint64_t)(place->at - place->region->at);
+
+	memcpy(memory->before + at, place->at, place->bytes);
+	for (uint64_t page = at / CHECK_PAGE; page <= (at + place->bytes - 1) / CHECK_PAGE; page++)
+		memory->there[page] = true;
+}
+
+void check_memory_allow(struct check_memory *memory, const struct check_place *place, uint64_t from, uint64_t bytes)
+{
+	const uint64_t at = (uint64_t)(place->at - place->region->at) + from;
+
+	if (memory->allowed_count == CHECK_ALLOWED_MAX)
+		return;
+	memory->allowed[memory->allowed_count].region = (unsigned)(place->region - memory->regions);
+	memory->allowed[memory->allowed_count].from = at;
+	memory->allowed[memory->allowed_count++].end = at + bytes;
+}
+
+static bool allowed(const struct check_memory *memory, unsigned region, uint64_t from, uint64_t end)
+{
+	for (uint32_t i = 0; i < memory->allowed_count; i++)
+		if (memory->allowed[i].region == region && memory->allowed[i].from < end && memory->allowed[i].end > from)
+			return true;
+	return false;
+}
+
+struct search {
+	const struct check_memory *memory;
+	struct check_touch *touch;
+	bool found;
+};
+
+static bool compare(void *context, unsigned region, uint32_t page, const unsigned char *bytes)
+{
+	struct search *search = context;
+	const struct check_memory *memory = search->memory;
+	const uint64_t index = (uint64_t)region * CHECK_REGION_PAGES + page, at = (uint64_t)page * CHECK_PAGE;
+	const bool was_there = memory->there[index];
+
+	for (uint32_t i = 0; i < CHECK_PAGE; i++) {
+		const unsigned char was = was_there ? memory->before[index * CHECK_PAGE + i] : 0;
+
+		if (bytes[i] == was || allowed(memory, region, at + i, at + i + 1))
+			continue;
+		*search->touch = (struct check_touch){memory->regions[region].phys + at + i, true, was, bytes[i]};
+		search->found = true;
+		return false;
+	}
+	if (!was_there && !allowed(memory, region, at, at + CHECK_PAGE)) {
+		*search->touch = (struct check_touch){memory->regions[region].phys + at, false, 0, 0};
+		search->found = true;
+	}
+	return !search->found;
+}
+
+bool check_memory_touched(const struct check_memory *memory, struct check_touch *touch)
+{
+	struct search search = {memory, touch, false};
+
+	each_page(memory, compare, &search);
+	return search.found;
+}

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * run.c - how it works: one look at what the device offers, and at what a plain request brings; then case by case. Each has a
+ * connection of its own, so that one that ends badly is not the next one's fault. A device that is gone after a case is that
+ * case's verdict, and each case after it is not exercised, if it does not come back.
+ */
+#include "check/device/types.h"
+
+#include <viodma/feature.h>
+#include <viodma/loop.h>
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BIT(n) (UINT64_C(1) << (n))
+
+static const struct check_type *const types[] = {&check_type_blk, &check_type_rng};
+#define TYPES (sizeof(types) / sizeof(types[0]))
+
+const char *check_type_name(uint32_t n)
+{
+	return n < TYPES ? types[n]->name : NULL;
+}
+
+const struct check_type *check_type_named(const char *name, size_t length)
+{
+	for (size_t i = 0; i < TYPES; i++)
+		if (strlen(types[i]->name) == length && !strncmp(types[i]->name, name, length))
+			return types[i];
+	return NULL;
+}
+
+/* ---- which cases ---- */
+
+static bool each_case(bool (*visit)(void *context, const struct check_case *each), void *context)
+{
+	for (const struct check_case *const *list = check_device_cases; *list; list++)
+		for (const struct check_case *each = *list; each->id; each++)
+			if (!visit(context, each))
+				return false;
+	return true;
+}
+
+static bool names(const struct check_case *each, const char *word, size_t length)
+{
+	return (strlen(each->id) == length && !strncmp(each->id, word, length)) ||
+	       (strlen(each->requirement) == length && !strncmp(each->requirement, word, length));
+}
+
+struct word {
+	const char *word;
+	size_t length;
+};
+
+static bool not_named(void *context, const struct check_case *each)
+{
+	const struct word *word = context;
+
+	return !names(each, word->word, word->length);
+}
+
+static bool is_asked_for(const char *only, const struct check_case *each)
+{
+	for (const char *at = only; at && *at; at += strcspn(at, ","), at += *at == ',')
+		if (names(each, at, strcspn(at, ",")))
+			return true;
+	return !only;
+}
+
+bool check_only_known(const char *only, const char **unknown, size_t *length)
+{
+	for (const char *at = only; *at; at += strcspn(at, ","), at += *at == ',') {
+		struct word word = {at, strcspn(at, ",")};
+
+		if (each_case(not_named, &word)) {
+			*unknown = at;
+			*length = word.length;
+			return false;
+		}
+	}
+	return true;
+}
+
+/* ---- what a case needs ---- */
+
+static const char *lacks(const struct check_session *session, unsigned needs)
+{
+	const struct {
+		unsigned need;
+		bool there;
+		const char *what;
+	} all[] = {
+		{CHECK_NEEDS_PLATFORM, session->offered & BIT(VIRTIO_F_ACCESS_PLATFORM_BIT), "bit 33 is not offered"},
+		{CHECK_NEEDS_PLATFORM, check_session_has(session, VHOST_USER_PROTOCOL_F_BACKEND_REQ_BIT),
+		 "there is no channel for misses (BACKEND_REQ)"},
+		{CHECK_NEEDS_NO_PLATFORM, !(session->offered & BIT(VIRTIO_F_ACCESS_PLATFORM_BIT)), "bit 33 is offered"},
+		{CHECK_NEEDS_INDIRECT, session->offered & BIT(VIRTIO_F_INDIRECT_DESC_BIT), "INDIRECT_DESC is not offered"},
+		{CHECK_NEEDS_EVENT_IDX, session->offered & BIT(VIRTIO_F_EVENT_IDX_BIT), "EVENT_IDX is not offered"},
+		{CHECK_NEEDS_IN_ORDER, session->offered & BIT(VIRTIO_F_IN_ORDER_BIT), "IN_ORDER is not offered"},
+		{CHECK_NEEDS_REPLY_ACK, check_session_has(session, VHOST_USER_PROTOCOL_F_REPLY_ACK_BIT), "REPLY_ACK is not offered"},
+		{CHECK_NEEDS_STATUS, check_session_has(session, VHOST_USER_PROTOCOL_F_STATUS_BIT), "STATUS is not offered"},
+		{CHECK_NEEDS_MQ, session->queue_count >= 2, "there is one queue"},
+		{CHECK_NEEDS_INFLIGHT, check_session_has(session, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD_BIT),
+		 "INFLIGHT_SHMFD is not offered"},
+		{CHECK_NEEDS_SLOTS, check_session_has(session, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS_BIT),
+		 "CONFIGURE_MEM_SLOTS is not offered"},
+		{CHECK_NEEDS_RESET_DEVICE, check_session_has(session, VHOST_USER_PROTOCOL_F_RESET_DEVICE_BIT),
+		 "RESET_DEVICE is not offered"},
+		{CHECK_NEEDS_CONFIG, check_session_has(session, VHOST_USER_PROTOCOL_F_CONFIG_BIT), "CONFIG is not offered"},
+		{CHECK_NEEDS_FROM_DEVICE, session->type->from_device, "the device type writes no data"},
+		{CHECK_NEEDS_TO_DEVICE, session->type->to_device && session->options->writes,
+		 "it writes to the device, which was not allowed, or which the type cannot"},
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if ((needs & all[i].need) && !all[i].there)
+			return all[i].what;
+	return NULL;
+}
+
+/* ---- one of them ---- */
+
+struct run {
+	const struct check_options *options;
+	struct check_report *report;
+	struct check_known known;
+	uint32_t capacity, at, of;
+	int first_fd;
+	bool out_of_memory, gone;
+	const char *ring;
+};
+
+static struct check_outcome *add(struct run *run, const struct check_case *each, const char *ring)
+{
+	struct check_report *report = run->report;
+	struct check_outcome *outcome;
+
+	if (report->outcome_count == run->capacity) {
+		const uint32_t capacity = run->capacity ? 2 * run->capacity : 64;
+		struct check_outcome *more = realloc(report->outcomes, capacity * sizeof(*more));
+
+		if (!more)
+			return NULL;
+		report->outcomes = more;
+		run->capacity = capacity;
+	}
+	outcome = &report->outcomes[report->outcome_count];
+	*outcome = (struct check_outcome){.played = each, .ring = ring};
+	outcome->events = calloc(CHECK_EVENTS_MAX, sizeof(*outcome->events));
+	if (!outcome->events)
+		return NULL;
+	report->outcome_count++;
+	return outcome;
+}
+
+static pid_t start_command(const char *command)
+{
+	const pid_t pid = fork();
+
+	if (pid == 0) {
+		setpgid(0, 0);
+		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+		_exit(127);
+	}
+	if (pid > 0)
+		setpgid(pid, pid);
+	return pid;
+}
+
+static void end_command(pid_t pid)
+{
+	int status;
+
+	if (pid <= 0)
+		return;
+	kill(-pid, SIGTERM);
+	for (unsigned i = 0; i < 500; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return;
+		usleep(2000);
+	}
+	kill(-pid, SIGKILL);
+	(void)waitpid(pid, &status, 0);
+}
+
+static struct check_session *new_session(struct run *run, const struct check_case *each, struct check_outcome *outcome)
+{
+	struct check_session *session = calloc(1, sizeof(*session));
+
+	if (!session)
+		return NULL;
+	session->options = run->options;
+	session->played = each;
+	session->type = run->options->type;
+	session->outcome = outcome;
+	session->known = &run->known;
+	session->began_ns = viodma_loop_now_ns();
+	session->peer.fd = session->peer.channel_fd = -1;
+	for (unsigned i = 0; i < CHECK_REGIONS; i++)
+		session->memory.regions[i].fd = -1;
+	return session;
+}
+
+static bool open_session(struct run *run, struct check_session *session)
+{
+	const int fd = run->first_fd;
+
+	run->first_fd = -1;
+	return check_session_open(session, fd);
+}
+
+/* False: out of memory. */
+static bool play(struct run *run, const struct check_case *each, const char *ring)
+{
+	struct check_outcome *outcome = add(run, each, ring);
+	struct check_session *session = outcome ? new_session(run, each, outcome) : NULL;
+	const pid_t command = session && run->options->command ? start_command(run->options->command) : 0;
+	const char *lacking;
+
+	if (!session)
+		return false;
+	if (!open_session(run, session)) {
+		check_not_exercised(session, "the device cannot be reached any more: %s",
+				    session->peer.broken[0] ? session->peer.broken : session->why);
+		run->gone = true;
+	} else if ((lacking = lacks(session, each->needs)) != NULL) {
+		check_not_exercised(session, "%s", lacking);
+	} else {
+		(void)each->play(session);
+	}
+	outcome->ns = viodma_loop_now_ns() - session->began_ns;
+	check_session_close(session);
+	free(session);
+	end_command(command);
+	return true;
+}
+
+static bool play_all(void *context, const struct check_case *each)
+{
+	struct run *run = context;
+	const bool split = each->needs & CHECK_NEEDS_RING;
+	const bool packed = split && (run->report->features & BIT(VIRTIO_F_RING_PACKED_BIT));
+
+	if (!is_asked_for(run->options->only, each))
+		return true;
+	if (run->options->progress)
+		run->options->progress(run->options->context, each, run->at, run->of);
+	run->at++;
+	run->out_of_memory = !play(run, each, split ? "split" : "") || (packed && !play(run, each, "packed"));
+	return !run->out_of_memory;
+}
+
+static bool count(void *context, const struct check_case *each)
+{
+	struct run *run = context;
+
+	run->of += is_asked_for(run->options->only, each);
+	return true;
+}
+
+/* What is offered, and what a device that is asked for nothing special answers. */
+static bool look(struct run *run)
+{
+	const struct check_setup plain = {.clear = true};
+	struct check_outcome outcome = {.ring = "split"};
+	struct check_session *session = new_session(run, NULL, &outcome);
+	const pid_t command = session && run->options->command ? start_command(run->options->command) : 0;
+	struct check_request request;
+
+	if (!session)
+		return false;
+	if (!open_session(run, session)) {
+		run->report->could_not_run = true;
+		snprintf(run->report->reason, sizeof(run->report->reason), "%s",
+			 session->peer.broken[0] ? session->peer.broken : session->why);
+	} else {
+		run->report->features = session->offered;
+		run->report->protocol_features = session->protocol_features;
+		run->known.learning = true;
+		if (session->type->from_device && check_session_start(session, &plain) &&
+		    check_request_make(session, &request, CHECK_FROM_DEVICE, session->type->most_bytes))
+			(void)check_request_works(session, &request);
+		run->known.learning = false;
+	}
+	check_session_close(session);
+	free(session);
+	end_command(command);
+	return true;
+}
+
+bool check_device(const struct check_options *options, struct check_report *report)
+{
+	struct run *run = calloc(1, sizeof(*run));
+
+	*report = (struct check_report){.peer = options->socket_path, .type = options->type->name};
+	if (!run)
+		return false;
+	run->options = options;
+	run->report = report;
+	run->first_fd = options->socket_fd;
+	run->out_of_memory = !look(run);
+	if (!run->out_of_memory && !report->could_not_run) {
+		each_case(count, run);
+		each_case(play_all, run);
+	}
+	if (run->out_of_memory) {
+		free(run);
+		return false;
+	}
+	free(run);
+	return true;
+}
+
+void check_report_free(struct check_report *report)
+{
+	for (uint32_t i = 0; i < report->outcome_count; i++)
+		free(report->outcomes[i].events);
+	free(report->outcomes);
+	*report = (struct check_report){0};
+}
+
+enum check_verdict check_report_requirement(const struct check_report *report, const char *requirement)
+{
+	enum check_verdict verdict = CHECK_NOT_EXERCISED;
+
+	for (uint32_t i = 0; i < report->outcome_count; i++)
+		if (!strcmp(report->outcomes[i].played->requirement, requirement) && report->outcomes[i].verdict > verdict)
+			verdict = report->outcomes[i].verdict;
+	return verdict;
+}
+
+/* ---- the list ---- */
+
+struct listing {
+	FILE *to;
+	bool markdown;
+};
+
+static bool list_one(void *context, const struct check_case *each)
+{
+	const struct listing *listing = context;
+
+	if (listing->markdown)
+		fprintf(listing->to, "| %s | %s | The device %s. |\n", each->id, each->requirement, each->title);
+	else
+		fprintf(listing->to, "%-36s %-7s %s\n", each->id, each->requirement, each->title);
+	return true;
+}
+
+void check_list(FILE *to, bool markdown)
+{
+	struct listing listing = {to, markdown};
+
+	each_case(list_one, &listing);
+}
