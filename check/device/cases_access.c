@@ -40,20 +40,28 @@ static bool tell(struct check_session *session, const struct check_place *place,
 					(unsigned long long)bytes, (unsigned long long)(place->bus - before), permission));
 }
 
-/* The request is given its time; then memory must be as it was, and the device must work. */
-static enum check_verdict nothing_is_touched(struct check_session *session, struct check_request *request, const char *what)
+/* The request is given its time; then memory must be as it was, but for `bytes` at the beginning of its data. */
+static enum check_verdict little_is_touched(struct check_session *session, struct check_request *request, uint64_t bytes,
+					    const char *what)
 {
 	check_memory_remember(&session->memory);
 	check_rings_allow(session);
 	for (uint32_t i = 0; i < request->count; i++)
 		if (request->parts[i].role == CHECK_STATUS)
 			check_memory_allow(&session->memory, &request->parts[i].place, 0, request->parts[i].place.bytes);
+	if (bytes)
+		check_memory_allow(&session->memory, data_of(request), 0, bytes);
 	if (!check_request_submit(session, request))
 		return check_trouble(session);
 	if (!check_request_wait(session, request, NULL, 0, session->options->timeout_ms / 4) &&
 	    session->peer.state != CHECK_ANSWERED)
 		return check_trouble(session);
 	return check_untouched(session, what) ? check_passed(session) : check_trouble(session);
+}
+
+static enum check_verdict nothing_is_touched(struct check_session *session, struct check_request *request, const char *what)
+{
+	return little_is_touched(session, request, 0, what);
 }
 
 /* ---- writes ---- */
@@ -111,17 +119,7 @@ static enum check_verdict write_beyond_mapping(struct check_session *session)
 			return check_trouble(session);
 	if (!tell(session, &place, CHECK_PAGE, CHECK_WRITE))
 		return check_trouble(session);
-	check_memory_remember(&session->memory);
-	check_rings_allow(session);
-	check_request_allow(session, &request);
-	session->memory.allowed[session->memory.allowed_count - 1 - (request.count - 1 - request.data)].end =
-		(uint64_t)(place.at - place.region->at) + 16;
-	if (!check_request_submit(session, &request))
-		return check_trouble(session);
-	if (!check_request_wait(session, &request, NULL, 0, session->options->timeout_ms / 4) &&
-	    session->peer.state != CHECK_ANSWERED)
-		return check_trouble(session);
-	return check_untouched(session, "a page beyond the one that is mapped") ? check_passed(session) : check_trouble(session);
+	return little_is_touched(session, &request, 16, "a page beyond the one that is mapped");
 }
 
 /* ---- reads: a hole shows who touched it ---- */

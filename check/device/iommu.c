@@ -39,7 +39,16 @@ bool check_grant(struct check_session *session, const struct check_place *place,
 	const uint64_t before = place->bus % CHECK_PAGE;
 	const uint64_t bytes = (before + place->bytes + CHECK_PAGE - 1) / CHECK_PAGE * CHECK_PAGE;
 
-	return check_grant_at(session, place->bus - before, place->user - before, bytes, permission);
+	if (!place->spread)
+		return check_grant_at(session, place->bus - before, place->user - before, bytes, permission);
+	for (uint64_t at = 0; at < bytes; at += CHECK_PAGE) {
+		uint64_t phys, user;
+
+		check_memory_page(place, at > before ? at - before : 0, &phys, &user);
+		if (!check_grant_at(session, place->bus - before + at, user, CHECK_PAGE, permission))
+			return false;
+	}
+	return true;
 }
 
 static bool message(struct check_session *session, const struct vhost_user_iotlb *iotlb, bool *refused)

@@ -59,6 +59,14 @@ void check_memory_free(struct check_memory *memory)
 		region->at = NULL;
 		region->fd = -1;
 	}
+	while (memory->spreads) {
+		struct check_spread *spread = memory->spreads;
+
+		memory->spreads = spread->next;
+		if (spread->at)
+			munmap(spread->at, (size_t)spread->count * CHECK_PAGE);
+		free(spread);
+	}
 	free(memory->before);
 	free(memory->there);
 	memory->before = NULL;
@@ -93,18 +101,81 @@ static bool take(struct check_memory *memory, uint64_t bytes, uint32_t distance,
 	return false;
 }
 
-bool check_memory_place(struct check_memory *memory, uint64_t bytes, uint32_t distance, struct check_place *place)
+/* The pattern around it, and zeroes in it. */
+static void fill(const struct check_place *place, uint32_t distance)
 {
-	unsigned char *page, *end;
+	unsigned char *page = place->at - distance;
+	unsigned char *end = page + (distance + place->bytes + CHECK_PAGE - 1) / CHECK_PAGE * CHECK_PAGE;
 
-	if (!take(memory, bytes, distance, place))
-		return false;
-	page = place->at - distance;
-	end = page + (distance + bytes + CHECK_PAGE - 1) / CHECK_PAGE * CHECK_PAGE;
 	for (unsigned char *at = page; at < end; at++)
 		*at = PATTERN((uint64_t)(at - page));
-	memset(place->at, 0, bytes);
+	memset(place->at, 0, place->bytes);
+}
+
+bool check_memory_place(struct check_memory *memory, uint64_t bytes, uint32_t distance, struct check_place *place)
+{
+	if (!take(memory, bytes, distance, place))
+		return false;
+	fill(place, distance);
 	return true;
+}
+
+bool check_memory_spread(struct check_memory *memory, uint64_t bytes, uint32_t distance, struct check_place *place)
+{
+	const uint32_t count = (uint32_t)((distance + bytes + CHECK_PAGE - 1) / CHECK_PAGE);
+	struct check_spread *spread = calloc(1, sizeof(*spread) + count * sizeof(spread->pages[0]));
+	struct check_place page;
+	void *at;
+
+	if (!spread)
+		return false;
+	spread->next = memory->spreads;
+	memory->spreads = spread;
+	at = mmap(NULL, (size_t)count * CHECK_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (at == MAP_FAILED)
+		return false;
+	spread->at = at;
+	spread->count = count;
+	for (uint32_t i = 0; i < count; i++) {
+		if (!take(memory, CHECK_PAGE, 0, &page))
+			return false;
+		spread->pages[i].region = page.region;
+		spread->pages[i].offset = (uint64_t)(page.at - page.region->at);
+		if (mmap(spread->at + (size_t)i * CHECK_PAGE, CHECK_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			 page.region->fd, (off_t)spread->pages[i].offset) == MAP_FAILED)
+			return false;
+	}
+	*place = (struct check_place){.at = spread->at + distance, .bytes = bytes, .region = spread->pages[0].region, .spread = spread};
+	place->bus = page.bus + distance; /* below it lies what the other pages would have had */
+	check_memory_page(place, 0, &place->phys, &place->user);
+	place->phys += distance;
+	place->user += distance;
+	fill(place, distance);
+	return true;
+}
+
+/* Where a byte of a place is, in a region. */
+static struct check_region *find(const struct check_place *place, uint64_t at, uint64_t *offset)
+{
+	const struct check_spread *spread = place->spread;
+	uint64_t of_view;
+
+	if (!spread) {
+		*offset = (uint64_t)(place->at - place->region->at) + at;
+		return place->region;
+	}
+	of_view = (uint64_t)(place->at - spread->at) + at;
+	*offset = spread->pages[of_view / CHECK_PAGE].offset + of_view % CHECK_PAGE;
+	return spread->pages[of_view / CHECK_PAGE].region;
+}
+
+void check_memory_page(const struct check_place *place, uint64_t at, uint64_t *phys, uint64_t *user)
+{
+	uint64_t offset;
+	const struct check_region *region = find(place, at, &offset);
+
+	*phys = region->phys + offset / CHECK_PAGE * CHECK_PAGE;
+	*user = region->user + offset / CHECK_PAGE * CHECK_PAGE;
 }
 
 bool check_memory_hole(struct check_memory *memory, uint64_t bytes, struct check_place *place)
@@ -148,25 +219,47 @@ void check_memory_remember(struct check_memory *memory)
 	each_page(memory, keep, memory);
 }
 
+/* Each page's part of some bytes of a place. */
+static void each_part(struct check_memory *memory, const struct check_place *place, uint64_t from, uint64_t bytes,
+		      void (*visit)(struct check_memory *memory, unsigned region, uint64_t offset, const unsigned char *at,
+				    uint64_t count))
+{
+	for (uint64_t at = from; at < from + bytes;) {
+		uint64_t offset, count;
+		const struct check_region *region = find(place, at, &offset);
+
+		count = CHECK_PAGE - offset % CHECK_PAGE;
+		if (count > from + bytes - at)
+			count = from + bytes - at;
+		visit(memory, (unsigned)(region - memory->regions), offset, place->at + at, count);
+		at += count;
+	}
+}
+
+static void accept_part(struct check_memory *memory, unsigned region, uint64_t offset, const unsigned char *at, uint64_t count)
+{
+	memcpy(memory->before + region * CHECK_REGION_BYTES + offset, at, count);
+	memory->there[region * CHECK_REGION_PAGES + offset / CHECK_PAGE] = true;
+}
+
 void check_memory_accept(struct check_memory *memory, const struct check_place *place)
 {
-	const uint64_t region = (uint64_t)(place->region - memory->regions) * CHECK_REGION_BYTES;
-	const uint64_t at = region + (uint64_t)(place->at - place->region->at);
+	each_part(memory, place, 0, place->bytes, accept_part);
+}
 
-	memcpy(memory->before + at, place->at, place->bytes);
-	for (uint64_t page = at / CHECK_PAGE; page <= (at + place->bytes - 1) / CHECK_PAGE; page++)
-		memory->there[page] = true;
+static void allow_part(struct check_memory *memory, unsigned region, uint64_t offset, const unsigned char *at, uint64_t count)
+{
+	(void)at;
+	if (memory->allowed_count == CHECK_ALLOWED_MAX)
+		return;
+	memory->allowed[memory->allowed_count].region = region;
+	memory->allowed[memory->allowed_count].from = offset;
+	memory->allowed[memory->allowed_count++].end = offset + count;
 }
 
 void check_memory_allow(struct check_memory *memory, const struct check_place *place, uint64_t from, uint64_t bytes)
 {
-	const uint64_t at = (uint64_t)(place->at - place->region->at) + from;
-
-	if (memory->allowed_count == CHECK_ALLOWED_MAX)
-		return;
-	memory->allowed[memory->allowed_count].region = (unsigned)(place->region - memory->regions);
-	memory->allowed[memory->allowed_count].from = at;
-	memory->allowed[memory->allowed_count++].end = at + bytes;
+	each_part(memory, place, from, bytes, allow_part);
 }
 
 static bool allowed(const struct check_memory *memory, unsigned region, uint64_t from, uint64_t end)

@@ -39,14 +39,27 @@ struct check_memory {
 		uint64_t from, end; /* in the region */
 	} allowed[CHECK_ALLOWED_MAX];
 	uint32_t allowed_count;
+	struct check_spread *spreads;
+};
+
+/* Pages that adjoin on the bus, and in our own view, and nowhere else: each is in another region than the one before. */
+struct check_spread {
+	struct check_spread *next;
+	unsigned char *at; /* our view of them */
+	uint32_t count;
+	struct {
+		struct check_region *region;
+		uint64_t offset;
+	} pages[];
 };
 
 /* Bytes in memory, and where they are for everybody. */
 struct check_place {
 	unsigned char *at;
-	uint64_t phys, user, bus;
+	uint64_t phys, user, bus; /* of the first byte */
 	uint64_t bytes;
 	struct check_region *region;
+	const struct check_spread *spread; /* NULL: it is in one piece */
 };
 
 bool check_memory_new(struct check_memory *memory);
@@ -57,6 +70,10 @@ void check_memory_free(struct check_memory *memory);
  * distance. Zeroed; the rest of its pages is filled with a pattern. False: out of pages.
  */
 bool check_memory_place(struct check_memory *memory, uint64_t bytes, uint32_t distance, struct check_place *place);
+/* The same, of pages that are spread. */
+bool check_memory_spread(struct check_memory *memory, uint64_t bytes, uint32_t distance, struct check_place *place);
+/* The physical and user address of the page that holds this byte of it, and its first byte's distance in the page. */
+void check_memory_page(const struct check_place *place, uint64_t at, uint64_t *phys, uint64_t *user);
 /* The same of holes: nobody has touched them. */
 bool check_memory_hole(struct check_memory *memory, uint64_t bytes, struct check_place *place);
 

@@ -59,8 +59,16 @@ bool check_part_grant(struct check_session *session, const struct check_part *pa
 	return check_grant(session, &part->place, part->writes ? CHECK_WRITE : CHECK_READ);
 }
 
-bool check_request_grant(struct check_session *session, const struct check_request *request)
+static bool place_table(struct check_session *session, struct check_request *request)
 {
+	return !request->table || request->table_place.at ||
+	       check_place(session, 16u * request->count, TABLE_DISTANCE, &request->table_place);
+}
+
+bool check_request_grant(struct check_session *session, struct check_request *request)
+{
+	if (!place_table(session, request))
+		return false;
 	for (uint32_t i = 0; i < request->count; i++)
 		if (!check_part_grant(session, &request->parts[i]))
 			return false;
@@ -119,8 +127,7 @@ bool check_request_add(struct check_session *session, struct check_request *requ
 
 		buffers[i] = (struct check_buffer){check_address(session, &part->place), (uint32_t)part->place.bytes, part->writes};
 	}
-	if (request->table && !request->table_place.at &&
-	    !check_place(session, 16u * request->count, TABLE_DISTANCE, &request->table_place))
+	if (!place_table(session, request))
 		return false;
 	request->done = false;
 	request->id = request->table ? check_ring_add_table(ring, buffers, request->count, &request->table_place,

@@ -46,8 +46,11 @@ void check_ring_clear(struct check_ring *ring)
 	ring->in_flight = ring->next_free = 0;
 }
 
-bool check_ring_new(struct check_ring *ring, struct check_memory *memory, unsigned queue, uint32_t size, bool packed)
+bool check_ring_new(struct check_ring *ring, struct check_memory *memory, unsigned queue, uint32_t size, bool packed,
+		    bool spread)
 {
+	bool (*const place)(struct check_memory *, uint64_t, uint32_t, struct check_place *) =
+		spread ? check_memory_spread : check_memory_place;
 	const uint32_t avail_bytes = packed ? VIRTQ_PACKED_EVENT_BYTES : VIRTQ_AVAIL_BYTES(size);
 	const uint32_t used_bytes = packed ? VIRTQ_PACKED_EVENT_BYTES : VIRTQ_USED_BYTES(size);
 
@@ -58,9 +61,9 @@ bool check_ring_new(struct check_ring *ring, struct check_memory *memory, unsign
 	ring->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ring->err_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!ring->counts || !ring->taken || ring->kick_fd < 0 || ring->call_fd < 0 || ring->err_fd < 0 ||
-	    !check_memory_place(memory, VIRTQ_DESC_BYTES(size), 0x40, &ring->desc) ||
-	    !check_memory_place(memory, avail_bytes, 0x1c4, &ring->avail) ||
-	    !check_memory_place(memory, used_bytes, 0x328, &ring->used)) {
+	    !place(memory, VIRTQ_DESC_BYTES(size), 0x40, &ring->desc) ||
+	    !place(memory, avail_bytes, 0x1c4, &ring->avail) ||
+	    !place(memory, used_bytes, 0x328, &ring->used)) {
 		check_ring_free(ring);
 		return false;
 	}

@@ -36,8 +36,12 @@ struct check_ring {
 	uint16_t first_flags, next_id;  /* packed: of the first descriptor, until it is shown; ids go around */
 };
 
-/* False: no memory. The parts are placed, their event words ask for every call; descriptors of signals are open. */
-bool check_ring_new(struct check_ring *ring, struct check_memory *memory, unsigned queue, uint32_t size, bool packed);
+/*
+ * False: no memory. The parts are placed (spread: over pages that do not adjoin), their event words ask for every call;
+ * descriptors for signals are open.
+ */
+bool check_ring_new(struct check_ring *ring, struct check_memory *memory, unsigned queue, uint32_t size, bool packed,
+		    bool spread);
 void check_ring_free(struct check_ring *ring);
 /* As it was when it was new, at its base; the parts stay where they are. */
 void check_ring_clear(struct check_ring *ring);

@@ -313,7 +313,7 @@ bool check_session_ring(struct check_session *session, const struct check_setup 
 	const enum check_direction direction = check_direction_of(session);
 
 	if (!check_ring_new(ring, &session->memory, session->type->queue(n, direction), setup->size ? setup->size : RING_SIZE,
-			    session->packed))
+			    session->packed, setup->rings_spread))
 		return check_wrong(session, "out of memory");
 	session->ring_count = n + 1;
 	if (!setup->rings_unmapped && (!check_grant(session, &ring->desc, session->packed ? CHECK_READ_WRITE : CHECK_READ) ||

@@ -29,6 +29,7 @@ struct check_setup {
 	bool clear;       /* bit 33 is declined: addresses are physical */
 	bool no_event_idx, in_order;
 	bool rings_unmapped; /* nothing is granted of the rings */
+	bool rings_spread;   /* their pages do not adjoin in memory */
 	uint32_t size;    /* of each ring; 0: 64 */
 	unsigned queues;  /* that many request queues; 0: one */
 };
@@ -201,7 +202,7 @@ bool check_request_make_of(struct check_session *session, struct check_request *
 /* Any direction that the type has; to the device rather, if it has both. */
 enum check_direction check_direction_of(const struct check_session *session);
 /* Grant each part as its direction needs (and the table, if there is one). */
-bool check_request_grant(struct check_session *session, const struct check_request *request);
+bool check_request_grant(struct check_session *session, struct check_request *request);
 bool check_part_grant(struct check_session *session, const struct check_part *part);
 /* What may be written by it, from the last check_memory_remember on: its device-writable parts and the ring's. */
 void check_request_allow(struct check_session *session, const struct check_request *request);
