@@ -5,6 +5,6 @@
 
 #include "check/device/session.h"
 
-extern const struct check_case check_cases_features[], check_cases_access[], check_cases_places[];
+extern const struct check_case check_cases_features[], check_cases_access[], check_cases_places[], check_cases_misses[], check_cases_revocation[];
 
 #endif
