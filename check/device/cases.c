@@ -5,8 +5,10 @@
 const struct check_case *const check_device_cases[] = {
 	check_cases_features,
 	check_cases_places,
+	check_cases_used,
 	check_cases_access,
 	check_cases_misses,
 	check_cases_revocation,
+	check_cases_lies,
 	NULL,
 };

@@ -5,6 +5,8 @@
  */
 #include "check/device/session.h"
 
+#include "hosted/base/descriptors.h"
+
 #include <viodma/loop.h>
 
 #include <string.h>
@@ -181,7 +183,10 @@ bool check_request_wait(struct check_session *session, struct check_request *req
 		}
 		if (viodma_loop_now_ns() >= until_ns || session->peer.state != CHECK_ANSWERED)
 			return check_wrong(session, "chain %d was not used within %u ms", request->id, ms);
-		(void)check_peer_wait(&session->peer, -1, viodma_loop_now_ns() + 200000u);
+		if (check_peer_wait(&session->peer, ring->call_fd, viodma_loop_now_ns() + 1000000u)) {
+			viodma_eventfd_take(ring->call_fd);
+			ring->calls++;
+		}
 	}
 	return true;
 }

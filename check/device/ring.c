@@ -273,5 +273,7 @@ bool check_ring_take(struct check_ring *ring, struct check_used *used)
 		ring->next_used = (uint16_t)(ring->next_used - ring->size);
 		ring->used_wrap = !ring->used_wrap;
 	}
+	if (!ring->packed)
+		store16(ring->avail.at + VIRTQ_AVAIL_USED_EVENT(ring->size), ring->next_used);
 	return true;
 }

@@ -29,6 +29,7 @@ struct check_ring {
 	int kick_fd, call_fd, err_fd;
 	uint16_t next_avail, next_used; /* split: indices; packed: positions, */
 	bool avail_wrap, used_wrap;     /* and their wrap counters */
+	uint32_t calls;                 /* that were waited for, and came */
 	uint32_t in_flight;             /* descriptors of the ring that chains take */
 	uint16_t *counts;               /* of each head or id: descriptors of its chain; 0: free */
 	bool *taken;                    /* split: each entry of the table */
@@ -66,7 +67,7 @@ void check_ring_show(struct check_ring *ring, uint16_t head_or_count);
 void check_ring_available_index(struct check_ring *ring, uint16_t index);
 
 void check_ring_kick(struct check_ring *ring);
-/* The next used element, if there is one. */
+/* The next used element, if there is one. Split: the event index follows, so that each is called for. */
 bool check_ring_take(struct check_ring *ring, struct check_used *used);
 /* Where a used element will be put next, without taking it: is there one? */
 bool check_ring_has_used(const struct check_ring *ring);
