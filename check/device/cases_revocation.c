@@ -118,7 +118,7 @@ static enum check_verdict ring_follows(struct check_session *session)
 	check_memory_remember(&session->memory);
 	if (!check_request_submit(session, &request))
 		return check_trouble(session);
-	check_memory_accept(&session->memory, &ring->desc);
+	check_memory_accept(&session->memory, &ring->desc, 0, ring->desc.bytes);
 	check_wait_ms(session, 50);
 	if (!check_untouched(session, "a ring that is not mapped any more"))
 		return check_trouble(session);

@@ -242,9 +242,9 @@ static void accept_part(struct check_memory *memory, unsigned region, uint64_t o
 	memory->there[region * CHECK_REGION_PAGES + offset / CHECK_PAGE] = true;
 }
 
-void check_memory_accept(struct check_memory *memory, const struct check_place *place)
+void check_memory_accept(struct check_memory *memory, const struct check_place *place, uint64_t from, uint64_t bytes)
 {
-	each_part(memory, place, 0, place->bytes, accept_part);
+	each_part(memory, place, from, bytes, accept_part);
 }
 
 static void allow_part(struct check_memory *memory, unsigned region, uint64_t offset, const unsigned char *at, uint64_t count)

@@ -79,8 +79,8 @@ bool check_memory_hole(struct check_memory *memory, uint64_t bytes, struct check
 
 /* What there is now is right. */
 void check_memory_remember(struct check_memory *memory);
-/* What a place holds now is right, too: we wrote it ourselves. */
-void check_memory_accept(struct check_memory *memory, const struct check_place *place);
+/* What that much of a place holds now is right, too: we wrote it ourselves. */
+void check_memory_accept(struct check_memory *memory, const struct check_place *place, uint64_t from, uint64_t bytes);
 /* From the last remember on, that much of a place may change, or be touched. */
 void check_memory_allow(struct check_memory *memory, const struct check_place *place, uint64_t from, uint64_t bytes);
 

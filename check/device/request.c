@@ -98,9 +98,9 @@ void check_rings_allow(struct check_session *session)
 void check_rings_accept(struct check_session *session)
 {
 	for (unsigned n = 0; n < session->ring_count; n++) {
-		check_memory_accept(&session->memory, &session->rings[n].avail);
+		check_memory_accept(&session->memory, &session->rings[n].avail, 0, session->rings[n].avail.bytes);
 		if (!session->rings[n].packed)
-			check_memory_accept(&session->memory, &session->rings[n].desc);
+			check_memory_accept(&session->memory, &session->rings[n].desc, 0, session->rings[n].desc.bytes);
 	}
 }
 
@@ -177,6 +177,8 @@ bool check_request_wait(struct check_session *session, struct check_request *req
 		if (check_ring_take(ring, &used)) {
 			check_event(session, CHECK_PEER, 0, 0, "queue %u, chain %u: used, %u bytes written", ring->queue, used.id,
 				    used.bytes);
+			if (!ring->packed) /* the event index */
+				check_memory_accept(&session->memory, &ring->avail, VIRTQ_AVAIL_USED_EVENT(ring->size), 2);
 			if (!settle(session, request, others, other_count, &used))
 				return false;
 			continue;
