@@ -9,6 +9,7 @@ const struct check_case *const check_device_cases[] = {
 	check_cases_access,
 	check_cases_misses,
 	check_cases_revocation,
+	check_cases_life,
 	check_cases_lies,
 	NULL,
 };
