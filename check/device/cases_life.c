@@ -91,6 +91,7 @@ static enum check_verdict stops_while_waiting(struct check_session *session)
 	return check_passed(session);
 }
 
+/* The protocol's document has a disabled queue processed "without side effects", which is not said for each type. */
 static enum check_verdict disabled_is_disabled(struct check_session *session)
 {
 	struct vhost_user_vring_state state = {0, 0};
@@ -113,7 +114,7 @@ static enum check_verdict disabled_is_disabled(struct check_session *session)
 		check_memory_accept(&session->memory, &session->rings[0].desc, 0, session->rings[0].desc.bytes);
 	check_wait_ms(session, 50);
 	if (!check_untouched(session, "memory of a queue that is disabled"))
-		return check_trouble(session);
+		return check_observed(session, "a queue that is disabled is served: %.300s", session->why);
 	state.num = 1;
 	if (!check_peer_send(&session->peer, VHOST_USER_SET_VRING_ENABLE, 0, &state, sizeof(state), NULL, 0))
 		return check_trouble(session);
