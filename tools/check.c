@@ -32,12 +32,15 @@ static const struct option known[] = {
 	{"read-only", no_argument, NULL, OPT_READ_ONLY},
 	{"timeout-ms", required_argument, NULL, OPT_TIMEOUT_MS},
 	{"list", no_argument, NULL, OPT_LIST},
+	{"json", required_argument, NULL, OPT_JSON},
+	{"junit", required_argument, NULL, OPT_JUNIT},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
 };
 
 struct words {
 	struct check_options options;
+	const char *json, *junit;
 	bool help, list;
 };
 
@@ -54,6 +57,8 @@ static void help(void)
 	       "  --only IDS          only these cases, or those of these requirements; with commas\n"
 	       "  --read-only         nothing that the device keeps is written to\n"
 	       "  --timeout-ms N      a device that is silent for so long is silent, 10 to 60000; default 1000\n"
+	       "  --json FILE         write all of it, as JSON\n"
+	       "  --junit FILE        write it as JUnit's XML, for continuous integration\n"
 	       "  --list              print the cases and exit\n"
 	       "  --help              print this and exit\n"
 	       "\n"
@@ -86,6 +91,10 @@ static bool take(struct options *options, struct words *words, int option, const
 		return true;
 	case OPT_TIMEOUT_MS:
 		return options_number(options, "--timeout-ms", argument, 10, 60000, &check->timeout_ms);
+	case OPT_JSON:
+		return options_path(options, "--json", argument, &words->json);
+	case OPT_JUNIT:
+		return options_path(options, "--junit", argument, &words->junit);
 	case OPT_LIST:
 		words->list = true;
 		return true;
@@ -123,6 +132,19 @@ static bool take_all(int argc, char **argv, struct words *words)
 	return true;
 }
 
+static bool write_reports(const struct words *words, const struct check_report *report)
+{
+	const char *missing = NULL;
+
+	if (words->json && !check_report_json(report, words->json))
+		missing = words->json;
+	if (words->junit && !check_report_junit(report, words->junit))
+		missing = words->junit;
+	if (missing)
+		fprintf(stderr, "viodma check: %s cannot be written\n", missing);
+	return !missing;
+}
+
 int viodma_check_main(int argc, char **argv)
 {
 	struct words words = {.options = {.socket_fd = -1, .timeout_ms = 1000, .writes = true}};
@@ -151,6 +173,8 @@ int viodma_check_main(int argc, char **argv)
 	for (uint32_t i = 0; i < report.outcome_count && !status; i++)
 		if (report.outcomes[i].verdict == CHECK_FAILED)
 			status = EXIT_FAILED;
+	if (!report.could_not_run && !write_reports(&words, &report))
+		status = EXIT_USAGE;
 	check_report_free(&report);
 	return status;
 }

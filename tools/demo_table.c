@@ -6,6 +6,7 @@
  * the device counted.
  */
 #include "tools/demo_table.h"
+#include "hosted/base/text_out.h"
 
 #include "tools/log.h"
 #include "tools/statistics.h"
@@ -257,7 +258,7 @@ static void write_stray(FILE *file, const struct demo_row *row)
 	fprintf(file, "\"stray\": {\"address\": \"0x%" PRIx64 "\", \"reached\": %s, \"bytes\": %" PRIu32 ", \"requirement\": ",
 		row->stray.bus.v, row->stray.reached ? "true" : "false", row->stray.bytes);
 	if (*rule)
-		json_string(file, rule);
+		viodma_text_json(file, rule);
 	else
 		fputs("null", file);
 	fputs("}, ", file);
@@ -304,7 +305,7 @@ static void write_all(FILE *file, const void *context)
 	const struct everything *all = context;
 
 	fputs("{\"version\": ", file);
-	json_string(file, VIODMA_VERSION);
+	viodma_text_json(file, VIODMA_VERSION);
 	fprintf(file, ", \"exit_status\": %d, \"elapsed_ns\": %" PRIu64 ", \"rows\": [", all->status, all->elapsed_ns);
 	for (unsigned i = 0; i < all->count; i++) {
 		fputs(i ? ",\n  " : "\n  ", file);

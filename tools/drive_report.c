@@ -5,6 +5,7 @@
  * Feature sets and addresses are text, since many readers lose bits of larger numbers.
  */
 #include "tools/drive_report.h"
+#include "hosted/base/text_out.h"
 
 #include "tools/statistics.h"
 
@@ -105,9 +106,9 @@ static void write_agreement(FILE *file, const struct drive_session *session)
 
 	fprintf(file, "\"domain\": \"%s\", \"kind\": \"%s\", \"platform\": ", drive_domain_name(session->domain),
 		viodma_domain_kind_name(session->kind));
-	json_string(file, session->platform);
+	viodma_text_json(file, session->platform);
 	fputs(",\n \"enforced_by\": ", file);
-	json_string(file, session->enforced);
+	viodma_text_json(file, session->enforced);
 	fputs(",\n \"features_offered\": ", file);
 	statistics_write_features(file, "blk", session->offered);
 	fputs(",\n \"features_accepted\": ", file);
@@ -216,12 +217,12 @@ static void write_all(FILE *file, const void *context)
 	const struct drive_transfer *transfer = report->transfer;
 
 	fputs("{\"version\": ", file);
-	json_string(file, VIODMA_VERSION);
+	viodma_text_json(file, VIODMA_VERSION);
 	fputs(", \"name\": ", file);
-	json_string(file, device->name);
+	viodma_text_json(file, device->name);
 	fputs(", \"type\": \"blk\", \"socket\": ", file);
 	if (options->socket_path)
-		json_string(file, options->socket_path);
+		viodma_text_json(file, options->socket_path);
 	else
 		fputs("null", file);
 	fprintf(file, ", \"command\": \"%s\", \"exit_status\": %d,\n ", drive_command_name(options->command),

@@ -4,6 +4,7 @@
  * takes the old one's place. Feature sets and addresses are text, since many readers lose bits of larger numbers.
  */
 #include "tools/statistics.h"
+#include "hosted/base/text_out.h"
 
 #include "tools/serve_options.h"
 
@@ -15,56 +16,6 @@
 #include <unistd.h>
 
 /* ---- text ---- */
-
-/* Bytes of the UTF-8 sequence at `text`; 0: not one. */
-static unsigned utf8_bytes(const unsigned char *text)
-{
-	uint32_t code;
-	unsigned bytes;
-
-	if (text[0] < 0x80)
-		return 1;
-	if (text[0] >= 0xc2 && text[0] <= 0xdf)
-		bytes = 2, code = text[0] & 0x1f;
-	else if (text[0] >= 0xe0 && text[0] <= 0xef)
-		bytes = 3, code = text[0] & 0x0f;
-	else if (text[0] >= 0xf0 && text[0] <= 0xf4)
-		bytes = 4, code = text[0] & 0x07;
-	else
-		return 0;
-	for (unsigned i = 1; i < bytes; i++) {
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (text[i] & 0x3fu);
-	}
-	if ((bytes == 3 && (code < 0x800 || (code >= 0xd800 && code <= 0xdfff))) ||
-	    (bytes == 4 && (code < 0x10000 || code > 0x10ffff)))
-		return 0;
-	return bytes;
-}
-
-void json_string(FILE *file, const char *text)
-{
-	const unsigned char *at = (const unsigned char *)text;
-
-	putc('"', file);
-	while (*at) {
-		unsigned bytes = utf8_bytes(at);
-
-		if (!bytes) {
-			fputs("\\ufffd", file);
-			bytes = 1;
-		} else if (*at == '"' || *at == '\\') {
-			fprintf(file, "\\%c", *at);
-		} else if (*at < 0x20 || *at == 0x7f) {
-			fprintf(file, "\\u%04x", *at);
-		} else {
-			fwrite(at, 1, bytes, file);
-		}
-		at += bytes;
-	}
-	putc('"', file);
-}
 
 static const char *json_bool(bool value)
 {
@@ -140,7 +91,7 @@ static void write_fault(FILE *file, const struct viodma_fault *fault)
 		fault->permission == VIODMA_READ  ? "read" :
 		fault->permission == VIODMA_WRITE ? "write" :
 						    "read-write");
-	json_string(file, viodma_result_text(fault->reason));
+	viodma_text_json(file, viodma_result_text(fault->reason));
 	fprintf(file, ", \"requirement\": \"%s\"}", viodma_result_requirement(fault->reason));
 }
 
@@ -165,14 +116,14 @@ static void write_device(FILE *file, const struct device_report *report)
 	const bool rng = !strcmp(report->type, "rng");
 
 	fputs("  {\"name\": ", file);
-	json_string(file, report->name);
+	viodma_text_json(file, report->name);
 	fprintf(file, ", \"type\": \"%s\", \"socket\": ", report->type);
 	if (report->socket)
-		json_string(file, report->socket);
+		viodma_text_json(file, report->socket);
 	else
 		fputs("null", file);
 	fputs(rng ? ", \"source\": " : ", \"file\": ", file);
-	json_string(file, report->file);
+	viodma_text_json(file, report->file);
 	fprintf(file, ",\n   \"connected\": %s, \"connections\": %" PRIu64 ", \"features_accepted\": ",
 		json_bool(backend->connected), backend->connections);
 	statistics_write_features(file, report->type, backend->accepted);
@@ -217,7 +168,7 @@ static void write_all(FILE *file, const void *context)
 	const struct device_reports *all = context;
 
 	fputs("{\"version\": ", file);
-	json_string(file, VIODMA_VERSION);
+	viodma_text_json(file, VIODMA_VERSION);
 	fputs(", \"devices\": [\n", file);
 	for (unsigned i = 0; i < all->count; i++) {
 		write_device(file, all->reports[i]);

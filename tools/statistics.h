@@ -43,7 +43,4 @@ const char *statistics_feature_name(const char *type, unsigned bit);
 /* A set of features as an object: bits, names. */
 void statistics_write_features(FILE *file, const char *type, uint64_t features);
 
-/* A text as a JSON string, quotes included. What is not UTF-8 becomes U+FFFD. */
-void json_string(FILE *file, const char *text);
-
 #endif
