@@ -52,6 +52,7 @@ static void help(void)
 	       "end. It writes to what the device keeps: give it a scratch disk, or --read-only.\n"
 	       "\n"
 	       "  --socket-path PATH  where the back end listens; each case connects anew\n"
+	       "  --fd N              a connected socket, for the first connection\n"
 	       "  --command COMMAND   run this before each connection, and end it after: for back ends that serve one\n"
 	       "  --type TYPE         blk, rng\n"
 	       "  --only IDS          only these cases, or those of these requirements; with commas\n"

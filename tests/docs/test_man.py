@@ -25,6 +25,7 @@ COMMANDS = {                    # a page, and the commands it describes
     "viodma-drive.1": [("drive", "blk")],
     "viodma-demo.1": [("demo",)],
     "viodma-bench.1": [("bench",)],
+    "viodma-check.1": [("check",)],
 }
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
