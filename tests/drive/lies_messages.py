@@ -316,5 +316,9 @@ class NeverAcknowledgesAKick(BackEnd):
 
 @lie(("VIODMA_PEER_SILENT", "VIODMA_E_IO"), "", options=["--inband", "--timeout-ms=700"], seen=False)
 class RefusesKicks(BackEnd):
+    """And serves nothing that it was not kicked for: it looks at the rings at other times, too."""
     def on_vring_kick(self, message):
         raise IndexError
+
+    def serve_all(self, queue):
+        pass
