@@ -22,7 +22,8 @@ def queues(blk, count):
 
 
 def test_the_number_of_queues_is_told_where_there_are_several(start, image):
-    one, four = start(image, "--read-only"), start(image, "--num-queues=4", "--read-only")
+    one = start(image, "--workers=1", "--num-queues=1", "--read-only")
+    four = start(image, "--num-queues=4", "--read-only")
     with b.driving(one.path) as blk:
         must(not blk.protocol_offered & vu.MQ, "MQ is offered with one queue")
     with b.driving(four.path) as blk:
