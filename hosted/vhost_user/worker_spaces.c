@@ -106,6 +106,10 @@ enum viodma_result viodma_spaces_update(struct viodma_vhost_user *backend, const
 				     (viodma_uaddr){update->user_address}, (enum viodma_permission)update->permissions);
 	backend->update_first = UINT64_MAX;
 	backend->update_last = 0;
+	/* What it replaced was told of above, unless it had been evicted, and is remembered by a worker yet. */
+	if (result == VIODMA_OK && backend->iotlb.statistics.evictions)
+		FOR_EACH_WORKER(worker, backend)
+			(void)!viodma_iotlb_invalidate(worker->iotlb, (viodma_bus){update->iova}, update->size);
 	return result;
 }
 

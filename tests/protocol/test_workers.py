@@ -13,11 +13,12 @@ import pytest
 
 import blk as b
 import vhost_user as vu
-from driver import PAGE, RO, RW, WO, Memory, Region
+from driver import PAGE, RO, RW, WO, WRITE, Memory, Region
 from hostile import refused
 from rules import split_only
 from test_life import add
 from test_queues import queues
+from test_translation import least_iotlb
 from vhost_user import Request as R, must
 
 pytestmark = pytest.mark.usefixtures("layout")
@@ -546,3 +547,34 @@ def test_it_ends_with_requests_of_all_queues_in_flight(start, slow_disk):
     must(serve.process.wait(vu.PATIENCE) == 0, f"it ended with {serve.process.returncode}")
     serve.finished = True
     blk.close()
+
+
+def test_an_update_replaces_what_only_a_worker_remembers(start, tmp, image):
+    """The back end's own IOTLB has evicted it; the worker that used it has not."""
+    least = least_iotlb(tmp, image)
+    serve = start(image, f"--iotlb-entries={least}", *TWO)
+    memory = b.Memory(((0x1_0000_0000, 256 << 20, 0x7f40_0000_0000, 0),), noise=False)
+    each = 64
+    with b.driving(serve.path, iommu=True, memory=memory) as blk:
+        one, other = queues(blk, 2)
+        pages = [memory.alloc(PAGE) for _ in range(2)]
+        request = blk.map(one.make(b.IN, data_at=[(pages[0], PAGE)]))
+        bus = request.chain[1][0]
+        must(one.wait(one.offer(request)) == b.OK, "a read failed")
+        for n in range(3 * least // each):         # all of it, wherever it stands
+            far = [memory.alloc(PAGE) for _ in range(each)][::-1]
+            filler = other.make(b.IN, n % 100, data_at=[(p, PAGE) for p in far])
+            filler.chain = [(blk.domain.map(filler.header, 16, RO), 16, 0),
+                            (blk.domain.map_pages(far, WO), each * PAGE, WRITE),
+                            (blk.domain.map(filler.status, 1, WO), 1, WRITE)]
+            must(other.wait(other.offer(filler)) == b.OK, "a read failed")
+        must(serve.device_stats()["iotlb"]["evictions"] > 0, "nothing was evicted")
+        blk.domain.set_page(bus, pages[1], WO)
+        blk.domain.grant(bus, PAGE)
+        memory.write(pages[0], b"\x5a" * PAGE)
+        again = blk.map(one.make(b.IN, data_at=[(pages[1], PAGE)]))
+        again.chain[1] = (bus, PAGE, WRITE)
+        must(one.wait(one.offer(again)) == b.OK, "a read failed")
+        must(memory.read(pages[0], PAGE) == b"\x5a" * PAGE, "a worker wrote where a mapping led before it was replaced")
+        must(memory.read(pages[1], PAGE) == image.bytes[:PAGE], "the read did not go where the new mapping leads")
+    memory.close()
