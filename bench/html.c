@@ -5,6 +5,7 @@
  * quartiles. Under it the numbers. Colours are the page's, so that they are readable on light and on dark ground.
  */
 #include "bench/bench.h"
+#include "hosted/base/page.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -18,22 +19,8 @@
 #define BOTTOM 36.0
 
 static const char style[] =
-	":root{color-scheme:light dark;--ground:#fff;--ink:#1b1f24;--faint:#6a737d;--line:#d5d9de;"
-	"--c0:#57606a;--c1:#0550ae;--c2:#1a7f37;--c3:#8250df;--c4:#bc4c00;--c5:#953800;--c6:#cf222e;--c7:#bf3989;"
-	"--c8:#0a7ea4;--c9:#7d4e00}\n"
-	"@media(prefers-color-scheme:dark){:root{--ground:#0d1117;--ink:#e6edf3;--faint:#9198a1;--line:#30363d;"
-	"--c0:#9ea7b3;--c1:#79c0ff;--c2:#56d364;--c3:#d2a8ff;--c4:#ffa657;--c5:#f0883e;--c6:#ff7b72;--c7:#f778ba;"
-	"--c8:#76e3ea;--c9:#e3b341}}\n"
-	"body{background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;"
-	"padding:0 1rem}\n"
-	"h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}\n"
 	".plots{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}figcaption{color:var(--faint);font-size:.9rem}\n"
-	"svg{max-width:100%;height:auto}svg text{fill:var(--ink);font:11px system-ui,sans-serif}"
-	"svg .axis{stroke:var(--line)}svg .faint{fill:var(--faint)}\n"
-	"table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.85rem;margin:.5rem 0 1rem}"
-	"th,td{padding:.1rem .6rem;text-align:right;border-bottom:1px solid var(--line)}"
-	"th:first-child,td:first-child{text-align:left}th{font-weight:600}\n"
-	"summary{cursor:pointer}.wide{overflow-x:auto}\n";
+	"th,td{text-align:right}th:first-child,td:first-child{text-align:left}\n";
 
 /* A plot: cells that differ in domain and size alone. */
 static bool same_plot(const struct bench_cell *one, const struct bench_cell *other)
@@ -237,12 +224,10 @@ bool bench_report_html(const struct bench_results *results, const char *path)
 
 	if (!to)
 		return false;
-	fprintf(to,
-		"<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n"
-		"<meta name=\"viewport\" content=\"width=device-width\"/>\n<title>viodma bench</title>\n<style>\n%s</style></head>\n"
-		"<body>\n<h1>What the DMA layer costs</h1>\n<p>Nanoseconds of a request, both halves, payload touched on both "
-		"sides; medians over interleaved rounds, bars from quartile to quartile. <i>raw</i> is the same ring code without a "
-		"DMA layer.", style);
+	viodma_page_begin(to, "viodma bench", style);
+	fputs("<h1>What the DMA layer costs</h1>\n<p>Nanoseconds of a request, both halves, payload touched on both "
+	      "sides; medians over interleaved rounds, bars from quartile to quartile. <i>raw</i> is the same ring code without a "
+	      "DMA layer.", to);
 	if (results->ping_pong_ns > 0)
 		fprintf(to, " A cache line to the other processor and back: %.0f ns.", results->ping_pong_ns);
 	fprintf(to, " %" PRIu32 " rows, %" PRIu32 " of which do not count.</p>\n", results->count, results->faults);
@@ -262,7 +247,7 @@ bool bench_report_html(const struct bench_results *results, const char *path)
 		fputs("</div>\n", to);
 		put_tables(to, results, (enum bench_mode)mode);
 	}
-	fputs("</body></html>\n", to);
+	viodma_page_end(to);
 	whole = !ferror(to);
 	return fclose(to) == 0 && whole;
 }

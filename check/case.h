@@ -55,5 +55,7 @@ enum check_verdict check_not_exercised(struct check_session *session, const char
 /* For the timeline. */
 void check_event(struct check_session *session, enum check_side side, uint64_t bus, uint64_t bytes, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
+/* The event just told gave the device its mapping, or took it away. */
+void check_event_mapping(struct check_session *session, enum check_mapping mapping);
 
 #endif

@@ -21,6 +21,8 @@
 struct check_case;
 struct check_type;
 
+const char *check_case_id(const struct check_case *of);
+
 /* What came out, the worse the larger. */
 enum check_verdict {
 	CHECK_NOT_EXERCISED, /* it could not be played, or what it is about did not happen */
@@ -33,10 +35,12 @@ const char *check_verdict_name(enum check_verdict verdict); /* "pass", "fail", "
 
 /* What happened in a case, in its order. */
 enum check_side { CHECK_US, CHECK_PEER };
+enum check_mapping { CHECK_NO_MAPPING, CHECK_MAPPED, CHECK_UNMAPPED }; /* from here on the device has one there, or has none */
 struct check_event {
 	uint64_t ns;          /* since the case began */
 	enum check_side side; /* who did it */
-	uint64_t bus, bytes;  /* where; bytes 0: nowhere */
+	enum check_mapping mapping;
+	uint64_t bus, bytes;  /* where; both 0: nowhere */
 	char text[120];
 };
 #define CHECK_EVENTS_MAX 400u /* of a case; the first half, and then the last ones */
@@ -90,11 +94,14 @@ void check_report_free(struct check_report *report);
 
 /* Of all outcomes about this requirement: failed if one did; else passed if one did; else observed; else not exercised. */
 enum check_verdict check_report_requirement(const struct check_report *report, const char *requirement);
+/* Is the outcome at this place the first one about its requirement? */
+bool check_report_first(const struct check_report *report, uint32_t at);
 
 void check_list(FILE *to, bool markdown); /* the cases there are */
 void check_report_text(const struct check_report *report, FILE *to);
 bool check_report_json(const struct check_report *report, const char *path);
 bool check_report_junit(const struct check_report *report, const char *path);
+/* One page: the matrix, and the evidence, with a picture of each failure. */
 bool check_report_html(const struct check_report *report, const char *path);
 
 #endif

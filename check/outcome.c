@@ -21,6 +21,11 @@ const char *check_verdict_name(enum check_verdict verdict)
 	return names[verdict];
 }
 
+const char *check_case_id(const struct check_case *of)
+{
+	return of->id;
+}
+
 static enum check_verdict end(struct check_session *session, enum check_verdict verdict, const char *format, va_list arguments)
 {
 	session->outcome->verdict = verdict;
@@ -66,8 +71,16 @@ void check_event(struct check_session *session, enum check_side side, uint64_t b
 		outcome->events_lost++;
 	}
 	event = &outcome->events[outcome->event_count++];
-	*event = (struct check_event){viodma_loop_now_ns() - session->began_ns, side, bus, bytes, ""};
+	*event = (struct check_event){viodma_loop_now_ns() - session->began_ns, side, CHECK_NO_MAPPING, bus, bytes, ""};
 	va_start(arguments, format);
 	vsnprintf(event->text, sizeof(event->text), format, arguments);
 	va_end(arguments);
+}
+
+void check_event_mapping(struct check_session *session, enum check_mapping mapping)
+{
+	struct check_outcome *outcome = session->outcome;
+
+	if (outcome && outcome->events && outcome->event_count)
+		outcome->events[outcome->event_count - 1].mapping = mapping;
 }

@@ -38,15 +38,6 @@ static void put_outcome(FILE *to, const struct check_outcome *outcome)
 	fputs("]}", to);
 }
 
-/* Each requirement once, where its first case is. */
-static bool is_first(const struct check_report *report, uint32_t at)
-{
-	for (uint32_t i = 0; i < at; i++)
-		if (!strcmp(report->outcomes[i].played->requirement, report->outcomes[at].played->requirement))
-			return false;
-	return true;
-}
-
 bool check_report_json(const struct check_report *report, const char *path)
 {
 	FILE *to = fopen(path, "we");
@@ -60,7 +51,7 @@ bool check_report_json(const struct check_report *report, const char *path)
 	for (uint32_t i = 0; i < report->outcome_count; i++) {
 		const char *requirement = report->outcomes[i].played->requirement;
 
-		if (is_first(report, i))
+		if (check_report_first(report, i))
 			fprintf(to, "%s\"%s\": \"%s\"", i ? ", " : "", requirement,
 				check_verdict_name(check_report_requirement(report, requirement)));
 	}

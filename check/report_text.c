@@ -75,14 +75,6 @@ static void put_not_exercised(const struct check_report *report, FILE *to)
 
 /* ---- requirements ---- */
 
-static bool requirement_is_new(const struct check_report *report, uint32_t at)
-{
-	for (uint32_t i = 0; i < at; i++)
-		if (!strcmp(report->outcomes[i].played->requirement, report->outcomes[at].played->requirement))
-			return false;
-	return true;
-}
-
 static void put_requirements(const struct check_report *report, FILE *to)
 {
 	for (int verdict = CHECK_VERDICTS - 1; verdict >= 0; verdict--) {
@@ -91,7 +83,7 @@ static void put_requirements(const struct check_report *report, FILE *to)
 		for (uint32_t i = 0; i < report->outcome_count; i++) {
 			const char *requirement = report->outcomes[i].played->requirement;
 
-			if (!requirement_is_new(report, i) || (int)check_report_requirement(report, requirement) != verdict)
+			if (!check_report_first(report, i) || (int)check_report_requirement(report, requirement) != verdict)
 				continue;
 			if (!column)
 				column = fprintf(to, "%-15s", check_verdict_name((enum check_verdict)verdict));

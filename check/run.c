@@ -332,6 +332,14 @@ enum check_verdict check_report_requirement(const struct check_report *report, c
 	return verdict;
 }
 
+bool check_report_first(const struct check_report *report, uint32_t at)
+{
+	for (uint32_t i = 0; i < at; i++)
+		if (!strcmp(report->outcomes[i].played->requirement, report->outcomes[at].played->requirement))
+			return false;
+	return true;
+}
+
 /* ---- the list ---- */
 
 struct listing {

@@ -18,6 +18,7 @@ enum {
 	OPT_READ_ONLY,
 	OPT_TIMEOUT_MS,
 	OPT_LIST,
+	OPT_MARKDOWN,
 	OPT_JSON,
 	OPT_JUNIT,
 	OPT_HTML,
@@ -32,16 +33,18 @@ static const struct option known[] = {
 	{"read-only", no_argument, NULL, OPT_READ_ONLY},
 	{"timeout-ms", required_argument, NULL, OPT_TIMEOUT_MS},
 	{"list", no_argument, NULL, OPT_LIST},
+	{"markdown", no_argument, NULL, OPT_MARKDOWN},
 	{"json", required_argument, NULL, OPT_JSON},
 	{"junit", required_argument, NULL, OPT_JUNIT},
+	{"html", required_argument, NULL, OPT_HTML},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
 };
 
 struct words {
 	struct check_options options;
-	const char *json, *junit;
-	bool help, list;
+	const char *json, *junit, *html;
+	bool help, list, markdown;
 };
 
 static void help(void)
@@ -60,7 +63,9 @@ static void help(void)
 	       "  --timeout-ms N      a device that is silent for so long is silent, 10 to 60000; default 1000\n"
 	       "  --json FILE         write all of it, as JSON\n"
 	       "  --junit FILE        write it as JUnit's XML, for continuous integration\n"
-	       "  --list              print the cases and exit\n"
+	       "  --html FILE         write a page: the requirements, the evidence, a picture of each failure\n"
+	       "  --list              print the cases and exit; with --markdown, as docs/cases.md\n"
+	       "  --markdown          see --list\n"
 	       "  --help              print this and exit\n"
 	       "\n"
 	       "exit status: 0; 1 a case failed; 2 it could not run\n");
@@ -96,8 +101,13 @@ static bool take(struct options *options, struct words *words, int option, const
 		return options_path(options, "--json", argument, &words->json);
 	case OPT_JUNIT:
 		return options_path(options, "--junit", argument, &words->junit);
+	case OPT_HTML:
+		return options_path(options, "--html", argument, &words->html);
 	case OPT_LIST:
 		words->list = true;
+		return true;
+	case OPT_MARKDOWN:
+		words->markdown = true;
 		return true;
 	default:
 		words->help = true;
@@ -141,9 +151,18 @@ static bool write_reports(const struct words *words, const struct check_report *
 		missing = words->json;
 	if (words->junit && !check_report_junit(report, words->junit))
 		missing = words->junit;
+	if (words->html && !check_report_html(report, words->html))
+		missing = words->html;
 	if (missing)
 		fprintf(stderr, "viodma check: %s cannot be written\n", missing);
 	return !missing;
+}
+
+static void progress(void *context, const struct check_case *playing, uint32_t at, uint32_t of)
+{
+	(void)context;
+	fprintf(stderr, "\r\033[K%u of %u: %s", at + 1, of, check_case_id(playing));
+	fflush(stderr);
 }
 
 int viodma_check_main(int argc, char **argv)
@@ -158,13 +177,17 @@ int viodma_check_main(int argc, char **argv)
 		if (words.help)
 			help();
 		else
-			check_list(stdout, false);
+			check_list(stdout, words.markdown);
 		return 0;
 	}
+	if (isatty(STDERR_FILENO))
+		words.options.progress = progress;
 	if (!check_device(&words.options, &report)) {
 		fprintf(stderr, "viodma check: out of memory\n");
 		return EXIT_USAGE;
 	}
+	if (words.options.progress)
+		fprintf(stderr, "\r\033[K");
 	if (report.could_not_run) {
 		fprintf(stderr, "viodma check: %s\n", report.reason);
 		status = EXIT_USAGE;

@@ -124,12 +124,16 @@ bool check_peer_send(struct check_peer *peer, uint32_t request, uint32_t flags, 
 	memcpy(message, &header, sizeof(header));
 	if (bytes)
 		memcpy(message + sizeof(header), payload, bytes);
-	if (request == VHOST_USER_IOTLB_MSG && bytes == sizeof(*iotlb))
+	if (request == VHOST_USER_IOTLB_MSG && bytes == sizeof(*iotlb)) {
+		const bool update = iotlb->type == VHOST_USER_IOTLB_UPDATE;
+
 		check_event(peer->session, CHECK_US, iotlb->iova, iotlb->size, "IOTLB %s, permission %u",
-			    iotlb->type == VHOST_USER_IOTLB_UPDATE ? "UPDATE" : "INVALIDATE", iotlb->permissions);
-	else
+			    update ? "UPDATE" : "INVALIDATE", iotlb->permissions);
+		check_event_mapping(peer->session, update ? CHECK_MAPPED : CHECK_UNMAPPED);
+	} else {
 		check_event(peer->session, CHECK_US, 0, 0, "%s%s", check_peer_message_name(request),
 			    flags & VHOST_USER_NEED_REPLY ? ", acknowledge" : "");
+	}
 	return send_all(peer, peer->fd, message, sizeof(header) + bytes, fds, fd_count);
 }
 
