@@ -11,8 +11,19 @@
 #define PLATFORM BIT(VIRTIO_F_ACCESS_PLATFORM_BIT)
 #define VERSION_1 BIT(VIRTIO_F_VERSION_1_BIT)
 
+/* What is offered stays what it is, and bit 33 is of devices that are not legacy ones. */
 static enum check_verdict is_offered(struct check_session *session)
 {
+	uint64_t again;
+
+	if (check_peer_get(&session->peer, VHOST_USER_GET_FEATURES, &again) != CHECK_ANSWERED)
+		return check_trouble(session);
+	if (again != session->offered)
+		return check_failed(session, "features 0x%llx are offered, and then 0x%llx", (unsigned long long)session->offered,
+				    (unsigned long long)again);
+	if ((session->offered & PLATFORM) && !(session->offered & VERSION_1))
+		return check_failed(session, "bit 33 is offered without VERSION_1 (features 0x%llx)",
+				    (unsigned long long)session->offered);
 	if (session->offered & PLATFORM)
 		return check_passed(session);
 	return check_observed(session, "bit 33 is not offered: the device works only where it reaches memory by physical addresses");
@@ -64,7 +75,7 @@ static enum check_verdict accepted(struct check_session *session)
 }
 
 const struct check_case check_cases_features[] = {
-	{"platform-offered", "DEV-1", "offers bit 33", 0, is_offered},
+	{"platform-offered", "DEV-1", "offers bit 33, and VERSION_1 with it", 0, is_offered},
 	{"platform-not-offered", "DEV-5", "refuses a driver that accepts bit 33 where it is not offered", CHECK_NEEDS_NO_PLATFORM,
 	 not_offered},
 	{"platform-without-version-1", "DEV-6", "refuses a driver that accepts bit 33 without VERSION_1", CHECK_NEEDS_PLATFORM,

@@ -210,8 +210,8 @@ static enum check_verdict ends_while_waiting(struct check_session *session)
 {
 	struct check_request request;
 
-	if (!check_session_start(session, &usual) || !check_request_make(session, &request, check_direction_of(session), 0) ||
-	    !check_request_grant(session, &request))
+	if (!check_session_start(session, &usual) || !some(session, 1) ||
+	    !check_request_make(session, &request, check_direction_of(session), 0) || !check_request_grant(session, &request))
 		return check_trouble(session);
 	session->manner = CHECK_HELD;
 	if (!check_request_submit(session, &request))

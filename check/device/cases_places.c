@@ -99,11 +99,12 @@ static enum check_verdict over_many_readable(struct check_session *session)
 /* More pages than one for each part of a ring. */
 static enum check_verdict rings_over_many(struct check_session *session)
 {
-	const struct check_setup setup = {.size = 1024, .rings_spread = true};
+	const struct check_setup setup = {.rings_spread = true};
 	struct check_request requests[20];
+	enum check_verdict verdict;
 
-	if (!check_session_start(session, &setup))
-		return check_trouble(session);
+	if (!check_session_start_large(session, &setup, &verdict))
+		return verdict;
 	for (uint32_t round = 0; round < 80; round++) {
 		for (uint32_t i = 0; i < 20; i++)
 			if (!round && !check_request_make(session, &requests[i], CHECK_FROM_DEVICE, 0))

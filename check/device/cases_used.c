@@ -128,10 +128,11 @@ static enum check_verdict smallest_ring(struct check_session *session)
 
 static enum check_verdict large_ring(struct check_session *session)
 {
-	const struct check_setup setup = {.size = 1024};
+	enum check_verdict verdict;
 
-	return check_session_start(session, &setup) && rounds(session, MANY, 200, false, false) ? check_passed(session)
-											       : check_trouble(session);
+	if (!check_session_start_large(session, &usual, &verdict))
+		return verdict;
+	return rounds(session, MANY, 200, false, false) ? check_passed(session) : check_trouble(session);
 }
 
 static enum check_verdict tables(struct check_session *session)
@@ -153,7 +154,7 @@ static enum check_verdict two_queues(struct check_session *session)
 	const struct check_setup setup = {.queues = 2};
 	struct check_request requests[2];
 
-	if (!check_session_start(session, &setup))
+	if (!check_session_start(session, &setup) || !check_device_works(session))
 		return check_trouble(session);
 	for (uint32_t i = 0; i < 2; i++) {
 		if (!check_request_make(session, &requests[i], CHECK_FROM_DEVICE, 0) || !check_request_grant(session, &requests[i]))

@@ -208,9 +208,12 @@ bool check_peer_wait(struct check_peer *peer, int ready_fd, uint64_t until_ns)
 			return true;
 		if (ready[2].revents) {
 			char byte;
+			const ssize_t got = recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
-			/* Nothing is due on the socket. */
-			if (recv(peer->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+			/* Nothing is due on the socket. One that had not read all when it closed resets the connection. */
+			if (got < 0 && (errno == EAGAIN || errno == EINTR))
+				continue;
+			if (got <= 0)
 				broken(peer, CHECK_GONE, "the device closed the connection");
 			else
 				broken(peer, CHECK_GARBAGE, "the device sent a message that nobody asked for");

@@ -131,6 +131,8 @@ bool check_request_add(struct check_session *session, struct check_request *requ
 	}
 	if (!place_table(session, request))
 		return false;
+	if (request->direction == CHECK_TO_DEVICE && session->known->unsure < request->data_bytes)
+		session->known->unsure = (uint32_t)request->data_bytes;
 	request->done = false;
 	request->id = request->table ? check_ring_add_table(ring, buffers, request->count, &request->table_place,
 							    check_address(session, &request->table_place))

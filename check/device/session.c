@@ -280,8 +280,10 @@ bool check_session_ring_start(struct check_session *session, unsigned n)
 		.used = session->platform ? ring->used.bus : ring->used.user,
 	};
 
-	if (!tell(session, VHOST_USER_SET_VRING_NUM, &state, sizeof(state), NULL, 0, NULL))
+	if (!tell(session, VHOST_USER_SET_VRING_NUM, &state, sizeof(state), NULL, 0, &session->size_refused))
 		return false;
+	if (session->size_refused)
+		return check_wrong(session, "the device takes no ring of %u", ring->size);
 	state.num = check_ring_base(ring);
 	if (!tell(session, VHOST_USER_SET_VRING_BASE, &state, sizeof(state), NULL, 0, NULL) ||
 	    !tell(session, VHOST_USER_SET_VRING_ADDR, &address, sizeof(address), NULL, 0, NULL) || !signals(session, ring))
@@ -348,6 +350,18 @@ bool check_session_reset(struct check_session *session)
 	    !tell(session, VHOST_USER_RESET_DEVICE, NULL, 0, NULL, 0, NULL))
 		return false;
 	return set_status(session, 0);
+}
+
+bool check_session_start_large(struct check_session *session, const struct check_setup *setup, enum check_verdict *verdict)
+{
+	struct check_setup large = *setup;
+
+	large.size = 1024;
+	if (check_session_start(session, &large))
+		return true;
+	*verdict = session->size_refused ? check_not_exercised(session, "the device takes no ring of %u", large.size)
+					 : check_trouble(session);
+	return false;
 }
 
 /* ---- small things ---- */

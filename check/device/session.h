@@ -67,6 +67,7 @@ struct check_session {
 	uint64_t offered, protocol_features, queue_count, slots;
 	/* what was agreed on, */
 	bool packed, platform, event_idx, started;
+	bool size_refused; /* a ring's, by SET_VRING_NUM */
 	uint64_t accepted;
 	struct check_ring rings[CHECK_QUEUES_MAX];
 	unsigned ring_count;
@@ -84,7 +85,8 @@ struct check_session {
 #define CHECK_KNOWN_BYTES 65536u
 struct check_known {
 	unsigned char bytes[CHECK_KNOWN_BYTES]; /* what a read from the device's beginning brings */
-	uint32_t count;                         /* so many are known */
+	uint32_t count;                         /* so many are known, */
+	uint32_t unsure;                        /* but the first so many: a write to them began, and what came of it is open */
 	bool learning;                          /* what is read now is what is known from now on */
 	uint32_t salt;                          /* no two requests write the same */
 };
@@ -98,6 +100,8 @@ void check_session_close(struct check_session *session);
  * one by one. False: check_trouble says what went wrong.
  */
 bool check_session_start(struct check_session *session, const struct check_setup *setup);
+/* The same with a ring of 1024, which a device need not take. False: *verdict. */
+bool check_session_start_large(struct check_session *session, const struct check_setup *setup, enum check_verdict *verdict);
 bool check_session_features(struct check_session *session, const struct check_setup *setup);
 /* SET_FEATURES of exactly these bits. *refused: the device said no (an acknowledgement, FEATURES_OK, or the end). */
 bool check_session_set_features(struct check_session *session, uint64_t features, bool *refused);

@@ -56,7 +56,7 @@ static bool same(struct check_session *session, const struct check_request *requ
 		for (uint64_t b = 0; b < place->bytes && at < CHECK_KNOWN_BYTES; b++, at++) {
 			if (known->learning)
 				known->bytes[at] = place->at[b];
-			else if (at < known->count && place->at[b] != known->bytes[at])
+			else if (at >= known->unsure && at < known->count && place->at[b] != known->bytes[at])
 				return check_wrong(session, "byte %llu of a read is 0x%02x, but 0x%02x on the disk (address 0x%llx)",
 						   (unsigned long long)at, place->at[b], known->bytes[at],
 						   (unsigned long long)(check_address(session, place) + b));
@@ -81,6 +81,8 @@ static bool right(struct check_session *session, const struct check_request *req
 	}
 	for (uint64_t i = 0; i < request->data_bytes && i < session->known->count; i++)
 		session->known->bytes[i] = check_data_byte(request->salt, i);
+	if (session->known->unsure <= request->data_bytes)
+		session->known->unsure = 0;
 	return check_request_make(session, &back, CHECK_FROM_DEVICE, request->data_bytes) &&
 	       check_request_works(session, &back);
 }
