@@ -101,13 +101,24 @@ static bool send_update(struct check_session *session, const struct check_grant 
 	return check_peer_send(&session->peer, VHOST_USER_IOTLB_MSG, 0, &iotlb, sizeof(iotlb), NULL, 0);
 }
 
+/* The half of an answer that grants it. False: the connection is broken. */
+static bool update(struct check_session *session, struct check_miss *miss)
+{
+	const struct check_grant *grant = grant_at(session, miss->bus);
+
+	miss->granted = grant && (grant->permission & miss->permission) == miss->permission;
+	return !miss->granted || send_update(session, grant);
+}
+
+bool check_miss_update(struct check_session *session, uint32_t n)
+{
+	return n >= CHECK_MISSES_MAX || update(session, &session->misses[n]);
+}
+
 static bool answer(struct check_session *session, struct check_miss *miss, bool refuse)
 {
-	const struct check_grant *grant = refuse ? NULL : grant_at(session, miss->bus);
-
 	miss->answered = true;
-	miss->granted = grant && (grant->permission & miss->permission) == miss->permission;
-	if (miss->granted && !send_update(session, grant))
+	if (!refuse && !miss->granted && !update(session, miss))
 		return false;
 	if (!miss->granted)
 		check_event(session, CHECK_US, miss->bus, 0, "the miss is refused");
@@ -136,8 +147,13 @@ void check_iommu_asked(struct check_session *session, const struct vhost_user_he
 	miss.permission = iotlb->permissions;
 	check_event(session, CHECK_PEER, miss.bus, 0, "misses, to %s",
 		    miss.permission == CHECK_READ ? "read" : miss.permission == CHECK_WRITE ? "write" : "read and write");
-	if (session->manner != CHECK_HELD)
+	if (session->manner != CHECK_HELD) {
+		/* Replies name no question: they go in the order of these. */
+		for (uint32_t n = 0; n < session->miss_count && n < CHECK_MISSES_MAX; n++)
+			if (!session->misses[n].answered)
+				(void)answer(session, &session->misses[n], session->manner == CHECK_REFUSED);
 		(void)answer(session, &miss, session->manner == CHECK_REFUSED);
+	}
 	if (session->miss_count < CHECK_MISSES_MAX)
 		session->misses[session->miss_count] = miss;
 	session->miss_count++;

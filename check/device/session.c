@@ -56,11 +56,12 @@ static bool tell(struct check_session *session, uint32_t request, const void *pa
 	}
 	if (check_peer_ask(&session->peer, request, payload, bytes, fds, fd_count, &word) != CHECK_ANSWERED)
 		return false;
-	if (refused)
+	if (refused) {
 		*refused = word != 0;
-	else if (word)
+	} else if (word) {
 		return check_wrong(session, "the device refuses %s (%llu)", check_peer_message_name(request),
 				   (unsigned long long)word);
+	}
 	return true;
 }
 

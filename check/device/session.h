@@ -147,7 +147,9 @@ bool check_update(struct check_session *session, uint64_t bus, uint64_t user, ui
 bool check_withdraw(struct check_session *session, uint64_t bus, uint64_t bytes, bool *refused);
 /* Take it back without telling the device. */
 void check_forget(struct check_session *session, uint64_t bus, uint64_t bytes);
-/* The nth question: answer it now by what is granted. */
+/* The nth question: send the update that it asks for, if it is granted; the reply goes later. */
+bool check_miss_update(struct check_session *session, uint32_t n);
+/* Answer it now by what is granted: the update, if it was not sent yet, and the reply. In the order of the questions. */
 bool check_miss_answer(struct check_session *session, uint32_t n);
 /* Did the device ask about any byte of this, wanting this? Since the `from`th question. */
 const struct check_miss *check_miss_about(const struct check_session *session, uint32_t from, uint64_t bus, uint64_t bytes,
