@@ -115,6 +115,20 @@ BETWEEN(enum viodma_result, viodma_request_pieces, struct viodma_request *reques
 	return result;
 }
 
+/* Once it has work it never again asks for a kick. */
+BETWEEN(enum viodma_result, viodma_ring_ask_for_kick, struct viodma_queue *queue)
+{
+	const bool polled = queue->polled;
+
+	if ((BROKEN(kick_by_flags) || BROKEN(kick_by_events)) && queue->pushed_any) {
+		queue->polled |= queue->setup.packed; /* an untouched word of a packed ring asks for all */
+		viodma_ring_decline_kicks(queue);
+		queue->polled = polled;
+		return VIODMA_OK;
+	}
+	return __real_viodma_ring_ask_for_kick(queue);
+}
+
 /* ---- life ---- */
 
 static _Atomic bool stopped_while_waiting;

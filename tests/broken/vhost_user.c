@@ -170,7 +170,52 @@ BETWEEN(enum viodma_result, viodma_iotlb_replied, struct viodma_iotlb *iotlb, vi
 	return __real_viodma_iotlb_replied(iotlb, bus, permission, granted);
 }
 
+/* ---- memory ---- */
+
+BETWEEN(enum viodma_verdict, viodma_handle_add_region, struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	if (BROKEN(region_added) || BROKEN(region_overlaps) || BROKEN(region_beyond_file))
+		return VIODMA_DONE;
+	return __real_viodma_handle_add_region(backend, message);
+}
+
+BETWEEN(enum viodma_verdict, viodma_handle_remove_region, struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	if (BROKEN(region_removed) || BROKEN(region_unknown))
+		return VIODMA_DONE;
+	return __real_viodma_handle_remove_region(backend, message);
+}
+
+/* A second one takes away what the first one gave, and gives nothing. */
+BETWEEN(enum viodma_verdict, viodma_handle_mem_table, struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	if (!BROKEN(memory_table_again) || !backend->space.region_count)
+		return __real_viodma_handle_mem_table(backend, message);
+	viodma_channel_clear_iotlb(backend);
+	viodma_memory_drop_all(backend);
+	return VIODMA_DONE;
+}
+
 /* ---- other messages ---- */
+
+BETWEEN(enum viodma_verdict, viodma_handle_get_status, struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	enum viodma_verdict verdict;
+	const uint8_t status = backend->status;
+
+	if (BROKEN(status))
+		backend->status |= 0x10; /* which is none */
+	verdict = __real_viodma_handle_get_status(backend, message);
+	backend->status = status;
+	return verdict;
+}
+
+BETWEEN(enum viodma_verdict, viodma_handle_get_config, struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	if (BROKEN(config))
+		message->payload.config.offset = 0;
+	return __real_viodma_handle_get_config(backend, message);
+}
 
 BETWEEN(enum viodma_verdict, viodma_handle_get_features, struct viodma_vhost_user *backend, struct viodma_message *message)
 {

@@ -93,6 +93,18 @@ MUTANTS = {
     "connection-forgotten": OF_ITS_OWN,
     "connection-again": OF_ITS_OWN,
     "connection-ends-while-waiting": OF_ITS_OWN,
+    # memory
+    "region-added": OF_ITS_OWN,
+    "region-removed": OF_ITS_OWN,
+    "region-overlaps": OF_ITS_OWN,
+    "region-beyond-file": OF_ITS_OWN,
+    "region-unknown": OF_ITS_OWN,
+    "memory-table-again": OF_ITS_OWN,
+    # kicks and values
+    "kick-by-flags": OF_ITS_OWN,
+    "kick-by-events": OF_ITS_OWN,
+    "status": OF_ITS_OWN,
+    "config": OF_ITS_OWN,
     # drivers that lie
     "lie-head": Mutant("DRV-11,DRV-24"),
     "lie-next": OF_ITS_OWN,
