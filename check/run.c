@@ -2,20 +2,20 @@
 /*
  * run.c - how it works: one look at what the device offers, and at what a plain request brings; then case by case. Each has a
  * connection of its own, so that one that ends badly is not the next one's fault. A device that is gone after a case is that
- * case's verdict, and each case after it is not exercised, if it does not come back.
+ * case's verdict, and each case after it is not exercised.
  */
+#include "check/command.h"
 #include "check/device/types.h"
 
 #include <viodma/feature.h>
 #include <viodma/loop.h>
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define BIT(n) (UINT64_C(1) << (n))
+#define SILENT_MAX 2u
+#define GONE "the device no longer answers"
 
 static const struct check_type *const types[] = {&check_type_blk, &check_type_rng};
 #define TYPES (sizeof(types) / sizeof(types[0]))
@@ -130,6 +130,9 @@ struct run {
 	uint32_t capacity, at, of;
 	int first_fd;
 	bool out_of_memory, gone;
+	unsigned silent; /* cases, one after the other */
+	bool look_was_silent, look_was_mute; /* a request, or a message, was not answered even then */
+	char look_broke[200]; /* how the first look ended */
 	const char *ring;
 };
 
@@ -154,36 +157,6 @@ static struct check_outcome *add(struct run *run, const struct check_case *each,
 		return NULL;
 	report->outcome_count++;
 	return outcome;
-}
-
-static pid_t start_command(const char *command)
-{
-	const pid_t pid = fork();
-
-	if (pid == 0) {
-		setpgid(0, 0);
-		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-		_exit(127);
-	}
-	if (pid > 0)
-		setpgid(pid, pid);
-	return pid;
-}
-
-static void end_command(pid_t pid)
-{
-	int status;
-
-	if (pid <= 0)
-		return;
-	kill(-pid, SIGTERM);
-	for (unsigned i = 0; i < 500; i++) {
-		if (waitpid(pid, &status, WNOHANG) == pid)
-			return;
-		usleep(2000);
-	}
-	kill(-pid, SIGKILL);
-	(void)waitpid(pid, &status, 0);
 }
 
 static struct check_session *new_session(struct run *run, const struct check_case *each, struct check_outcome *outcome)
@@ -212,29 +185,131 @@ static bool open_session(struct run *run, struct check_session *session)
 	return check_session_open(session, fd);
 }
 
-/* False: out of memory. */
-static bool play(struct run *run, const struct check_case *each, const char *ring)
+/* ---- devices that are there no more ---- */
+
+/* A wait was in vain: for an answer, or for a request. */
+static bool is_silent(const struct check_session *session)
 {
-	struct check_outcome *outcome = add(run, each, ring);
-	struct check_session *session = outcome ? new_session(run, each, outcome) : NULL;
-	const pid_t command = session && run->options->command ? start_command(run->options->command) : 0;
+	return session->peer.state == CHECK_SILENT ||
+	       viodma_loop_now_ns() - session->began_ns >= (uint64_t)session->options->timeout_ms * 1000000u;
+}
+
+static const char *broken(const struct check_session *session)
+{
+	return session->peer.broken[0] ? session->peer.broken : session->why;
+}
+
+/* Does it still serve a driver that asks for nothing special? A refusal is an answer. */
+static bool still_answers(struct run *run)
+{
+	const struct check_setup plain = {.clear = true};
+	struct check_outcome outcome = {.ring = "split"};
+	struct check_session *session = new_session(run, NULL, &outcome);
+	struct check_command command;
+	bool answers;
+
+	if (!session || run->look_was_silent) {
+		free(session);
+		return false;
+	}
+	check_command_start(&command, run->options->command);
+	answers = open_session(run, session);
+	if (answers && check_session_start(session, &plain))
+		(void)check_device_works(session);
+	answers = answers && !is_silent(session);
+	check_session_close(session);
+	free(session);
+	check_command_end(&command);
+	return answers;
+}
+
+/* A device that was silent in one case is in the next eighty as well: after a few it is asked once more, and left. */
+static void count_silence(struct run *run, bool silent)
+{
+	run->silent = silent ? run->silent + 1 : 0;
+	if (run->silent >= (run->look_was_mute ? 1 : SILENT_MAX)) {
+		run->gone = !still_answers(run);
+		run->silent = 0;
+	}
+}
+
+/* The last case that was played is what the device did not survive. */
+static struct check_outcome *last_played(const struct run *run)
+{
+	for (uint32_t i = run->report->outcome_count - 1; i-- > 0;)
+		if (run->report->outcomes[i].verdict != CHECK_NOT_EXERCISED)
+			return &run->report->outcomes[i];
+	return NULL;
+}
+
+/* Nobody listens any more. */
+static void not_there(struct run *run, struct check_session *session, struct check_command *command)
+{
+	struct check_outcome *last = last_played(run);
+	char how[60] = "";
+
+	run->gone = true;
+	if (run->options->command) {
+		(void)check_command_ended(command, how, sizeof(how));
+		check_failed(session, "the command was run, and %.300s%s%s", broken(session), how[0] ? "; " : "", how);
+	} else if (run->look_broke[0]) {
+		check_failed(session, "a plain request was too much: %s; then %s", run->look_broke, broken(session));
+	} else if (last) {
+		if (last->verdict != CHECK_FAILED)
+			snprintf(last->why, sizeof(last->why), "after it the device is not there any more: %.300s", broken(session));
+		last->verdict = CHECK_FAILED;
+		check_not_exercised(session, GONE);
+	} else {
+		run->report->could_not_run = true;
+		snprintf(run->report->reason, sizeof(run->report->reason),
+			 "after one connection %.300s; if it serves no more than one, --command runs it for each", broken(session));
+		check_not_exercised(session, GONE);
+	}
+}
+
+/* ---- one after the other ---- */
+
+static void play_session(struct run *run, const struct check_case *each, struct check_session *session,
+			 struct check_command *command)
+{
 	const char *lacking;
 
-	if (!session)
-		return false;
 	if (!open_session(run, session)) {
-		check_not_exercised(session, "the device cannot be reached any more: %s",
-				    session->peer.broken[0] ? session->peer.broken : session->why);
-		run->gone = true;
+		if (session->peer.fd < 0)
+			not_there(run, session, command);
+		else
+			check_failed(session, "%s", broken(session));
 	} else if ((lacking = lacks(session, each->needs)) != NULL) {
 		check_not_exercised(session, "%s", lacking);
 	} else {
 		(void)each->play(session);
 	}
+}
+
+/* False: out of memory. */
+static bool play(struct run *run, const struct check_case *each, const char *ring)
+{
+	struct check_outcome *outcome = add(run, each, ring);
+	struct check_session *session = outcome ? new_session(run, each, outcome) : NULL;
+	struct check_command command;
+	bool silent;
+
+	if (!session)
+		return false;
+	if (run->gone) {
+		check_not_exercised(session, GONE);
+		free(session);
+		return true;
+	}
+	check_command_start(&command, run->options->command);
+	play_session(run, each, session, &command);
 	outcome->ns = viodma_loop_now_ns() - session->began_ns;
+	silent = outcome->verdict == CHECK_FAILED && is_silent(session);
 	check_session_close(session);
 	free(session);
-	end_command(command);
+	check_command_end(&command);
+	if (!run->gone)
+		count_silence(run, silent);
 	return true;
 }
 
@@ -261,21 +336,35 @@ static bool count(void *context, const struct check_case *each)
 	return true;
 }
 
+/* It is no device at all. */
+static void no_device(struct run *run, const struct check_session *session, struct check_command *command)
+{
+	struct check_report *report = run->report;
+	char how[60] = "";
+	const bool ended = check_command_ended(command, how, sizeof(how));
+
+	report->could_not_run = true;
+	if (session->peer.fd < 0)
+		snprintf(report->reason, sizeof(report->reason), "%.300s%s%s", broken(session), ended ? "; the command: " : "", how);
+	else
+		snprintf(report->reason, sizeof(report->reason), "%.120s: %s%.300s", run->options->socket_path,
+			 session->peer.state == CHECK_SILENT ? "" : "no vhost-user back end: ", broken(session));
+}
+
 /* What is offered, and what a device that is asked for nothing special answers. */
 static bool look(struct run *run)
 {
 	const struct check_setup plain = {.clear = true};
 	struct check_outcome outcome = {.ring = "split"};
 	struct check_session *session = new_session(run, NULL, &outcome);
-	const pid_t command = session && run->options->command ? start_command(run->options->command) : 0;
+	struct check_command command;
 	struct check_request request;
 
 	if (!session)
 		return false;
+	check_command_start(&command, run->options->command);
 	if (!open_session(run, session)) {
-		run->report->could_not_run = true;
-		snprintf(run->report->reason, sizeof(run->report->reason), "%s",
-			 session->peer.broken[0] ? session->peer.broken : session->why);
+		no_device(run, session, &command);
 	} else {
 		run->report->features = session->offered;
 		run->report->protocol_features = session->protocol_features;
@@ -284,10 +373,13 @@ static bool look(struct run *run)
 		    check_request_make(session, &request, CHECK_FROM_DEVICE, session->type->most_bytes))
 			(void)check_request_works(session, &request);
 		run->known.learning = false;
+		run->look_was_silent = is_silent(session);
+		run->look_was_mute = session->peer.state == CHECK_SILENT;
+		snprintf(run->look_broke, sizeof(run->look_broke), "%s", session->peer.broken);
 	}
 	check_session_close(session);
 	free(session);
-	end_command(command);
+	check_command_end(&command);
 	return true;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "check/device/memory.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -33,8 +34,10 @@ bool check_memory_new(struct check_memory *memory)
 
 		region->phys = phys_of[i];
 		region->user = user_of[i];
-		region->fd = memfd_create("viodma-check", MFD_CLOEXEC);
-		if (region->fd < 0 || ftruncate(region->fd, CHECK_REGION_BYTES) < 0)
+		region->fd = memfd_create("viodma-check", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		/* What a device may not do is to make it shorter under us. */
+		if (region->fd < 0 || ftruncate(region->fd, CHECK_REGION_BYTES) < 0 ||
+		    fcntl(region->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 			goto failed;
 		at = mmap(NULL, CHECK_REGION_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, region->fd, 0);
 		if (at == MAP_FAILED)

@@ -25,6 +25,7 @@ struct check_peer {
 	uint32_t timeout_ms;
 	enum check_answer state; /* CHECK_ANSWERED while the connection is sound; then what ended it, and */
 	char broken[200];        /* a sentence about that */
+	uint64_t waited_ns;      /* for answers, in all: twice timeout_ms is enough */
 	struct check_session *session; /* for the timeline */
 	/* A question came: its payload, and whether it wants a reply (check_peer_reply). */
 	void (*asked)(struct check_session *session, const struct vhost_user_header *header, const void *payload);
