@@ -49,7 +49,7 @@ mkdir "$work/objects"
 (cd "$work/objects" && ${compile% -Iinclude -I.} -I"$root/include" -I"$root" -I"$sysroot/usr/include" \
 	-c "$root"/core/*/*.c "$root"/tests/support/*.c)
 failures=0
-for source in $(grep -LE 'hosted/|support/front|viodma/(loop|vhost_user)' tests/unit/test_*.c); do
+for source in $(grep -LE 'hosted/|support/front|viodma/(loop|poller|vhost_user)' tests/unit/test_*.c); do
 	name=$(basename "$source" .c)
 	case $name in
 	# Minutes each here, and what they say has little to do with the order of bytes.
