@@ -2,6 +2,7 @@
 #
 # A thin face over Meson: `make` builds build/viodma; `make demo` shows real guests; `make check` runs all tests;
 # `make dist-core` packs core/ to be carried away;
+# `make cases` writes docs/cases.md;
 # `make numbers` measures, and writes docs/numbers.md.
 # Each target says which Debian packages it needs; scripts/packages sees to them.
 
@@ -20,7 +21,7 @@ FUZZ_PACKAGES = $(BUILD_PACKAGES) clang llvm libclang-rt-14-dev python3
 NUMBERS_PACKAGES = $(BUILD_PACKAGES) binutils valgrind python3 make util-linux qemu-system-common dpdk dpdk-dev \
 	linux-source-6.1 xz-utils gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu gcc-arm-none-eabi gcc-s390x-linux-gnu
 
-.PHONY: all demo check check-all numbers fuzz models ring-billion dist-core install clean
+.PHONY: all demo check check-all cases numbers fuzz models ring-billion dist-core install clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
@@ -59,6 +60,10 @@ numbers:
 	@scripts/packages $(NUMBERS_PACKAGES) || echo 'numbers: going on without' >&2
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) bench/publish.py --build $(BUILD)
+
+# What `viodma check device` plays, after a case has changed.
+cases: all
+	@$(BUILD)/viodma check --list --markdown >docs/cases.md
 
 dist-core:
 	@scripts/dist-core $(BUILD)

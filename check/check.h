@@ -97,6 +97,7 @@ enum check_verdict check_report_requirement(const struct check_report *report, c
 /* Is the outcome at this place the first one about its requirement? */
 bool check_report_first(const struct check_report *report, uint32_t at);
 
+int check_requirement_compare(const char *one, const char *other); /* DEV-9 comes before DEV-10 */
 void check_list(FILE *to, bool markdown); /* the cases there are */
 void check_report_text(const struct check_report *report, FILE *to);
 bool check_report_json(const struct check_report *report, const char *path);

@@ -164,16 +164,6 @@ static void put_evidence(const struct check_report *report, const uint32_t *orde
 
 /* ---- all of it ---- */
 
-/* DEV-9 before DEV-10. */
-static int compare(const char *one, const char *other)
-{
-	const size_t letters = strcspn(one, "0123456789");
-
-	if (letters != strcspn(other, "0123456789") || strncmp(one, other, letters))
-		return strcmp(one, other);
-	return (int)(strtol(one + letters, NULL, 10) - strtol(other + letters, NULL, 10));
-}
-
 /* Where each requirement's first outcome is, in their order. */
 static uint32_t sort(const struct check_report *report, uint32_t *order)
 {
@@ -184,7 +174,7 @@ static uint32_t sort(const struct check_report *report, uint32_t *order)
 
 		if (!check_report_first(report, i))
 			continue;
-		while (at && compare(report->outcomes[order[at - 1]].played->requirement, report->outcomes[i].played->requirement) > 0) {
+		while (at && check_requirement_compare(report->outcomes[order[at - 1]].played->requirement, report->outcomes[i].played->requirement) > 0) {
 			order[at] = order[at - 1];
 			at--;
 		}

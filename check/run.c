@@ -431,28 +431,3 @@ bool check_report_first(const struct check_report *report, uint32_t at)
 			return false;
 	return true;
 }
-
-/* ---- the list ---- */
-
-struct listing {
-	FILE *to;
-	bool markdown;
-};
-
-static bool list_one(void *context, const struct check_case *each)
-{
-	const struct listing *listing = context;
-
-	if (listing->markdown)
-		fprintf(listing->to, "| %s | %s | The device %s. |\n", each->id, each->requirement, each->title);
-	else
-		fprintf(listing->to, "%-36s %-7s %s\n", each->id, each->requirement, each->title);
-	return true;
-}
-
-void check_list(FILE *to, bool markdown)
-{
-	struct listing listing = {to, markdown};
-
-	each_case(list_one, &listing);
-}

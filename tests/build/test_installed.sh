@@ -75,6 +75,18 @@ sector=$(timeout 20 ./my-driver "$out/disk.sock" | tr -d '\0') || sector="exit s
 kill $serve
 wait $serve 2>/dev/null || true
 expect "the first sector" "$sector"
+# The program's own device, checked as in continuous integration; then one that is none.
+check_device() {
+	PATH=$tree/usr/local/bin:$PATH timeout 120 sh ./check-device.sh blk "$out/check.sock" "$1" >check.log 2>&1 || return $?
+}
+truncate -s 8M scratch.img
+check_device "exec viodma serve blk --socket-path $out/check.sock --blk-file scratch.img" || { cat check.log; exit 1; }
+xmllint --noout check.xml check.html
+expect 0 "$(xmllint --xpath 'string(/testsuites/testsuite/@failures)' check.xml)"
+status=0
+check_device "exit 0" || status=$?
+expect 2 "$status"
+
 # shellcheck disable=SC2046
 gcc -std=gnu11 my-backend.c $(pkg-config --cflags viodma) "$libdir/libviodma.a" -luring -lpthread -o my-backend-static
 
@@ -89,10 +101,10 @@ for name in $(cat "$tree"/usr/local/include/viodma/*.h | grep -o 'viodma_[a-z0-9
 		nm -D --defined-only "$libdir/libviodma.so" | grep -q " $name\(@\|$\)" || { echo "not exported: $name"; exit 1; }
 	fi
 done
-for page in viodma.1 viodma-demo.1 viodma-drive.1 viodma-serve.1 viodma-platform-dma.7; do
+for page in viodma.1 viodma-demo.1 viodma-check.1 viodma-drive.1 viodma-serve.1 viodma-platform-dma.7; do
 	[ -n "$(find "$tree" -name "$page*")" ] || { echo "not installed: $page"; exit 1; }
 done
-for document in README.md platform-dma.md platform-description.md design.md porting.md threat-model.md; do
+for document in README.md platform-dma.md platform-description.md cases.md design.md porting.md threat-model.md; do
 	[ -e "$tree/usr/local/share/doc/viodma/$document" ] || { echo "not installed: $document"; exit 1; }
 done
 echo "installed tree: examples, symbols and man pages as they should be"
