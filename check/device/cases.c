@@ -10,6 +10,7 @@ const struct check_case *const check_device_cases[] = {
 	check_cases_misses,
 	check_cases_revocation,
 	check_cases_life,
+	check_cases_record,
 	check_cases_regions,
 	check_cases_signals,
 	check_cases_lies,

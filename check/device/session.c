@@ -158,16 +158,18 @@ void check_session_close(struct check_session *session)
 {
 	check_peer_end(&session->peer);
 	rings_free(session);
+	if (session->record.mmap_size)
+		close(session->record_fd);
+	session->record.mmap_size = 0;
 	check_memory_free(&session->memory);
 }
 
-bool check_session_again(struct check_session *session)
+static bool connect_again(struct check_session *session)
 {
 	int fd;
 
 	check_peer_end(&session->peer);
-	rings_free(session);
-	session->grant_count = session->miss_count = 0;
+	session->miss_count = 0;
 	session->started = false;
 	check_event(session, CHECK_US, 0, 0, "the connection is closed, and made anew");
 	if (!connect_soon(session, &fd))
@@ -175,6 +177,13 @@ bool check_session_again(struct check_session *session)
 	check_peer_init(&session->peer, fd, session->options->timeout_ms, session);
 	session->peer.asked = check_iommu_asked;
 	return greet(session);
+}
+
+bool check_session_again(struct check_session *session)
+{
+	rings_free(session);
+	session->grant_count = 0;
+	return connect_again(session);
 }
 
 /* ---- features ---- */
@@ -330,7 +339,8 @@ bool check_session_start(struct check_session *session, const struct check_setup
 {
 	const unsigned queues = setup->queues ? setup->queues : 1;
 
-	if (!check_session_features(session, setup) || !check_session_memory(session))
+	if (!check_session_features(session, setup) || !check_session_memory(session) ||
+	    (setup->record && !check_session_record(session)))
 		return false;
 	for (unsigned n = 0; n < queues; n++)
 		if (!check_session_ring(session, setup, n))
@@ -351,6 +361,55 @@ bool check_session_reset(struct check_session *session)
 	    !tell(session, VHOST_USER_RESET_DEVICE, NULL, 0, NULL, 0, NULL))
 		return false;
 	return set_status(session, 0);
+}
+
+bool check_session_record(struct check_session *session)
+{
+	const uint16_t queues = (uint16_t)(session->type->queue(0, check_direction_of(session)) + 1);
+	struct vhost_user_inflight *record = &session->record, wanted = {.num_queues = queues, .queue_size = RING_SIZE};
+	size_t bytes = 0;
+
+	if (!record->mmap_size) {
+		if (!check_peer_send(&session->peer, VHOST_USER_GET_INFLIGHT_FD, 0, &wanted, sizeof(wanted), NULL, 0) ||
+		    check_peer_receive(&session->peer, VHOST_USER_GET_INFLIGHT_FD, record, sizeof(*record), &bytes,
+				       &session->record_fd) != CHECK_ANSWERED)
+			return false;
+		if (bytes != sizeof(*record) || session->record_fd < 0 || !record->mmap_size) {
+			record->mmap_size = 0;
+			return check_wrong(session, "GET_INFLIGHT_FD is answered without a record");
+		}
+		record->num_queues = wanted.num_queues;
+		record->queue_size = wanted.queue_size;
+	}
+	return tell(session, VHOST_USER_SET_INFLIGHT_FD, record, sizeof(*record), &session->record_fd, 1, NULL);
+}
+
+/* From where it was used: what was fetched beyond that only the record knows. */
+static bool ring_resume(struct check_session *session, unsigned n)
+{
+	struct check_ring *ring = &session->rings[n];
+	const uint16_t next = ring->next_avail;
+	const bool wrap = ring->avail_wrap;
+	bool started;
+
+	ring->next_avail = ring->next_used;
+	ring->avail_wrap = ring->used_wrap;
+	started = check_session_ring_start(session, n);
+	ring->next_avail = next;
+	ring->avail_wrap = wrap;
+	return started;
+}
+
+bool check_session_resume(struct check_session *session, const struct check_setup *setup)
+{
+	if (!connect_again(session) || !check_session_features(session, setup) || !check_session_memory(session) ||
+	    !check_session_record(session))
+		return false;
+	for (unsigned n = 0; n < session->ring_count; n++)
+		if (!ring_resume(session, n))
+			return false;
+	session->started = true;
+	return set_status(session, ACKNOWLEDGE_DRIVER | VIODMA_STATUS_FEATURES_OK | VIODMA_STATUS_DRIVER_OK);
 }
 
 bool check_session_start_large(struct check_session *session, const struct check_setup *setup, enum check_verdict *verdict)

@@ -30,6 +30,7 @@ struct check_setup {
 	bool no_event_idx, in_order;
 	bool rings_unmapped; /* nothing is granted of the rings */
 	bool rings_spread;   /* their pages do not adjoin in memory */
+	bool record;         /* a record of what is in flight is handed over before they start */
 	uint32_t size;    /* of each ring; 0: 64 */
 	unsigned queues;  /* that many request queues; 0: one */
 };
@@ -71,6 +72,8 @@ struct check_session {
 	uint64_t accepted;
 	struct check_ring rings[CHECK_QUEUES_MAX];
 	unsigned ring_count;
+	struct vhost_user_inflight record; /* what is in flight; mmap_size 0: there is none */
+	int record_fd;
 	/* and the IOMMU. */
 	enum check_manner manner;
 	struct check_grant grants[CHECK_GRANTS_MAX];
@@ -116,6 +119,10 @@ unsigned check_session_queue(const struct check_session *session, unsigned n);
 bool check_session_reset(struct check_session *session);
 /* A new connection instead of this one; the memory stays. */
 bool check_session_again(struct check_session *session);
+/* The same, where the device has died: rings, grants and the record stay, and the rings go on from what was used. */
+bool check_session_resume(struct check_session *session, const struct check_setup *setup);
+/* Hand the record over; the device makes it, if there is none. */
+bool check_session_record(struct check_session *session);
 
 static inline bool check_session_has(const struct check_session *session, unsigned protocol_bit)
 {

@@ -196,6 +196,15 @@ BETWEEN(enum viodma_verdict, viodma_handle_mem_table, struct viodma_vhost_user *
 	return VIODMA_DONE;
 }
 
+/* ---- the record of what is in flight ---- */
+
+BETWEEN(enum viodma_verdict, viodma_handle_set_inflight, struct viodma_vhost_user *backend, struct viodma_message *message)
+{
+	if (BROKEN(record_resumed) || BROKEN(record_too_large))
+		return VIODMA_DONE;
+	return __real_viodma_handle_set_inflight(backend, message);
+}
+
 /* ---- other messages ---- */
 
 BETWEEN(enum viodma_verdict, viodma_handle_get_status, struct viodma_vhost_user *backend, struct viodma_message *message)

@@ -93,6 +93,9 @@ MUTANTS = {
     "connection-forgotten": OF_ITS_OWN,
     "connection-again": OF_ITS_OWN,
     "connection-ends-while-waiting": OF_ITS_OWN,
+    # the record of what is in flight
+    "record-resumed": OF_ITS_OWN,
+    "record-too-large": OF_ITS_OWN,
     # memory
     "region-added": OF_ITS_OWN,
     "region-removed": OF_ITS_OWN,
