@@ -87,6 +87,13 @@ static uint32_t position_of(uint16_t position, bool wrap)
 	return position | (uint32_t)wrap << VIRTQ_PACKED_WRAP_BIT;
 }
 
+void check_ring_begin_at(struct check_ring *ring, uint16_t index)
+{
+	ring->next_avail = ring->next_used = index;
+	check_ring_available_index(ring, index);
+	store16(ring->used.at + VIRTQ_USED_IDX, index);
+}
+
 uint32_t check_ring_base(const struct check_ring *ring)
 {
 	if (!ring->packed)

@@ -46,6 +46,8 @@ bool check_ring_new(struct check_ring *ring, struct check_memory *memory, unsign
 void check_ring_free(struct check_ring *ring);
 /* As it was when it was new, at its base; the parts stay where they are. */
 void check_ring_clear(struct check_ring *ring);
+/* Split: a new one, but that so many chains have gone around already. */
+void check_ring_begin_at(struct check_ring *ring, uint16_t index);
 /* For SET_VRING_BASE. */
 uint32_t check_ring_base(const struct check_ring *ring);
 

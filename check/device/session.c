@@ -328,6 +328,8 @@ bool check_session_ring(struct check_session *session, const struct check_setup 
 			    session->packed, setup->rings_spread))
 		return check_wrong(session, "out of memory");
 	session->ring_count = n + 1;
+	if (setup->index && !session->packed)
+		check_ring_begin_at(ring, setup->index);
 	if (!setup->rings_unmapped && (!check_grant(session, &ring->desc, session->packed ? CHECK_READ_WRITE : CHECK_READ) ||
 				       !check_grant(session, &ring->avail, CHECK_READ) ||
 				       !check_grant(session, &ring->used, session->packed ? CHECK_WRITE : CHECK_READ_WRITE)))

@@ -32,6 +32,7 @@ struct check_setup {
 	bool rings_spread;   /* their pages do not adjoin in memory */
 	bool record;         /* a record of what is in flight is handed over before they start */
 	uint32_t size;    /* of each ring; 0: 64 */
+	uint16_t index;   /* split: where they begin, as after a migration */
 	unsigned queues;  /* that many request queues; 0: one */
 };
 

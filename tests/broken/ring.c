@@ -34,9 +34,8 @@ BETWEEN(void, viodma_queue_push, struct viodma_queue *queue, struct viodma_reque
 	touch_wrongly(request);
 	if (BROKEN(many_at_once) && queue->submitted > 8)
 		return; /* one is lost */
-	if (BROKEN(around_the_ring) && viodma_ring_place(queue, queue->next_used) == queue->setup.size - 1 &&
-	    queue->statistics.pushed > 5000)
-		return;
+	if (BROKEN(around_the_ring) && (queue->setup.packed ? queue->next_used == queue->setup.size - 1 : queue->next_used == UINT16_MAX))
+		return; /* the last one, before it begins anew */
 	if (BROKEN(in_order) && !held && queue->submitted > 1) {
 		held = request;
 		held_bytes = written_bytes;

@@ -12,7 +12,7 @@ class Mutant:
     """`switch`: instead of the case's id."""
 
     switch: str = ""
-    serve: tuple = ("--in-order", "--num-queues", "2")
+    serve: tuple = ("--in-order", "--num-queues", "2", "--revoke-timeout-ms", "100")
 
 
 OF_ITS_OWN = Mutant()
