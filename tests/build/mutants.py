@@ -22,7 +22,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = ["-std=c11", "-O1", "-w", "-D_GNU_SOURCE", "-DVIODMA_TEST_BUILD", "-Iinclude", "-I."]
-HOSTED = re.compile(r'#include ["<](hosted/|viodma/(loop|vhost_user|vhost_user_front)\.h|tests/support/front_)')
+HOSTED = re.compile(r'#include ["<](hosted/|viodma/(loop|poller|vhost_user|vhost_user_front)\.h|tests/support/front_)')
 SLOW = {"test_two_threads"}  # and says nothing about single checks
 SECONDS = 60
 SWITCH = r"""

@@ -17,7 +17,7 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ASAN_OPTIONS=detect_leak
 flags="-std=c11 -g -O1 -fno-omit-frame-pointer -D_GNU_SOURCE -DVIODMA_TEST_BUILD -Iinclude -I."
 
 unit_tests() { # of core: those that include nothing of the Linux rooms
-	grep -LE 'hosted/|support/front|viodma/(loop|vhost_user)' tests/unit/test_*.c
+	grep -LE 'hosted/|support/front|viodma/(loop|poller|vhost_user)' tests/unit/test_*.c
 }
 
 for sanitizer in address,undefined thread; do
