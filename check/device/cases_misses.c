@@ -122,18 +122,8 @@ static enum check_verdict others_go_on(struct check_session *session)
 	if (!check_session_start(session, &usual) || !check_device_works(session) ||
 	    !check_request_make(session, &requests[0], CHECK_FROM_DEVICE, 0) ||
 	    !check_request_make(session, &requests[1], CHECK_FROM_DEVICE, 0) || !check_request_grant(session, &requests[0]) ||
-	    !check_request_grant(session, &requests[1]))
+	    !check_request_grant(session, &requests[1]) || !check_request_tell(session, &requests[1]))
 		return check_trouble(session);
-	/* All of the second is known to the device. */
-	for (uint32_t i = 0; i < requests[1].count; i++) {
-		const struct check_place *place = &requests[1].parts[i].place;
-		const uint64_t before = place->bus % CHECK_PAGE;
-		bool refused;
-
-		if (!check_update(session, place->bus - before, place->user - before, CHECK_PAGE,
-				  requests[1].parts[i].writes ? CHECK_WRITE : CHECK_READ, &refused))
-			return check_trouble(session);
-	}
 	session->manner = CHECK_HELD;
 	if (!check_request_add(session, &requests[0]) || !check_request_submit(session, &requests[1]))
 		return check_trouble(session);

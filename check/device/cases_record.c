@@ -15,28 +15,13 @@ static bool make(struct check_session *session, struct check_request *request)
 	       check_request_grant(session, request);
 }
 
-/* All of it, before it asks. */
-static bool tell(struct check_session *session, const struct check_request *request)
-{
-	for (uint32_t i = 0; i < request->count; i++) {
-		const struct check_place *place = &request->parts[i].place;
-		const uint64_t before = place->bus % CHECK_PAGE;
-		bool refused;
-
-		if (!check_update(session, place->bus - before, place->user - before, CHECK_PAGE,
-				  request->parts[i].writes ? CHECK_WRITE : CHECK_READ, &refused))
-			return false;
-	}
-	return true;
-}
-
 /* The first one waits for a miss, the second one is done; then the connection ends. */
 static enum check_verdict is_resumed(struct check_session *session)
 {
 	struct check_request requests[2];
 
 	if (!check_session_start(session, &recorded) || !check_device_works(session) || !make(session, &requests[0]) ||
-	    !make(session, &requests[1]) || !tell(session, &requests[1]))
+	    !make(session, &requests[1]) || !check_request_tell(session, &requests[1]))
 		return check_trouble(session);
 	session->manner = CHECK_HELD;
 	if (!check_request_add(session, &requests[0]) || !check_request_submit(session, &requests[1]))

@@ -77,6 +77,20 @@ bool check_request_grant(struct check_session *session, struct check_request *re
 	return !request->table || check_grant(session, &request->table_place, CHECK_READ);
 }
 
+bool check_request_tell(struct check_session *session, const struct check_request *request)
+{
+	for (uint32_t i = 0; i < request->count; i++) {
+		const struct check_place *place = &request->parts[i].place;
+		const uint64_t before = place->bus % CHECK_PAGE;
+		bool refused;
+
+		if (!check_update(session, place->bus - before, place->user - before, CHECK_PAGE,
+				  request->parts[i].writes ? CHECK_WRITE : CHECK_READ, &refused))
+			return false;
+	}
+	return true;
+}
+
 void check_request_allow(struct check_session *session, const struct check_request *request)
 {
 	for (uint32_t i = 0; i < request->count; i++)

@@ -218,6 +218,8 @@ enum check_direction check_direction_of(const struct check_session *session);
 /* Grant each part as its direction needs (and the table, if there is one). */
 bool check_request_grant(struct check_session *session, struct check_request *request);
 bool check_part_grant(struct check_session *session, const struct check_part *part);
+/* All of it, each part in a page, is told to the device before it asks. */
+bool check_request_tell(struct check_session *session, const struct check_request *request);
 /* What may be written by it, from the last check_memory_remember on: its device-writable parts and the ring's. */
 void check_request_allow(struct check_session *session, const struct check_request *request);
 /* Make it available, and kick. */

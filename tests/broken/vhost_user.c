@@ -70,7 +70,7 @@ BETWEEN(enum viodma_result, viodma_spaces_update, struct viodma_vhost_user *back
 
 	if (left_out(backend, update))
 		return VIODMA_OK;
-	if (remembered_count < REMEMBERED)
+	if (BROKEN(connection_forgotten) && remembered_count < REMEMBERED)
 		remembered[remembered_count++] = *update;
 	for (uint32_t at = channel->head; BROKEN(miss_other_page) && at != channel->tail; at++) {
 		struct vhost_user_iotlb taken = *update;
@@ -138,7 +138,8 @@ BETWEEN(void, viodma_channel_ask, void *context, viodma_bus bus, enum viodma_per
 {
 	if ((BROKEN(write_asks_to_read_only) || BROKEN(miss_permission)) && wanted == VIODMA_WRITE)
 		wanted = VIODMA_READ;
-	asked_ns = viodma_loop_now_ns();
+	if (BROKEN(miss_late))
+		asked_ns = viodma_loop_now_ns();
 	__real_viodma_channel_ask(context, bus, wanted);
 	for (unsigned i = 0; BROKEN(miss_once) && i < 300; i++)
 		__real_viodma_channel_ask(context, bus, wanted);
@@ -264,9 +265,10 @@ BETWEEN(enum viodma_verdict, viodma_handle_vring_enable, struct viodma_vhost_use
 {
 	static bool was_disabled;
 
-	was_disabled |= !message->payload.state.num;
-	if (BROKEN(disabled) && was_disabled)
-		message->payload.state.num = 0;
+	if (BROKEN(disabled)) {
+		was_disabled |= !message->payload.state.num;
+		message->payload.state.num &= !was_disabled;
+	}
 	return __real_viodma_handle_vring_enable(backend, message);
 }
 
