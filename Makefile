@@ -14,7 +14,7 @@ BUILD_PACKAGES = gcc libc6-dev meson ninja-build pkg-config liburing-dev libcmoc
 DEMO_PACKAGES = $(BUILD_PACKAGES) qemu-system-x86 e2fsprogs cpio xz-utils python3
 CHECK_PACKAGES = $(DEMO_PACKAGES) g++ clang llvm libclang-rt-14-dev qemu-system-ppc qemu-system-arm \
 	qemu-system-common qemu-system-data qemu-utils qemu-user-static gcc-s390x-linux-gnu libc6-dev-s390x-cross python3-pytest \
-	python3-hypothesis mandoc spin libxml2-utils valgrind binutils file git cmake
+	python3-hypothesis mandoc spin libxml2-utils valgrind binutils file git cmake dpdk dpdk-dev
 MODEL_PACKAGES = gcc libc6-dev spin python3
 FUZZ_PACKAGES = $(BUILD_PACKAGES) clang llvm libclang-rt-14-dev python3
 

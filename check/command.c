@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #define LOOKS 500u
+#define LOOKS_AT_THE_END 25u
+#define SHELL_SIGNALLED 128 /* a shell's exit status for what died of a signal */
 #define LOOK_US 2000u
 
 static const int deadly[] = {SIGHUP, SIGINT, SIGTERM};
@@ -70,6 +72,19 @@ bool check_command_ended(struct check_command *command, char *text, size_t room)
 	else
 		snprintf(text, room, "it ended with status %d", WEXITSTATUS(command->status));
 	return true;
+}
+
+int check_command_died(struct check_command *command)
+{
+	char how[60];
+	int status;
+
+	for (unsigned i = 0; i < LOOKS_AT_THE_END && command->pid > 0 && !check_command_ended(command, how, sizeof(how)); i++)
+		usleep(LOOK_US);
+	if (!command->ended)
+		return 0;
+	status = WIFSIGNALED(command->status) ? 0 : WEXITSTATUS(command->status);
+	return WIFSIGNALED(command->status) ? WTERMSIG(command->status) : status > SHELL_SIGNALLED ? status - SHELL_SIGNALLED : 0;
 }
 
 /* True: there are none of the group any more. */

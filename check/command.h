@@ -17,6 +17,8 @@ struct check_command {
 void check_command_start(struct check_command *command, const char *line);
 /* Has its shell ended by itself? Then text says how: "it ended with status 127". */
 bool check_command_ended(struct check_command *command, char *text, size_t room);
+/* The signal that it dies of by itself, within a moment after its connection has ended; 0: none. */
+int check_command_died(struct check_command *command);
 /* SIGTERM; after a second, SIGKILL. Nothing of its process group is left. */
 void check_command_end(struct check_command *command);
 

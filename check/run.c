@@ -17,7 +17,7 @@
 #define SILENT_MAX 2u
 #define GONE "the device no longer answers"
 
-static const struct check_type *const types[] = {&check_type_blk, &check_type_rng};
+static const struct check_type *const types[] = {&check_type_blk, &check_type_net, &check_type_rng, &check_type_fs};
 #define TYPES (sizeof(types) / sizeof(types[0]))
 
 const char *check_type_name(uint32_t n)
@@ -102,7 +102,7 @@ static const char *lacks(const struct check_session *session, unsigned needs)
 		{CHECK_NEEDS_IN_ORDER, session->offered & BIT(VIRTIO_F_IN_ORDER_BIT), "IN_ORDER is not offered"},
 		{CHECK_NEEDS_REPLY_ACK, check_session_has(session, VHOST_USER_PROTOCOL_F_REPLY_ACK_BIT), "REPLY_ACK is not offered"},
 		{CHECK_NEEDS_STATUS, check_session_has(session, VHOST_USER_PROTOCOL_F_STATUS_BIT), "STATUS is not offered"},
-		{CHECK_NEEDS_MQ, session->queue_count >= 2, "there is one queue"},
+		{CHECK_NEEDS_MQ, session->queue_count > session->type->queue(1, CHECK_FROM_DEVICE), "there is one queue"},
 		{CHECK_NEEDS_INFLIGHT, check_session_has(session, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD_BIT),
 		 "INFLIGHT_SHMFD is not offered"},
 		{CHECK_NEEDS_SLOTS, check_session_has(session, VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS_BIT),
@@ -111,7 +111,7 @@ static const char *lacks(const struct check_session *session, unsigned needs)
 		 "RESET_DEVICE is not offered"},
 		{CHECK_NEEDS_CONFIG, check_session_has(session, VHOST_USER_PROTOCOL_F_CONFIG_BIT), "CONFIG is not offered"},
 		{CHECK_NEEDS_FROM_DEVICE, session->type->from_device, "the device type writes no data"},
-		{CHECK_NEEDS_TO_DEVICE, session->type->to_device && session->options->writes,
+		{CHECK_NEEDS_TO_DEVICE, session->type->to_device && (session->options->writes || !session->type->keeps),
 		 "it writes to the device, which was not allowed, or which the type cannot"},
 	};
 
@@ -292,6 +292,7 @@ static bool play(struct run *run, const struct check_case *each, const char *rin
 	struct check_outcome *outcome = add(run, each, ring);
 	struct check_session *session = outcome ? new_session(run, each, outcome) : NULL;
 	struct check_command command;
+	int died_of;
 	bool silent;
 
 	if (!session)
@@ -302,10 +303,14 @@ static bool play(struct run *run, const struct check_case *each, const char *rin
 		return true;
 	}
 	check_command_start(&command, run->options->command);
+	session->command = &command;
 	play_session(run, each, session, &command);
 	outcome->ns = viodma_loop_now_ns() - session->began_ns;
 	silent = outcome->verdict == CHECK_FAILED && is_silent(session);
 	check_session_close(session);
+	died_of = check_command_died(&command);
+	if (died_of && outcome->verdict != CHECK_FAILED)
+		check_failed(session, "the device's process died of signal %d (%s)", died_of, strsignal(died_of));
 	free(session);
 	check_command_end(&command);
 	if (!run->gone)

@@ -57,7 +57,7 @@ static void help(void)
 	       "  --socket-path PATH  where the back end listens; each case connects anew\n"
 	       "  --fd N              a connected socket, for the first connection\n"
 	       "  --command COMMAND   run this before each connection, and end it after: for back ends that serve one\n"
-	       "  --type TYPE         blk, rng\n"
+	       "  --type TYPE         blk, net, rng, fs\n"
 	       "  --only IDS          only these cases, or those of these requirements; with commas\n"
 	       "  --read-only         nothing that the device keeps is written to\n"
 	       "  --timeout-ms N      a device that is silent for so long is silent, 10 to 60000; default 1000\n"
@@ -87,7 +87,7 @@ static bool take(struct options *options, struct words *words, int option, const
 		return true;
 	case OPT_TYPE:
 		check->type = check_type_named(argument, strlen(argument));
-		return check->type || options_wrong(options, "--type: '%s', expected blk or rng", argument);
+		return check->type || options_wrong(options, "--type: '%s', expected blk, net, rng or fs", argument);
 	case OPT_ONLY:
 		check->only = argument;
 		return check_only_known(argument, &unknown, &length) ||

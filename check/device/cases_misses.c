@@ -221,10 +221,11 @@ static enum check_verdict ring_waits(struct check_session *session)
 	struct check_ring *ring = &session->rings[0];
 	struct check_request request;
 
+	/* From the beginning: one that was refused need not ask again. */
+	session->manner = CHECK_HELD;
 	if (!check_session_start(session, &setup) || !check_request_make(session, &request, check_direction_of(session), 0) ||
 	    !check_request_grant(session, &request))
 		return check_trouble(session);
-	session->manner = CHECK_HELD;
 	check_memory_remember(&session->memory);
 	if (!check_request_submit(session, &request))
 		return check_trouble(session);
@@ -232,12 +233,15 @@ static enum check_verdict ring_waits(struct check_session *session)
 	check_wait_ms(session, 50);
 	if (!check_untouched(session, "a ring that is not mapped"))
 		return check_trouble(session);
-	if (!check_grant(session, &ring->desc, ring->packed ? CHECK_READ_WRITE : CHECK_READ) ||
-	    !check_grant(session, &ring->avail, CHECK_READ) ||
-	    !check_grant(session, &ring->used, ring->packed ? CHECK_WRITE : CHECK_READ_WRITE) || !release(session))
+	if (!check_session_ring_grant(session, ring) || !release(session))
 		return check_trouble(session);
 	check_ring_kick(ring);
-	return is_right(session, &request) ? check_passed(session) : check_trouble(session);
+	if (!is_right(session, &request))
+		return check_trouble(session);
+	if (check_miss_about(session, 0, ring->avail.bus, ring->avail.bytes, CHECK_WRITE))
+		return check_observed(session, "it waits, and asks to write the driver area at 0x%llx, which it only reads",
+				      (unsigned long long)ring->avail.bus);
+	return check_passed(session);
 }
 
 const struct check_case check_cases_misses[] = {

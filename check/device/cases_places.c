@@ -68,6 +68,8 @@ static enum check_verdict spread(struct check_session *session, uint64_t bytes, 
 	const struct check_type *type = session->type;
 	struct check_place place;
 
+	if (bytes > type->most_bytes && type->most_bytes <= 2 * CHECK_PAGE)
+		return check_not_exercised(session, "a request of this type has at most %u bytes of data", type->most_bytes);
 	bytes = bytes < type->most_bytes ? bytes / type->step_bytes * type->step_bytes : type->most_bytes;
 	if (!check_session_start(session, &usual))
 		return check_trouble(session);
@@ -126,11 +128,12 @@ static enum check_verdict in_table(struct check_session *session, bool over_page
 	struct check_request request;
 	struct check_place places[30];
 	const uint32_t count = over_pages && type->most_bytes / type->step_bytes >= 30 ? 30 : 1;
+	const uint32_t least = (type->least_bytes + count - 1) / count, step = type->step_bytes;
 
 	if (!check_session_start(session, &usual))
 		return check_trouble(session);
 	for (uint32_t i = 0; i < count; i++)
-		if (!check_place(session, count == 1 ? type->usual_bytes : type->step_bytes, 0x100, &places[i]))
+		if (!check_place(session, count == 1 ? type->usual_bytes : (least + step - 1) / step * step, 0x100, &places[i]))
 			return check_trouble(session);
 	if (!check_request_make_of(session, &request, check_direction_of(session), places, count))
 		return check_trouble(session);

@@ -125,9 +125,7 @@ static enum check_verdict ring_follows(struct check_session *session)
 	if (session->miss_count == from)
 		return check_failed(session, "its ring was taken back, it was kicked, and it does not ask for the ring");
 	session->manner = CHECK_TRUE;
-	if (!check_grant(session, &ring->desc, ring->packed ? CHECK_READ_WRITE : CHECK_READ) ||
-	    !check_grant(session, &ring->avail, CHECK_READ) ||
-	    !check_grant(session, &ring->used, ring->packed ? CHECK_WRITE : CHECK_READ_WRITE))
+	if (!check_session_ring_grant(session, ring))
 		return check_trouble(session);
 	for (; from < session->miss_count; from++)
 		if (!check_miss_answer(session, from))
@@ -182,14 +180,59 @@ static enum check_verdict bus_wraps(struct check_session *session)
 		       "whose bus addresses wrap");
 }
 
+/* The protocol has such an UPDATE for "no access". A device may take it, if it grants nothing. */
 static enum check_verdict no_permission(struct check_session *session)
 {
-	return refuses(session, SOMEWHERE, session->memory.regions[0].user, CHECK_PAGE, 0, "that permits nothing");
+	struct check_request request;
+	uint64_t before;
+	bool refused;
+
+	if (!check_session_start(session, &usual) || !check_device_works(session) ||
+	    !check_request_make(session, &request, CHECK_FROM_DEVICE, 0) || !check_request_grant(session, &request))
+		return check_trouble(session);
+	before = data_of(&request)->bus % CHECK_PAGE;
+	check_forget(session, page_of(data_of(&request)->bus), CHECK_PAGE);
+	if (!check_update(session, page_of(data_of(&request)->bus), data_of(&request)->user - before, CHECK_PAGE, 0, &refused))
+		return session->peer.state == CHECK_GONE ? check_passed(session) : check_trouble(session);
+	check_memory_remember(&session->memory);
+	check_rings_allow(session);
+	for (uint32_t i = 0; i < request.count; i++)
+		if (request.parts[i].role == CHECK_STATUS)
+			check_memory_allow(&session->memory, &request.parts[i].place, 0, 1);
+	if (!check_request_submit(session, &request))
+		return check_trouble(session);
+	if (!check_request_wait(session, &request, NULL, 0, session->options->timeout_ms / 4) &&
+	    session->peer.state != CHECK_ANSWERED && session->peer.state != CHECK_GONE)
+		return check_trouble(session);
+	session->peer.state = CHECK_ANSWERED; /* it may end the connection over it */
+	return check_untouched(session, "a buffer whose mapping permits nothing") ? check_passed(session) : check_trouble(session);
 }
 
 static enum check_verdict no_bytes(struct check_session *session)
 {
-	return refuses(session, SOMEWHERE, session->memory.regions[0].user, 0, CHECK_READ_WRITE, "of no bytes");
+	bool refused;
+
+	if (!check_session_start(session, &usual) || !check_device_works(session) ||
+	    !check_update(session, SOMEWHERE, session->memory.regions[0].user, 0, CHECK_READ_WRITE, &refused))
+		return session->peer.state == CHECK_GONE ? check_passed(session) : check_trouble(session);
+	if (!check_device_works(session) && session->peer.state != CHECK_GONE)
+		return check_trouble(session);
+	return refused ? check_passed(session) : check_observed(session, "an UPDATE of no bytes is acknowledged as done");
+}
+
+/* Bit 33 is not there, and the message means nothing to it: it may refuse it, or end the connection. */
+static enum check_verdict no_false_word(struct check_session *session)
+{
+	const struct check_setup clear = {.clear = true};
+	bool refused;
+
+	if (!check_session_start(session, &clear) || !check_device_works(session))
+		return check_trouble(session);
+	if (!check_update(session, SOMEWHERE, 0x1234000, CHECK_PAGE, CHECK_READ_WRITE, &refused))
+		return session->peer.state == CHECK_GONE ? check_passed(session) : check_trouble(session);
+	if (refused)
+		return check_passed(session);
+	return check_failed(session, "it has no bit 33, and acknowledges as done an UPDATE that leads to no memory (user 0x1234000)");
 }
 
 /* To take back what is not there is done at once. */
@@ -211,11 +254,13 @@ const struct check_case check_cases_revocation[] = {
 	{"update-replaces", "DEV-3", "follows an update over a mapping that it holds", FROM, update_replaces},
 	{"ring-invalidated", "DEV-13", "does not touch a ring that was taken back, and asks for it", ACK, ring_follows},
 	{"update-outside-memory", "PLT-10", "refuses an update that leads to no memory it was given", ACK, outside_memory},
+	{"update-without-platform", "PLT-10", "does not acknowledge an update that it knows nothing of",
+	 CHECK_NEEDS_RING | CHECK_NEEDS_NO_PLATFORM | CHECK_NEEDS_REPLY_ACK, no_false_word},
 	{"update-beyond-region", "PLT-10", "refuses an update that leads beyond a region", ACK, beyond_region},
 	{"update-user-wraps", "PLT-10", "refuses an update whose user addresses wrap", ACK, user_wraps},
 	{"update-bus-wraps", "PLT-10", "refuses an update whose bus addresses wrap", ACK, bus_wraps},
-	{"update-no-permission", "PLT-9", "refuses an update that permits nothing", ACK, no_permission},
-	{"update-no-bytes", "PLT-9", "refuses an update of no bytes", ACK, no_bytes},
+	{"update-no-permission", "PLT-9", "takes an update that permits nothing for what it says", FROM, no_permission},
+	{"update-no-bytes", "PLT-9", "answers an update of no bytes, and makes nothing of it", ACK, no_bytes},
 	{"invalidate-nothing", "DEV-13", "acknowledges at once that what is not mapped is taken back", ACK, nothing_to_withdraw},
 	{0},
 };

@@ -79,7 +79,7 @@ static bool rounds(struct check_session *session, uint32_t many, uint32_t count,
 	struct check_request requests[MANY];
 
 	for (uint32_t i = 0; i < many; i++) {
-		if (!check_request_make(session, &requests[i], check_direction_of(session), session->type->step_bytes))
+		if (!check_request_make(session, &requests[i], check_direction_of(session), session->type->least_bytes))
 			return false;
 		requests[i].table = table;
 		if (!check_request_grant(session, &requests[i]))

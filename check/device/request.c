@@ -23,9 +23,9 @@ unsigned char check_data_byte(uint32_t salt, uint64_t i)
 
 enum check_direction check_direction_of(const struct check_session *session)
 {
-	const bool to_device = session->type->to_device && (session->options->writes || !session->type->from_device);
+	const struct check_type *type = session->type;
 
-	return to_device ? CHECK_TO_DEVICE : CHECK_FROM_DEVICE;
+	return type->to_device && (session->options->writes || !type->keeps) ? CHECK_TO_DEVICE : CHECK_FROM_DEVICE;
 }
 
 bool check_request_make_of(struct check_session *session, struct check_request *request, enum check_direction direction,

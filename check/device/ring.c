@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
+
+#define MOMENT_US 2000u
 
 static struct virtq_packed_desc *packed_at(const struct check_ring *ring, uint32_t position)
 {
@@ -44,6 +47,7 @@ void check_ring_clear(struct check_ring *ring)
 	ring->next_avail = ring->next_used = ring->next_id = 0;
 	ring->avail_wrap = ring->used_wrap = true;
 	ring->in_flight = ring->next_free = 0;
+	ring->order_from = ring->order_to = ring->batch = 0;
 }
 
 bool check_ring_new(struct check_ring *ring, struct check_memory *memory, unsigned queue, uint32_t size, bool packed,
@@ -57,10 +61,11 @@ bool check_ring_new(struct check_ring *ring, struct check_memory *memory, unsign
 	*ring = (struct check_ring){.queue = queue, .size = size, .packed = packed};
 	ring->counts = calloc(size, sizeof(*ring->counts));
 	ring->taken = calloc(size, sizeof(*ring->taken));
+	ring->order = calloc(size, sizeof(*ring->order));
 	ring->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ring->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ring->err_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!ring->counts || !ring->taken || ring->kick_fd < 0 || ring->call_fd < 0 || ring->err_fd < 0 ||
+	if (!ring->counts || !ring->taken || !ring->order || ring->kick_fd < 0 || ring->call_fd < 0 || ring->err_fd < 0 ||
 	    !place(memory, VIRTQ_DESC_BYTES(size), 0x40, &ring->desc) ||
 	    !place(memory, avail_bytes, 0x1c4, &ring->avail) ||
 	    !place(memory, used_bytes, 0x328, &ring->used)) {
@@ -75,8 +80,10 @@ void check_ring_free(struct check_ring *ring)
 {
 	free(ring->counts);
 	free(ring->taken);
+	free(ring->order);
 	ring->counts = NULL;
 	ring->taken = NULL;
+	ring->order = NULL;
 	viodma_descriptor_close(&ring->kick_fd);
 	viodma_descriptor_close(&ring->call_fd);
 	viodma_descriptor_close(&ring->err_fd);
@@ -201,6 +208,7 @@ static int reserve(struct check_ring *ring, uint32_t count)
 	}
 	ring->counts[id] = (uint16_t)count;
 	ring->in_flight += count;
+	ring->order[ring->order_to++ % ring->size] = (uint16_t)id;
 	return (int)id;
 }
 
@@ -242,14 +250,68 @@ int check_ring_add_table(struct check_ring *ring, const struct check_buffer *buf
 
 /* ---- what comes back ---- */
 
+/* Packed: the descriptor so many places from the next one. */
+static bool is_used(const struct check_ring *ring, uint32_t where)
+{
+	const uint32_t position = ring->next_used + where;
+	const bool wrap = position >= ring->size ? !ring->used_wrap : ring->used_wrap;
+	const uint16_t flags = load16(&packed_at(ring, position % ring->size)->flags);
+
+	return !!(flags & VIRTQ_PACKED_DESC_F_AVAIL) == wrap && !!(flags & VIRTQ_PACKED_DESC_F_USED) == wrap;
+}
+
 bool check_ring_has_used(const struct check_ring *ring)
 {
-	uint16_t flags;
-
 	if (!ring->packed)
 		return load16(ring->used.at + VIRTQ_USED_IDX) != ring->next_used;
-	flags = load16(&packed_at(ring, ring->next_used)->flags);
-	return !!(flags & VIRTQ_PACKED_DESC_F_AVAIL) == ring->used_wrap && !!(flags & VIRTQ_PACKED_DESC_F_USED) == ring->used_wrap;
+	if (ring->batch)
+		return true;
+	return is_used(ring, 0);
+}
+
+static uint16_t waits_first(const struct check_ring *ring, uint32_t nth)
+{
+	return ring->order[(ring->order_from + nth) % ring->size];
+}
+
+static void element_at(const struct check_ring *ring, uint16_t index, struct check_used *used)
+{
+	struct virtq_used_elem element;
+
+	memcpy(&element, ring->used.at + VIRTQ_USED_RING(index & (ring->size - 1)), sizeof(element));
+	*used = (struct check_used){viodma_le32_get(element.id), viodma_le32_get(element.len)};
+}
+
+/* A batch has one element, and the next one is behind all of its descriptors, not of the one chain's. */
+static bool is_followed(const struct check_ring *ring, uint32_t id)
+{
+	usleep(MOMENT_US);
+	return is_used(ring, ring->counts[id]);
+}
+
+/* IN_ORDER: the element names the last chain of a batch; those before it are used, too, with nothing said of their lengths. */
+static void first_of_batch(struct check_ring *ring, struct check_used *used)
+{
+	const uint32_t waiting = ring->order_to - ring->order_from;
+	struct check_used last;
+
+	if (!ring->packed) {
+		const uint16_t index = load16(ring->used.at + VIRTQ_USED_IDX), count = (uint16_t)(index - ring->next_used);
+
+		element_at(ring, (uint16_t)(index - 1), &last);
+		if (count <= waiting && last.id == waits_first(ring, count - 1u) && used->id != waits_first(ring, 0))
+			*used = (struct check_used){waits_first(ring, 0), 0};
+		return;
+	}
+	for (uint32_t n = 0; n < waiting && !ring->batch; n++)
+		if (used->id == waits_first(ring, n) && (!n || !is_followed(ring, used->id))) {
+			ring->batch = n + 1;
+			ring->batch_bytes = used->bytes;
+		}
+	if (ring->batch) {
+		ring->batch--;
+		*used = (struct check_used){waits_first(ring, 0), ring->batch ? 0 : ring->batch_bytes};
+	}
 }
 
 bool check_ring_take(struct check_ring *ring, struct check_used *used)
@@ -261,13 +323,16 @@ bool check_ring_take(struct check_ring *ring, struct check_used *used)
 	if (ring->packed) {
 		const struct virtq_packed_desc *desc = packed_at(ring, ring->next_used);
 
-		*used = (struct check_used){viodma_le16_get(desc->id), viodma_le32_get(desc->len)};
+		/* Without WRITE nothing was written, and the length is reserved. */
+		*used = (struct check_used){viodma_le16_get(desc->id),
+					    viodma_le16_get(desc->flags) & VIRTQ_DESC_F_WRITE ? viodma_le32_get(desc->len) : 0};
 	} else {
-		struct virtq_used_elem element;
-
-		memcpy(&element, ring->used.at + VIRTQ_USED_RING(ring->next_used & (ring->size - 1)), sizeof(element));
-		*used = (struct check_used){viodma_le32_get(element.id), viodma_le32_get(element.len)};
+		element_at(ring, ring->next_used, used);
 	}
+	if (ring->in_order)
+		first_of_batch(ring, used);
+	if (ring->order_from != ring->order_to)
+		ring->order_from++;
 	/* A chain that is none takes a place all the same. */
 	count = used->id < ring->size && ring->counts[used->id] ? ring->counts[used->id] : 1;
 	if (used->id < ring->size) {

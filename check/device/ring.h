@@ -30,6 +30,10 @@ struct check_ring {
 	uint16_t next_avail, next_used; /* split: indices; packed: positions, */
 	bool avail_wrap, used_wrap;     /* and their wrap counters */
 	uint32_t calls;                 /* that were waited for, and came */
+	bool in_order;                  /* the device may say of several chains at once that they are used, by the last one */
+	uint16_t *order;                /* heads or ids, as they were made available, from */
+	uint32_t order_from, order_to;  /* up to here */
+	uint32_t batch, batch_bytes;    /* packed: chains of such a batch that are not taken yet, and the last one's length */
 	uint32_t in_flight;             /* descriptors of the ring that chains take */
 	uint16_t *counts;               /* of each head or id: descriptors of its chain; 0: free */
 	bool *taken;                    /* split: each entry of the table */

@@ -166,9 +166,20 @@ void check_session_close(struct check_session *session)
 
 static bool connect_again(struct check_session *session)
 {
-	int fd;
+	int fd, died_of;
 
 	check_peer_end(&session->peer);
+	died_of = session->command ? check_command_died(session->command) : 0;
+	if (died_of) {
+		session->peer.state = CHECK_GONE;
+		snprintf(session->peer.broken, sizeof(session->peer.broken), "the device's process died of signal %d (%s)", died_of,
+			 strsignal(died_of));
+		return false;
+	}
+	if (session->command) {
+		check_command_end(session->command);
+		check_command_start(session->command, session->options->command);
+	}
 	session->miss_count = 0;
 	session->started = false;
 	check_event(session, CHECK_US, 0, 0, "the connection is closed, and made anew");
@@ -319,33 +330,45 @@ bool check_session_ring_stop(struct check_session *session, unsigned n, uint32_t
 	return true;
 }
 
-bool check_session_ring(struct check_session *session, const struct check_setup *setup, unsigned n)
+bool check_session_ring_grant(struct check_session *session, const struct check_ring *ring)
 {
-	struct check_ring *ring = &session->rings[n];
-	const enum check_direction direction = check_direction_of(session);
+	return check_grant(session, &ring->desc, CHECK_READ_WRITE) && check_grant(session, &ring->avail, CHECK_READ_WRITE) &&
+	       check_grant(session, &ring->used, CHECK_READ_WRITE);
+}
 
-	if (!check_ring_new(ring, &session->memory, session->type->queue(n, direction), setup->size ? setup->size : RING_SIZE,
-			    session->packed, setup->rings_spread))
+bool check_session_ring(struct check_session *session, const struct check_setup *setup, unsigned queue)
+{
+	const unsigned n = session->ring_count;
+	struct check_ring *ring = &session->rings[n];
+
+	if (!check_ring_new(ring, &session->memory, queue, setup->size ? setup->size : RING_SIZE, session->packed,
+			    setup->rings_spread))
 		return check_wrong(session, "out of memory");
-	session->ring_count = n + 1;
+	ring->in_order = session->accepted >> VIRTIO_F_IN_ORDER_BIT & 1;
+	session->ring_count++;
 	if (setup->index && !session->packed)
 		check_ring_begin_at(ring, setup->index);
-	if (!setup->rings_unmapped && (!check_grant(session, &ring->desc, session->packed ? CHECK_READ_WRITE : CHECK_READ) ||
-				       !check_grant(session, &ring->avail, CHECK_READ) ||
-				       !check_grant(session, &ring->used, session->packed ? CHECK_WRITE : CHECK_READ_WRITE)))
+	if (!setup->rings_unmapped && !check_session_ring_grant(session, ring))
 		return false;
 	return check_session_ring_start(session, n);
 }
 
 bool check_session_start(struct check_session *session, const struct check_setup *setup)
 {
+	const struct check_type *type = session->type;
 	const unsigned queues = setup->queues ? setup->queues : 1;
+	struct check_setup beside = *setup;
+	const unsigned idle = !type->idle_queue ? 0 : type->idle_per_ring ? queues : 1;
 
 	if (!check_session_features(session, setup) || !check_session_memory(session) ||
 	    (setup->record && !check_session_record(session)))
 		return false;
 	for (unsigned n = 0; n < queues; n++)
-		if (!check_session_ring(session, setup, n))
+		if (!check_session_ring(session, setup, type->queue(n, check_direction_of(session))))
+			return false;
+	beside.rings_unmapped = false;
+	for (unsigned n = 0; n < idle; n++)
+		if (!check_session_ring(session, &beside, type->idle_queue(n)))
 			return false;
 	session->started = true;
 	return set_status(session, ACKNOWLEDGE_DRIVER | VIODMA_STATUS_FEATURES_OK | VIODMA_STATUS_DRIVER_OK);

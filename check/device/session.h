@@ -13,6 +13,7 @@
 #define VIODMA_CHECK_SESSION_H
 
 #include "check/case.h"
+#include "check/command.h"
 #include "check/device/memory.h"
 #include "check/device/peer.h"
 #include "check/device/ring.h"
@@ -23,7 +24,7 @@
 
 /* ---- the connection ---- */
 
-#define CHECK_QUEUES_MAX 2u
+#define CHECK_QUEUES_MAX 2u /* of requests; as many idle ones may be beside them */
 
 struct check_setup {
 	bool clear;       /* bit 33 is declined: addresses are physical */
@@ -71,7 +72,7 @@ struct check_session {
 	bool packed, platform, event_idx, started;
 	bool size_refused; /* a ring's, by SET_VRING_NUM */
 	uint64_t accepted;
-	struct check_ring rings[CHECK_QUEUES_MAX];
+	struct check_ring rings[2 * CHECK_QUEUES_MAX]; /* of requests, then idle ones */
 	unsigned ring_count;
 	struct vhost_user_inflight record; /* what is in flight; mmap_size 0: there is none */
 	int record_fd;
@@ -81,6 +82,7 @@ struct check_session {
 	uint32_t grant_count;
 	struct check_miss misses[CHECK_MISSES_MAX]; /* the first ones */
 	uint32_t miss_count;                        /* all */
+	struct check_command *command; /* options->command, while it runs; NULL: nobody's concern here */
 	char why[512]; /* of the last thing that went wrong */
 	struct check_known *known;
 };
@@ -110,8 +112,11 @@ bool check_session_features(struct check_session *session, const struct check_se
 /* SET_FEATURES of exactly these bits. *refused: the device said no (an acknowledgement, FEATURES_OK, or the end). */
 bool check_session_set_features(struct check_session *session, uint64_t features, bool *refused);
 bool check_session_memory(struct check_session *session);
-bool check_session_ring(struct check_session *session, const struct check_setup *setup, unsigned n);
+/* The next ring, which is that queue. */
+bool check_session_ring(struct check_session *session, const struct check_setup *setup, unsigned queue);
 /* A ring as it is, to the device; and back: *base is where it says that it had come to. */
+/* All of it to read and write, as drivers map rings. */
+bool check_session_ring_grant(struct check_session *session, const struct check_ring *ring);
 bool check_session_ring_start(struct check_session *session, unsigned n);
 bool check_session_ring_stop(struct check_session *session, unsigned n, uint32_t *base);
 /* The queue that the nth ring is. */
@@ -197,10 +202,14 @@ struct check_type {
 	const char *name;
 	uint32_t device_id;
 	bool from_device, to_device;
+	bool keeps;                        /* the device keeps what is written to it */
 	uint64_t features;                 /* of the type's own bits, those that are accepted if offered */
-	uint32_t usual_bytes, most_bytes;  /* of a request's data; a whole number of step_bytes */
-	uint32_t step_bytes;
+	/* Of a request's data: a whole number of step_bytes; a type whose requests have one size has it three times. */
+	uint32_t usual_bytes, least_bytes, most_bytes, step_bytes;
 	unsigned (*queue)(unsigned n, enum check_direction direction); /* that the nth ring of requests is */
+	/* A queue that a device wants to have, too, beside each ring of requests, or once. NULL: none. */
+	unsigned (*idle_queue)(unsigned n);
+	bool idle_per_ring;
 	/* Parts but the data's, which is there: where they go, what they hold, around it. */
 	bool (*make)(struct check_session *session, struct check_request *request);
 	/* Is the answer right? If not, check_wrong. */

@@ -38,6 +38,7 @@ const struct check_type check_type_rng = {
 	.device_id = 4,
 	.from_device = true,
 	.usual_bytes = 512,
+	.least_bytes = 1,
 	.most_bytes = 65536,
 	.step_bytes = 1,
 	.queue = queue,

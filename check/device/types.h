@@ -5,6 +5,6 @@
 
 #include "check/device/session.h"
 
-extern const struct check_type check_type_blk, check_type_rng;
+extern const struct check_type check_type_blk, check_type_net, check_type_rng, check_type_fs;
 
 #endif

@@ -97,6 +97,15 @@ BETWEEN(enum viodma_result, viodma_spaces_invalidate, struct viodma_vhost_user *
 	return __real_viodma_spaces_invalidate(backend, bus, len_bytes);
 }
 
+BETWEEN(enum viodma_verdict, viodma_message_check_header, struct viodma_vhost_user *backend,
+	const struct vhost_user_header *header, bool *well_formed)
+{
+	if (!BROKEN(update_without_platform) || header->request != VHOST_USER_IOTLB_MSG)
+		return __real_viodma_message_check_header(backend, header, well_formed);
+	*well_formed = true;
+	return VIODMA_DONE;
+}
+
 /* Is it one that has to be refused, and is acknowledged as done? */
 static bool swallowed(struct viodma_vhost_user *backend, const struct vhost_user_iotlb *update)
 {
@@ -105,9 +114,7 @@ static bool swallowed(struct viodma_vhost_user *backend, const struct vhost_user
 
 	if (update->type != VHOST_USER_IOTLB_UPDATE)
 		return false;
-	if (BROKEN(update_no_permission) && !update->permissions)
-		return true;
-	if (BROKEN(update_no_bytes) && !update->size)
+	if (BROKEN(update_without_platform))
 		return true;
 	if (BROKEN(update_user_wraps) && user_last < update->user_address)
 		return true;
@@ -126,6 +133,10 @@ BETWEEN(enum viodma_verdict, viodma_handle_iotlb, struct viodma_vhost_user *back
 
 	if (swallowed(backend, iotlb))
 		return VIODMA_DONE;
+	if (BROKEN(update_no_permission) && iotlb->type == VHOST_USER_IOTLB_UPDATE && !iotlb->permissions)
+		message->payload.iotlb.permissions = VIODMA_READ_WRITE;
+	if (BROKEN(update_no_bytes) && iotlb->type == VHOST_USER_IOTLB_UPDATE && !iotlb->size)
+		return VIODMA_LATER; /* never */
 	if (BROKEN(invalidate_nothing) && iotlb->type == VHOST_USER_IOTLB_INVALIDATE &&
 	    viodma_iotlb_translate(&backend->iotlb, (viodma_bus){iotlb->iova}, VIODMA_READ, &extent) != VIODMA_OK)
 		return VIODMA_LATER; /* never */

@@ -76,6 +76,7 @@ MUTANTS = {
     "update-replaces": OF_ITS_OWN,
     "ring-invalidated": OF_ITS_OWN,
     "update-outside-memory": OF_ITS_OWN,
+    "update-without-platform": Mutant(serve=("--platform-dma=off",)),
     "update-beyond-region": OF_ITS_OWN,
     "update-user-wraps": OF_ITS_OWN,
     "update-bus-wraps": OF_ITS_OWN,

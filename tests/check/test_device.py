@@ -12,12 +12,14 @@ import mutants
 
 TIMEOUT_MS = "400"  # of a mutant: it is expected to be silent
 
+OFFERED = dict.fromkeys(["platform-not-offered", "update-without-platform"], "bit 33 is offered")
+
 # Ways to serve, and which cases cannot be played there: their reason.
 WAYS = {
-    "usual": ("blk", ["--in-order", "--num-queues", "2"], {"platform-not-offered": "bit 33 is offered"}),
-    "copies": ("blk", ["--in-order", "--num-queues", "2", "--copy"], {"platform-not-offered": "bit 33 is offered"}),
-    "workers": ("blk", ["--in-order", "--num-queues", "2", "--workers", "2"], {"platform-not-offered": "bit 33 is offered"}),
-    "one-queue": ("blk", ["--poll-us", "0"], {"platform-not-offered": "bit 33 is offered", "two-queues": "there is one queue",
+    "usual": ("blk", ["--in-order", "--num-queues", "2"], OFFERED),
+    "copies": ("blk", ["--in-order", "--num-queues", "2", "--copy"], OFFERED),
+    "workers": ("blk", ["--in-order", "--num-queues", "2", "--workers", "2"], OFFERED),
+    "one-queue": ("blk", ["--poll-us", "0"], {**OFFERED, "two-queues": "there is one queue",
                                               "in-order": "IN_ORDER is not offered"}),
     "no-platform": ("blk", ["--platform-dma=off"], None),
     "rng": ("rng", [], None),
