@@ -10,7 +10,7 @@
  *   dma_memory.c     memory that both halves use: alloc, release
  *   limits.c         what one mapping can hold; parts of a mapping that stays
  *   segments.c       from bus ranges to segments: merging, limits
- *   straight.c       the short way of what bounces where nothing else is to be done
+ *   straight.c       the short way of what bounces where nothing else is to be done; where map and unmap begin
  *   bounce.c         a mapping's runs in the pool: take, copy in, copy out, give back
  *   fixed.c          direct and offset: bus addresses by arithmetic or by the platform's function; what is out of reach
  *   iommu.c          bus addresses by a table: granules, partial ones bounced; unwinding
@@ -20,7 +20,7 @@
  *   dma_debug.c      the shadow of every mapping
  *
  * How a map goes (domain.c):
- *   1. debug looks (viodma_debug_map_begin); what straight.c takes is done with
+ *   1. what straight.c takes is done with; debug looks (viodma_debug_map_begin)
  *   2. kind fixed (direct, offset, bounce):  viodma_fixed_map  - for each buffer: in place if the device reaches all of it,
  *      its alignment fits, and the platform is not restricted (or the buffer lies in the pool already); else a run
  *      kind IOMMU, bounce over IOMMU:        viodma_iommu_map
@@ -114,6 +114,40 @@ static inline uint32_t viodma_pool_take_one(struct viodma_pool *pool)
 	return index; /* the first piece's first slot is number 0 */
 }
 
+/*
+ * A single slot of the first piece that was handed out lately and came back, and is kept at hand: marked as handed out, its
+ * run set, and not counted. Pre: there is one.
+ */
+static inline uint32_t viodma_pool_take_at_hand(struct viodma_pool *pool, struct viodma_pool_slot **record)
+{
+	struct viodma_pool_statistics *statistics = &pool->statistics;
+	uint32_t index = pool->at_hand;
+	uint64_t used_bytes = statistics->used_bytes + pool->slot_bytes;
+
+	*record = &pool->chunks[0].slots[index];
+	pool->at_hand = (*record)->next;
+	statistics->allocations++;
+	statistics->used_bytes = used_bytes;
+	if (used_bytes > statistics->high_water_bytes)
+		statistics->high_water_bytes = used_bytes;
+	return index;
+}
+
+/* A used pool tells of its next exhaustion once half of it is free again. */
+static inline void viodma_pool_account_free(struct viodma_pool *pool, uint64_t len_bytes)
+{
+	pool->statistics.used_bytes -= len_bytes;
+	if (__builtin_expect(pool->told, 0) && pool->statistics.used_bytes < pool->statistics.bytes / 2)
+		pool->told = false;
+}
+
+static inline void viodma_pool_keep_at_hand(struct viodma_pool *pool, uint32_t index)
+{
+	pool->chunks[0].slots[index].next = pool->at_hand;
+	pool->at_hand = index;
+	viodma_pool_account_free(pool, pool->slot_bytes);
+}
+
 /* More than one slot of a run that ends, marked as free. */
 void viodma_pool_mark_free(struct viodma_pool_chunk *chunk, uint32_t index, uint32_t count);
 
@@ -130,9 +164,7 @@ static inline void viodma_pool_give_back(struct viodma_pool *pool, struct viodma
 	chunk->free += count;
 	if (index < chunk->hint)
 		chunk->hint = index;
-	pool->statistics.used_bytes -= (uint64_t)count << pool->slot_shift;
-	if (pool->told && pool->statistics.used_bytes < pool->statistics.bytes / 2)
-		pool->told = false;
+	viodma_pool_account_free(pool, (uint64_t)count << pool->slot_shift);
 }
 
 /* ---- domain.c ---- */
@@ -219,16 +251,6 @@ void viodma_bounce_quarantine(struct viodma_domain *domain, uint32_t runs);
 
 /* May anything of this domain go the short way? For its initialisation. */
 bool viodma_straight_possible(const struct viodma_domain *domain);
-/*
- * All of a mapping: segments, runs, copies, counts; or else the long way is gone, which answers whatever there is to say.
- * Pre: domain->straight.
- */
-enum viodma_result viodma_straight_map(struct viodma_domain *domain, struct viodma_mapping *mapping,
-				       const struct viodma_buffer *buffers, uint32_t count,
-				       enum viodma_direction direction, struct viodma_segment *segments,
-				       uint32_t capacity);
-/* Its end; as viodma_domain_unmap. */
-enum viodma_result viodma_straight_unmap(struct viodma_mapping *mapping, uint64_t written_bytes);
 /*
  * What stays entered of the pool is taken out; nothing goes the short way from now on. False: there was nothing. Pre: no
  * mapping is live, and nothing waits.

@@ -507,6 +507,7 @@ enum viodma_result viodma_domain_map_long(struct viodma_domain *domain, struct v
 	mapping->checked_by = debug;
 	mapping->quiet = false;
 	mapping->straight = false;
+	mapping->one_slot = false;
 	if (count && direction >= VIODMA_TO_DEVICE && direction <= VIODMA_BIDIRECTIONAL)
 		result = map_buffers(domain, mapping, segments, capacity);
 	if (result == VIODMA_OK && !domain->plain) {
@@ -519,17 +520,6 @@ enum viodma_result viodma_domain_map_long(struct viodma_domain *domain, struct v
 	if (debug)
 		viodma_debug_map_end(debug, mapping, result);
 	return result;
-}
-
-/* Whichever way is gone has the arguments as they are: this is a comparison and a jump. */
-enum viodma_result viodma_domain_map_general(struct viodma_domain *domain, struct viodma_mapping *mapping,
-					     const struct viodma_buffer *buffers, uint32_t count,
-					     enum viodma_direction direction, struct viodma_segment *segments,
-					     uint32_t capacity)
-{
-	if (domain->straight)
-		return viodma_straight_map(domain, mapping, buffers, count, direction, segments, capacity);
-	return viodma_domain_map_long(domain, mapping, buffers, count, direction, segments, capacity);
 }
 
 /* ---- unmap, sync ---- */
@@ -557,14 +547,6 @@ enum viodma_result viodma_domain_unmap_long(struct viodma_mapping *mapping, uint
 	if (result != VIODMA_OK)
 		return result;
 	return too_long ? VIODMA_E_INVALID : VIODMA_OK;
-}
-
-enum viodma_result viodma_domain_unmap_general(struct viodma_mapping *mapping, uint64_t written_bytes)
-{
-	/* Live, and so mapped: nothing else says `straight`. */
-	if (mapping->domain && mapping->straight)
-		return viodma_straight_unmap(mapping, written_bytes);
-	return viodma_domain_unmap_long(mapping, written_bytes);
 }
 
 void viodma_domain_sync_general(const struct viodma_mapping *mapping, uint64_t offset, uint64_t len_bytes,

@@ -6,6 +6,10 @@
  * lies together, so that it cuts the rest in few pieces. Words of the bitmap that are full are passed over 32 slots at
  * a time; where requests complete in order the slot at the hint is free, and one look suffices.
  *
+ * Single slots of the first chunk that the short way (straight.c) gives back are not marked as free but kept in a list, at
+ * hand, last in, first out: nothing is searched to hand them out again. They are put back in the bitmap as soon as it
+ * has no room for a run, and before anybody looks for one the long way.
+ *
  * A slot's number is counted over all chunks. The record of a run's first slot holds its length, and what the bouncing
  * room wants to know about it; the record of any other slot is not used.
  */
@@ -45,6 +49,7 @@ enum viodma_result viodma_pool_init(struct viodma_pool *pool, const struct viodm
 	while ((uint32_t)1 << pool->slot_shift < slot_bytes)
 		pool->slot_shift++;
 	pool->run_bytes = pool->largest_run = run_bytes;
+	pool->at_hand = VIODMA_POOL_NONE;
 	return VIODMA_OK;
 }
 
@@ -230,6 +235,25 @@ static uint32_t slots_of(const struct viodma_pool *pool, uint64_t len_bytes)
 	return (uint32_t)((len_bytes + (pool->slot_bytes - 1)) >> pool->slot_shift);
 }
 
+/* What is at hand is free for anybody. False: nothing was. */
+static bool put_back(struct viodma_pool *pool)
+{
+	struct viodma_pool_chunk *chunk = &pool->chunks[0];
+	uint32_t index = pool->at_hand;
+
+	if (index == VIODMA_POOL_NONE)
+		return false;
+	for (; index != VIODMA_POOL_NONE; index = chunk->slots[index].next) {
+		chunk->slots[index].run = 0;
+		mark(chunk, index, 1, false);
+		chunk->free++;
+		if (index < chunk->hint)
+			chunk->hint = index;
+	}
+	pool->at_hand = VIODMA_POOL_NONE;
+	return true;
+}
+
 static uint32_t take_once(struct viodma_pool *pool, uint32_t count, uint32_t align_bytes)
 {
 	uint32_t i, run = VIODMA_POOL_NONE;
@@ -255,6 +279,7 @@ static uint32_t take(struct viodma_pool *pool, uint64_t len_bytes, uint32_t alig
 
 	if (!len_bytes || len_bytes > pool->run_bytes)
 		return VIODMA_POOL_NONE;
+	(void)put_back(pool);
 	run = take_once(pool, count, align_bytes);
 	while (run == VIODMA_POOL_NONE && pool->config.grow) {
 		chunks = pool->chunk_count;
@@ -286,6 +311,8 @@ uint32_t viodma_pool_try(struct viodma_pool *pool, uint64_t wanted_bytes)
 	if (run != VIODMA_POOL_NONE)
 		return run;
 	run = take_once(pool, count, 1);
+	if (run == VIODMA_POOL_NONE && put_back(pool))
+		run = take_once(pool, count, 1);
 	if (run != VIODMA_POOL_NONE)
 		account(pool, count);
 	return run;
@@ -318,8 +345,10 @@ void viodma_pool_quarantine(struct viodma_pool *pool, uint32_t run)
 void viodma_pool_quarantine_chunk(struct viodma_pool *pool, uint32_t which)
 {
 	struct viodma_pool_chunk *chunk = &pool->chunks[which];
-	uint64_t bytes = (uint64_t)chunk->free << pool->slot_shift;
+	uint64_t bytes;
 
+	(void)put_back(pool);
+	bytes = (uint64_t)chunk->free << pool->slot_shift;
 	mark(chunk, 0, chunk->count, true); /* = DRV-22 */
 	chunk->free = 0;
 	pool->statistics.used_bytes += bytes;

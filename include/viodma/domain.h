@@ -148,11 +148,11 @@ struct viodma_mapping {
 	viodma_bus iova;
 	uint64_t iova_bytes;
 	bool straight; /* mapped the short way (core/dma/straight.c), and ends so */
+	bool one_slot; /* ... and is in one slot of the pool's first piece, alone */
 	bool quiet; /* not on a plain domain, which needs none: all of it lies in place, coherent, so a sync is nothing */
 	uint32_t debug;
 	struct viodma_debug *checked_by; /* of the domain it was last mapped in; stays after unmap, to report a second one */
 };
-#define VIODMA_POOL_NONE (~0u)
 
 struct viodma_domain_statistics {
 	uint64_t maps, unmaps;     /* not counted on a plain domain */
@@ -190,6 +190,7 @@ struct viodma_domain {
 	bool straight;           /* there is a short way */
 	uint8_t pool_found[3];   /* for each direction - 1: a bit for each piece of the pool with an address in pool_bus */
 	bool last_is_apart;      /* and so does it not overlap the pools */
+	uint32_t quick_bytes;    /* what is in last_object and no longer than this bounces, in one slot */
 	uint32_t last_object;    /* of the registered memory: where a buffer was found last */
 	viodma_bus pool_bus[3][VIODMA_POOL_CHUNKS_MAX];
 };

@@ -25,6 +25,7 @@ extern "C" {
 struct viodma_pool;
 
 #define VIODMA_POOL_CHUNKS_MAX 8
+#define VIODMA_POOL_NONE (~0u) /* no slot */
 #define VIODMA_POOL_SLOT_BYTES 2048u        /* the default */
 #define VIODMA_POOL_RUN_BYTES (256u * 1024) /* the largest run, by default */
 
@@ -71,7 +72,7 @@ struct viodma_pool_statistics {
 /* The library's: one slot. */
 struct viodma_pool_slot {
 	uint32_t run;    /* slots of the run that begins here; 0: inside a run, or free */
-	uint32_t next;   /* of the mapping's list of runs */
+	uint32_t next;   /* of the mapping's list of runs, or of what is at hand */
 	uint32_t offset; /* of the data in the run, bytes */
 	uint32_t len;    /* of the data, bytes */
 	uint64_t position; /* of the data in the mapping, bytes */
@@ -99,6 +100,7 @@ struct viodma_pool {
 	struct viodma_pool_chunk chunks[VIODMA_POOL_CHUNKS_MAX];
 	uint32_t chunk_count;
 	uint32_t slot_count;
+	uint32_t at_hand; /* the first of the single slots kept at hand; VIODMA_POOL_NONE */
 	bool told;
 };
 

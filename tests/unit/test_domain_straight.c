@@ -296,7 +296,9 @@ struct outcome {
 	enum viodma_result unmapped, twice;
 };
 
-static bool play(const struct case_of *one, enum viodma_direction direction, const char *platform, struct outcome *outcome)
+/* Where the same was mapped before (again), a slot is at hand, and the object known. */
+static bool play(const struct case_of *one, enum viodma_direction direction, const char *platform, bool again,
+		 struct outcome *outcome)
 {
 	static unsigned char put[8192];
 	uint32_t k;
@@ -306,6 +308,11 @@ static bool play(const struct case_of *one, enum viodma_direction direction, con
 		put[k] = (unsigned char)(k * 13 + 5);
 	CHECK(start_secure(platform));
 	memset(dma_rig_at(&rig, RIG_POOL + 0x30000), 0x3c, 20);
+	if (again) {
+		CHECK_RESULT(map(one->buffers, one->count, direction), VIODMA_OK);
+		CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
+		CHECK_EQUAL(rig.pool.statistics.used_bytes, 0);
+	}
 	CHECK_RESULT(map(one->buffers, one->count, direction), VIODMA_OK);
 	CHECK_EQUAL(mapping.straight, one->straight && rig.domain.straight);
 	outcome->segment_count = mapping.segment_count;
@@ -327,17 +334,130 @@ static bool play(const struct case_of *one, enum viodma_direction direction, con
 static bool both_ways_come_to_the_same(void)
 {
 	static struct outcome straight, general;
-	unsigned i, direction;
+	unsigned i, k, direction;
 
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		for (direction = VIODMA_TO_DEVICE; direction <= VIODMA_BIDIRECTIONAL; direction++) {
-			CHECK(play(&cases[i], (enum viodma_direction)direction, SECURE, &straight));
-			CHECK(play(&cases[i], (enum viodma_direction)direction, SECURE LONG_WAY, &general));
+		for (k = 0; k < 6; k++) {
+			direction = VIODMA_TO_DEVICE + k / 2;
+			CHECK(play(&cases[i], (enum viodma_direction)direction, SECURE, k % 2, &straight));
+			CHECK(play(&cases[i], (enum viodma_direction)direction, SECURE LONG_WAY, k % 2, &general));
 			CHECK(!memcmp(&straight, &general, sizeof(straight)));
 			CHECK_RESULT(straight.unmapped, VIODMA_OK);
 			CHECK_RESULT(straight.twice, VIODMA_E_MISUSE);
 		}
 	return true;
+}
+
+/* All lengths at which moves of few bytes meet or end, all of it written by the device, or less. */
+static bool few_bytes_are_copied_and_none_beside_them(void)
+{
+	unsigned char put[150], seen[150];
+	struct viodma_buffer buffer = {{RIG_HERE + 3}, 1};
+	uint32_t k, written;
+
+	CHECK(start_secure(SECURE));
+	for (buffer.len_bytes = 1; buffer.len_bytes <= 150; buffer.len_bytes++)
+		for (written = buffer.len_bytes; written + 3 >= buffer.len_bytes && written <= buffer.len_bytes; written--) {
+			for (k = 0; k < sizeof(put); k++)
+				put[k] = (unsigned char)(k + 7 * buffer.len_bytes + written);
+			CHECK_RESULT(map(&buffer, 1, VIODMA_BIDIRECTIONAL), VIODMA_OK);
+			CHECK(mapping.straight && mapping.one_slot);
+			CHECK(dma_rig_device_reads(&rig, segments, 1, 0, seen, buffer.len_bytes));
+			CHECK(!memcmp(seen, dma_rig_at(&rig, buffer.phys.v), buffer.len_bytes));
+			CHECK(dma_rig_device_writes(&rig, segments, 1, 0, put, buffer.len_bytes));
+			CHECK_RESULT(viodma_domain_unmap(&mapping, written), VIODMA_OK);
+			CHECK(!memcmp(put, dma_rig_at(&rig, buffer.phys.v), written));
+			CHECK(!memcmp(seen + written, dma_rig_at(&rig, buffer.phys.v + written), buffer.len_bytes - written));
+			CHECK(dma_rig_rest_is_intact(&rig, &buffer, 1));
+		}
+	return dma_rig_end(&rig);
+}
+
+/* Slots that came back are free for everybody, however they are kept. */
+static bool what_is_at_hand_is_there_for_longer_runs(void)
+{
+	static const struct viodma_buffer most = {{RIG_HERE}, 4096};
+	struct viodma_mapping mappings[8];
+	struct viodma_segment found[8];
+	unsigned i, round;
+
+	CHECK(dma_rig_start(&rig, SECURE));
+	CHECK_RESULT(dma_rig_add_pool(&rig, 512, 4096, 4096), VIODMA_OK);
+	CHECK_RESULT(dma_rig_add_domain(&rig, VIODMA_ADDRESSING_PLATFORM), VIODMA_OK);
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < 8; i++)
+			CHECK_RESULT(viodma_domain_map(&rig.domain, &mappings[i], &small, 1, VIODMA_TO_DEVICE, &found[i], 1),
+				     VIODMA_OK);
+		CHECK_EQUAL(rig.pool.statistics.used_bytes, 4096);
+		CHECK_RESULT(map(&small, 1, VIODMA_TO_DEVICE), VIODMA_E_EXHAUSTED);
+		for (i = 0; i < 8; i++)
+			CHECK_RESULT(viodma_domain_unmap(&mappings[(i * 3 + round) % 8], 0), VIODMA_OK);
+		CHECK_EQUAL(rig.pool.statistics.used_bytes, 0);
+		for (i = 0; i < 2 && round; i++) {
+			CHECK_RESULT(map(&most, 1, VIODMA_FROM_DEVICE), VIODMA_OK);
+			CHECK(mapping.straight);
+			CHECK_RESULT(viodma_domain_map(&rig.domain, &mappings[0], &small, 1, VIODMA_TO_DEVICE, found, 1),
+				     VIODMA_E_EXHAUSTED);
+			CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
+			CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_E_MISUSE);
+		}
+	}
+	CHECK_EQUAL(rig.pool.statistics.high_water_bytes, 4096);
+	CHECK_EQUAL(rig.pool.statistics.allocations, 3 * 8 + 2 * 2);
+	return dma_rig_end(&rig);
+}
+
+/* No slot is handed out twice, whichever way it came back. */
+static bool live_mappings_have_slots_of_their_own(void)
+{
+	static const struct viodma_buffer away = {{RIG_FAR + 40}, 64}, two[2] = {{{RIG_HERE}, 64}, {{RIG_NEXT}, 64}};
+	struct viodma_mapping mappings[4];
+	struct viodma_segment found[4][2];
+	unsigned i, k, round, count;
+
+	CHECK(start_secure(SECURE));
+	for (round = 0; round < 8; round++) {
+		for (i = 0; i < 4; i++) {
+			const bool single = (i + round) % 3;
+
+			count = single ? 1 : 2;
+			CHECK_RESULT(viodma_domain_map(&rig.domain, &mappings[i], single ? i % 2 ? &away : &small : two, count,
+						       VIODMA_FROM_DEVICE, found[i], 2), VIODMA_OK);
+			CHECK_EQUAL(mappings[i].segment_count, count);
+			for (k = 0; k < i; k++)
+				CHECK(found[k][0].bus.v >> 9 != found[i][0].bus.v >> 9 &&
+				      found[k][0].bus.v >> 9 != found[i][count - 1].bus.v >> 9);
+			CHECK(dma_rig_device_writes(&rig, found[i], count, 0, &"abcd"[i], 1));
+		}
+		/* In another order, so that the object is another than the last one. */
+		for (i = 4; i-- > 0;) {
+			const bool single = (i + round) % 3;
+
+			CHECK_RESULT(viodma_domain_unmap(&mappings[i], 1), VIODMA_OK);
+			CHECK_EQUAL(*dma_rig_at(&rig, !single ? RIG_HERE : i % 2 ? away.phys.v : small.phys.v), "abcd"[i]);
+		}
+		CHECK_EQUAL(rig.pool.statistics.used_bytes, 0);
+	}
+	return dma_rig_end(&rig);
+}
+
+/* What a device says beyond the buffer is not believed; what ended has ended. */
+static bool a_slot_at_hand_answers_as_ever(void)
+{
+	static const unsigned char put[64] = "from the device";
+	unsigned i;
+
+	CHECK(start_secure(SECURE));
+	for (i = 0; i < 3; i++) {
+		CHECK_RESULT(map(&small, 1, VIODMA_FROM_DEVICE), VIODMA_OK);
+		CHECK(dma_rig_device_writes(&rig, segments, 1, 0, put, 64));
+		CHECK_RESULT(viodma_domain_unmap(&mapping, i == 2 ? UINT64_MAX : 65), VIODMA_E_INVALID);
+		CHECK_RESULT(viodma_domain_unmap(&mapping, 65), VIODMA_E_MISUSE);
+		CHECK(!memcmp(dma_rig_at(&rig, small.phys.v), put, 64));
+		CHECK(dma_rig_rest_is_intact(&rig, &small, 1));
+	}
+	CHECK_EQUAL(rig.pool.statistics.copied_out_bytes, 3 * 64);
+	return dma_rig_end(&rig);
 }
 
 static bool what_is_wrong_is_answered_as_ever(void)
@@ -347,6 +467,8 @@ static bool what_is_wrong_is_answered_as_ever(void)
 	static const struct viodma_buffer second[2] = {{{RIG_HERE}, 100}, {{RIG_FAR + RIG_FAR_BYTES}, 1}};
 
 	CHECK(start_secure(SECURE));
+	CHECK_RESULT(map(&small, 1, VIODMA_FROM_DEVICE), VIODMA_OK); /* a slot is at hand then */
+	CHECK_RESULT(viodma_domain_unmap(&mapping, 0), VIODMA_OK);
 	CHECK_RESULT(map(&empty, 1, VIODMA_TO_DEVICE), VIODMA_E_INVALID);
 	CHECK_RESULT(map(&wraps, 1, VIODMA_TO_DEVICE), VIODMA_E_INVALID);
 	CHECK_RESULT(map(&nowhere, 1, VIODMA_TO_DEVICE), VIODMA_E_INVALID);
@@ -415,6 +537,10 @@ HOLDS(too_few_bus_addresses_or_a_failure_leave_the_long_way)
 HOLDS(a_pool_that_cannot_be_taken_out_is_quarantined_whole)
 HOLDS(what_a_pool_grew_by_goes_the_short_way_too)
 HOLDS(both_ways_come_to_the_same)
+HOLDS(few_bytes_are_copied_and_none_beside_them)
+HOLDS(what_is_at_hand_is_there_for_longer_runs)
+HOLDS(live_mappings_have_slots_of_their_own)
+HOLDS(a_slot_at_hand_answers_as_ever)
 HOLDS(what_is_wrong_is_answered_as_ever)
 HOLDS(a_mapping_of_the_short_way_is_synced_in_parts)
 HOLDS(a_run_keeps_the_low_bits_that_cost_no_slot)
@@ -432,6 +558,10 @@ int main(void)
 		TEST(a_pool_that_cannot_be_taken_out_is_quarantined_whole),
 		TEST(what_a_pool_grew_by_goes_the_short_way_too),
 		TEST(both_ways_come_to_the_same),
+		TEST(few_bytes_are_copied_and_none_beside_them),
+		TEST(what_is_at_hand_is_there_for_longer_runs),
+		TEST(live_mappings_have_slots_of_their_own),
+		TEST(a_slot_at_hand_answers_as_ever),
 		TEST(what_is_wrong_is_answered_as_ever),
 		TEST(a_mapping_of_the_short_way_is_synced_in_parts),
 		TEST(a_run_keeps_the_low_bits_that_cost_no_slot),
