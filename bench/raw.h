@@ -137,6 +137,12 @@ static inline enum viodma_result raw_extent(viodma_bus bus, struct viodma_extent
 #define viodma_space_window_is_identity(window) ((void)(window), 0u)
 #define viodma_space_window_move(space, window, first, last, wanted) ((void)(space), (void)(window), true)
 #define viodma_space_window_at(window, address) ((void)(window), raw_at((viodma_bus){address}))
+#define viodma_space_view_empty(view) ((void)(view))
+#define viodma_space_view_through(view, window) ((void)(view), (void)(window))
+#define viodma_space_view_offset(view, address) ((void)(view), (address))
+#define viodma_space_view_holds(view, last) ((void)(view), (void)(last), true)
+#define viodma_space_view_at(view, offset) ((void)(view), raw_at((viodma_bus){offset}))
+#define viodma_space_view_identity(view, buffers) ((void)(view), (void)(buffers), 0u)
 #define viodma_space_want(space, bus, wanted) ((void)(space), (void)(bus), (void)(wanted))
 #define viodma_space_touch(space, cache, start, len_bytes, permission) ((void)(space))
 

@@ -325,7 +325,7 @@ static enum viodma_result pop_parked(struct viodma_queue *queue, struct viodma_r
 	return VIODMA_EMPTY;
 }
 
-static void begin(struct viodma_queue *queue, struct viodma_request *request)
+void viodma_queue_begin(struct viodma_queue *queue, struct viodma_request *request)
 {
 	request->readable_bytes = request->writable_bytes = request->used_bytes = 0;
 	request->user = NULL;
@@ -424,14 +424,12 @@ static void take(struct viodma_queue *queue, struct viodma_request *request)
 	queue->statistics.fetched++;
 }
 
-/* The chain that belongs into this slot. VIODMA_OK: *out, or NULL if it was parked. */
+/* The chain that belongs into this slot, where it was begun. VIODMA_OK: *out, or NULL if it was parked. */
 static enum viodma_result fetch_into(struct viodma_queue *queue, struct viodma_request *request,
 				     struct viodma_request **out)
 {
-	enum viodma_result result, settled;
+	enum viodma_result result = walk(request), settled;
 
-	begin(queue, request);
-	result = walk(request);
 	if (result == VIODMA_WAIT || viodma_result_is_fault(result)) {
 		request->state = VIODMA_REQUEST_FREE; /* the ring's own table: nothing was used, start over */
 		return result;
@@ -466,7 +464,21 @@ static enum viodma_result fetch(struct viodma_queue *queue, struct viodma_reques
 		result = next_slot(queue, &request);
 	if (result != VIODMA_OK)
 		return viodma_result_is_peer(result) ? break_queue(queue, result) : result;
+	viodma_queue_begin(queue, request);
 	return fetch_into(queue, request, out);
+}
+
+enum viodma_result viodma_queue_pop_begun(struct viodma_queue *queue, struct viodma_request *request, bool is_known,
+					  struct viodma_request **out)
+{
+	enum viodma_result result;
+
+	*out = NULL;
+	queue->resuming = NULL;
+	queue->is_known = is_known;
+	result = fetch_into(queue, request, out);
+	queue->is_known = false;
+	return result != VIODMA_OK || *out ? result : viodma_queue_pop_slowly(queue, out); /* it was parked */
 }
 
 enum viodma_result viodma_queue_pop_known(struct viodma_queue *queue, uint16_t head, bool first_known,
@@ -475,14 +487,12 @@ enum viodma_result viodma_queue_pop_known(struct viodma_queue *queue, uint16_t h
 	struct viodma_request *request;
 	enum viodma_result result = slot_of(queue, head, &request);
 
-	*out = NULL;
-	if (result != VIODMA_OK)
+	if (result != VIODMA_OK) {
+		*out = NULL;
 		return break_queue(queue, result);
-	queue->resuming = NULL;
-	queue->first_known = first_known;
-	result = fetch_into(queue, request, out);
-	queue->first_known = false;
-	return result != VIODMA_OK || *out ? result : viodma_queue_pop_slowly(queue, out); /* it was parked */
+	}
+	viodma_queue_begin(queue, request);
+	return viodma_queue_pop_begun(queue, request, first_known, out);
 }
 
 /* Has nothing changed since the ring was out of reach? */

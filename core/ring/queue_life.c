@@ -174,7 +174,7 @@ enum viodma_result viodma_queue_start(struct viodma_queue *queue, const struct v
 	queue->last_place = setup->size & (VIODMA_RING_WRAP - 1u);
 	queue->asked = 0;
 	queue->windows_generation = 0;
-	queue->first_known = false;
+	queue->is_known = false;
 	viodma_queue_disturb(queue);
 	viodma_space_enlist(queue->config.space, &queue->user);
 	queue->started_kind = queue->config.space->kind;

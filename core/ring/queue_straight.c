@@ -7,13 +7,13 @@
  * one comparison at each pop and push answers for everything that can have happened since the last one. Whatever disturbs
  * a queue from within ends it, too (viodma_queue_disturb).
  *
- * A chain of one buffer that one mapping holds as a whole is taken here. This file refuses nothing and requires nothing: it
- * takes what is beyond doubt. What is not goes on in queue.c, with what was read from the ring so far, which is not read
- * again (= DEV-11); what is wrong with it, it says.
+ * A chain of buffers each of which one mapping holds as a whole is taken: of one here, of more in
+ * queue_chain.c. Both refuse nothing and require nothing: they take what is beyond doubt. What is not goes on in queue.c, from
+ * the descriptor that was in doubt, with what was read from the ring so far, which is not read again (= DEV-11); what is
+ * wrong with it, it says.
  */
-#include "ring.h"
-
 #include "../base/require.h"
+#include "straight.h"
 
 /* ---- calm ---- */
 
@@ -65,6 +65,9 @@ bool viodma_queue_calm_down(struct viodma_queue *queue)
 	if (queue->windows_generation != space->generation) {
 		viodma_space_window_empty(&queue->readable_window);
 		viodma_space_window_empty(&queue->writable_window);
+		viodma_space_view_empty(&queue->readable_view);
+		viodma_space_view_empty(&queue->writable_view);
+		viodma_space_view_empty(&queue->table_view);
 		queue->windows_generation = space->generation;
 	}
 	queue->calm_epoch = space->epoch;
@@ -73,10 +76,6 @@ bool viodma_queue_calm_down(struct viodma_queue *queue)
 
 /* ---- pop ---- */
 
-#define INLINE inline __attribute__((always_inline))
-#define APART __attribute__((noinline)) /* so that nobody saves registers for what another way needs */
-#define DOUBT(condition) __builtin_expect(!!(condition), 0)
-
 /* A descriptor, private. Split: other is `next`; packed: the buffer id. */
 struct descriptor {
 	uint64_t address;
@@ -84,53 +83,16 @@ struct descriptor {
 	uint16_t flags, other;
 };
 
-/* Go on in queue.c with what was read. */
-static VIODMA_SELDOM enum viodma_result pop_doubtful(struct viodma_queue *queue, struct viodma_request **out, uint64_t address,
-						     uint32_t len, uint32_t flags_other, uint32_t id)
+enum viodma_result viodma_straight_doubtful(struct viodma_queue *queue, struct viodma_request **out, uint64_t address,
+					    uint32_t len, uint32_t flags_other, uint32_t id)
 {
 	const viodma_le16 flags = viodma_le16_of((uint16_t)flags_other), other = viodma_le16_of((uint16_t)(flags_other >> 16));
 
 	if (queue->setup.packed)
 		queue->first = (struct virtq_packed_desc){viodma_le64_of(address), viodma_le32_of(len), other, flags};
 	else
-		queue->first_split = (struct virtq_desc){viodma_le64_of(address), viodma_le32_of(len), flags, other};
-	return viodma_queue_pop_known(queue, (uint16_t)id, true, out);
-}
-
-/*
- * It has one segment, of one piece. What only copies have (VIODMA_ACCESS_COPY) is left as it is: a calm queue has none. In
- * the order of the structure, so that what is constant is stored together.
- */
-static INLINE void fill(struct viodma_queue *queue, struct viodma_request *request, uint64_t address, uint32_t len,
-			const bool writable, struct viodma_shared *memory)
-{
-	struct viodma_segment *segment = request->segments;
-	struct viodma_piece *piece = request->pieces;
-
-	segment->bus.v = address;
-	segment->len_bytes = len;
-	segment->permission = writable ? VIODMA_WRITE : VIODMA_READ;
-	piece->memory = memory;
-	piece->len_bytes = len;
-	request->readable_bytes = writable ? 0 : len;
-	request->writable_bytes = writable ? len : 0;
-	request->user = NULL;
-	request->result = VIODMA_OK;
-	request->state = VIODMA_REQUEST_SUBMITTED;
-	request->pinned = true;
-	request->count = 1;
-	request->position = queue->next_avail;
-	request->sequence = queue->sequence++;
-	request->segment_count = 1;
-	request->readable_segments = !writable;
-	request->walked = true;
-	request->held = request->resumed = false;
-	request->indirect = 0;
-	request->piece_count = 1;
-	request->readable_pieces = !writable;
-	queue->in_flight++;
-	queue->submitted++;
-	queue->statistics.fetched++;
+		viodma_straight_know(queue, address, len | (uint64_t)flags_other << 32);
+	return viodma_queue_pop_known(queue, (uint16_t)id, !queue->setup.packed, out);
 }
 
 /* It is where the window is. */
@@ -139,10 +101,14 @@ static INLINE enum viodma_result take(struct viodma_queue *queue, struct viodma_
 				      bool packed)
 {
 	const struct viodma_space_window *window = writable ? &queue->writable_window : &queue->readable_window;
+	const struct straight_sums sums = {writable ? 0 : len, writable ? len : 0, !writable, 1, !writable, 1};
 	const uint16_t position = queue->next_avail;
 
 	viodma_space_count(queue->config.space, 1, viodma_space_window_is_identity(window));
-	fill(queue, request, address, len, writable, viodma_space_window_at(window, address));
+	straight_keep(request->segments, address, len, writable);
+	request->pieces->memory = viodma_space_window_at(window, address);
+	request->pieces->len_bytes = len;
+	straight_fill(queue, request, sums, 1, false);
 	queue->order[packed ? position & (VIODMA_RING_WRAP - 1u) : position & queue->mask] = request->head;
 	queue->next_avail = packed ? viodma_ring_behind_one(queue, position) : (uint16_t)(position + 1);
 	*out = request;
@@ -157,7 +123,7 @@ static APART enum viodma_result pop_searching(struct viodma_queue *queue, struct
 
 	if (!viodma_space_window_move(queue->config.space, writable ? &queue->writable_window : &queue->readable_window, address,
 				      address + (len - 1), writable ? VIODMA_WRITE : VIODMA_READ))
-		return pop_doubtful(queue, out, address, len, flags_other, request->head);
+		return viodma_straight_doubtful(queue, out, address, len, flags_other, request->head);
 	return take(queue, out, request, address, len, writable, queue->setup.packed);
 }
 
@@ -177,6 +143,22 @@ static APART enum viodma_result pop_jumping(struct viodma_queue *queue, struct v
 	return pop_searching(queue, out, address, len, flags_other, request);
 }
 
+static INLINE enum viodma_result pop_several(struct viodma_queue *queue, struct viodma_request **out,
+					     struct viodma_request *request, const struct descriptor *descriptor,
+					     const bool packed)
+{
+	const uint64_t flags = descriptor->flags, other = descriptor->other;
+	const uint64_t rest = descriptor->len | (packed ? flags << 48 | other << 32 : flags << 32 | other << 48);
+
+	if (packed)
+		return descriptor->flags & VIRTQ_DESC_F_INDIRECT ?
+			       viodma_straight_table_packed(queue, out, request, descriptor->address, rest) :
+			       viodma_straight_chain_packed(queue, out, request, descriptor->address, rest);
+	return descriptor->flags & VIRTQ_DESC_F_INDIRECT ?
+		       viodma_straight_table_split(queue, out, request, descriptor->address, rest) :
+		       viodma_straight_chain_split(queue, out, request, descriptor->address, rest);
+}
+
 /* Pre: id is below the ring's size. */
 static INLINE enum viodma_result pop_one(struct viodma_queue *queue, struct viodma_request **out,
 					 const struct descriptor *descriptor, uint32_t id, const bool packed)
@@ -184,10 +166,13 @@ static INLINE enum viodma_result pop_one(struct viodma_queue *queue, struct viod
 	struct viodma_request *request = &queue->requests[id];
 	const uint64_t first = descriptor->address, last = first + (descriptor->len - 1);
 
-	if (DOUBT(request->state != VIODMA_REQUEST_FREE) ||
-	    DOUBT(descriptor->flags & (VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT)) || DOUBT(!descriptor->len) ||
-	    DOUBT(last < first) || (packed && DOUBT(queue->in_flight >= queue->setup.size)))
-		return pop_doubtful(queue, out, first, descriptor->len, descriptor->flags | (uint32_t)descriptor->other << 16,
+	if (DOUBT(request->state != VIODMA_REQUEST_FREE) || (packed && DOUBT(queue->in_flight >= queue->setup.size)))
+		return viodma_straight_doubtful(queue, out, first, descriptor->len, descriptor->flags | (uint32_t)descriptor->other << 16,
+				    id);
+	if (descriptor->flags & (VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT))
+		return pop_several(queue, out, request, descriptor, packed);
+	if (DOUBT(!descriptor->len) || DOUBT(last < first))
+		return viodma_straight_doubtful(queue, out, first, descriptor->len, descriptor->flags | (uint32_t)descriptor->other << 16,
 				    id);
 	if (descriptor->flags & VIRTQ_DESC_F_WRITE) {
 		if (viodma_space_window_holds(&queue->writable_window, first, last) ||
@@ -247,7 +232,7 @@ static APART enum viodma_result pop_packed(struct viodma_queue *queue, struct vi
 	descriptor.len = viodma_le32_get(len);
 	descriptor.other = viodma_le16_get(id);
 	if (DOUBT(descriptor.other >= queue->setup.size))
-		return pop_doubtful(queue, out, descriptor.address, descriptor.len, flags | (uint32_t)descriptor.other << 16,
+		return viodma_straight_doubtful(queue, out, descriptor.address, descriptor.len, flags | (uint32_t)descriptor.other << 16,
 				    descriptor.other);
 	return pop_one(queue, out, &descriptor, descriptor.other, true);
 }

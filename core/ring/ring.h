@@ -3,6 +3,7 @@
  * ring.h - what the files of this room's device half share.
  *
  *   queue_straight.c  pop and push of what is beyond doubt, while nothing is out of the ordinary
+ *   queue_chain.c     the same of chains of several buffers; straight.h: what both need
  *   queue.c       all other ways of pop and push: the state machine of requests
  *   queue_life.c  its memory, start, stop, reset
  *   words.c       what split and packed rings have in common: reaching a ring's words, who wants to be notified
@@ -278,11 +279,18 @@ VIODMA_SELDOM enum viodma_result viodma_queue_pop_slowly(struct viodma_queue *qu
 VIODMA_SELDOM void viodma_queue_push_slowly(struct viodma_queue *queue, struct viodma_request *request, uint32_t used_bytes);
 
 /*
- * viodma_queue_pop, when the next chain's head (packed: buffer id in its first descriptor) was read, unchecked; and its
- * first descriptor, too: queue->first_split, or packed, always, queue->first.
+ * viodma_queue_pop, when the next chain's head (packed: buffer id in its first descriptor) was read, unchecked; and split,
+ * if first_known, its first descriptor, which is queue->known; packed, always, queue->first.
  */
 VIODMA_SELDOM enum viodma_result viodma_queue_pop_known(struct viodma_queue *queue, uint16_t head, bool first_known,
 							struct viodma_request **request);
+
+/* Begin a chain in this slot. Then its members may say how far it was walked. */
+void viodma_queue_begin(struct viodma_queue *queue, struct viodma_request *request);
+
+/* viodma_queue_pop of the chain that was begun there; if is_known, what comes next in it was read: queue->known. */
+VIODMA_SELDOM enum viodma_result viodma_queue_pop_begun(struct viodma_queue *queue, struct viodma_request *request,
+							bool is_known, struct viodma_request **out);
 
 /* For the space: does a request that the device has overlap? */
 bool viodma_queue_overlaps(struct viodma_space_user *user, uint64_t first, uint64_t last,

@@ -23,6 +23,8 @@ struct descriptor {
 	uint16_t flags, next; /* packed: next is the buffer id */
 };
 
+_Static_assert(sizeof(struct virtq_desc) == 2 * sizeof(viodma_le64), "a descriptor of either layout is two words");
+
 /* 16 bytes of the ring's own table, or of the request's indirect one, by their address. */
 static VIODMA_SELDOM enum viodma_result find_wire(struct viodma_request *request, viodma_bus bus, void *wire)
 {
@@ -47,11 +49,16 @@ static inline __attribute__((always_inline)) enum viodma_result fetch_wire(struc
 									    viodma_bus table, uint32_t place, void *wire)
 {
 	const uint64_t offset = (uint64_t)place * sizeof(struct virtq_desc);
-	const struct viodma_queue *queue = request->queue;
+	struct viodma_queue *queue = request->queue;
 	const struct viodma_space *space = queue->config.space;
 	const viodma_bus bus = {table.v + offset};
 	const struct viodma_shared *memory = NULL;
 
+	if (queue->is_known) {
+		memcpy(wire, queue->known, sizeof(struct virtq_desc));
+		queue->is_known = false;
+		return VIODMA_OK;
+	}
 	if (!request->indirect) {
 		if (viodma_space_part_holds(space, &queue->desc_part))
 			memory = viodma_space_part_at(&queue->desc_part, table, offset);
@@ -68,16 +75,10 @@ static enum viodma_result fetch_split(struct viodma_request *request, struct des
 {
 	const viodma_bus table = request->indirect ? request->table : request->queue->setup.desc;
 	struct virtq_desc wire;
+	enum viodma_result result = fetch_wire(request, table, request->walk_next, &wire);
 
-	if (request->queue->first_known) {
-		wire = request->queue->first_split;
-		request->queue->first_known = false;
-	} else {
-		enum viodma_result result = fetch_wire(request, table, request->walk_next, &wire);
-
-		if (result != VIODMA_OK)
-			return result;
-	}
+	if (result != VIODMA_OK)
+		return result;
 	descriptor->address = viodma_le64_get(wire.addr);
 	descriptor->len = viodma_le32_get(wire.len);
 	descriptor->flags = viodma_le16_get(wire.flags);

@@ -53,6 +53,13 @@ struct viodma_space_window {
 	struct viodma_iotlb_entry own;
 };
 
+/* What a window saw last, by value. Members are the library's. */
+struct viodma_space_view {
+	uint64_t first, bytes;
+	struct viodma_shared *memory;
+	uint32_t identity; /* UINT32_MAX: its bus addresses are physical ones, too; else 0 */
+};
+
 /* One question to the platform. Members are the library's. */
 struct viodma_iotlb_miss {
 	uint64_t bus;

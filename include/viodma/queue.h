@@ -207,12 +207,13 @@ struct viodma_queue {
 	struct viodma_request *requests; /* by head; one more behind them: a chain whose buffer id is not known yet */
 	uint16_t *order;                 /* head by place in the ring; packed: at its first and last */
 	struct viodma_space_window readable_window, writable_window; /* where buffers were found last */
+	struct viodma_space_view readable_view, writable_view, table_view; /* the same for chains, and for tables */
 	uint64_t windows_generation;
 	uint32_t stopped_base;
 	bool signalled_valid, pushed_any, armed_valid, stopped_valid, no_notify, polled;
-	bool first_known;                /* split: `first_split` is the one that is being fetched */
+	bool is_known;                   /* `known` is the descriptor that the walk goes on with, as it stood there */
 	struct virtq_packed_desc first;  /* packed: of the chain that is being fetched */
-	struct virtq_desc first_split;
+	viodma_le64 known[2];
 	struct virtq_packed_desc *raw;   /* a chain as it stood in a packed ring, for the record; or the ones resumed */
 	struct viodma_queue_chain *resumed;
 	const struct viodma_queue_chain *resuming; /* the one that is being fetched */
