@@ -36,10 +36,13 @@ static bool serve_chain(struct test_driver *d, bool table)
 {
 	const struct buffer buffers[] = {{AT(0, 0), 16, 0}, {AT(0, 16), 8, 0}, {AT(2, 0), 32, 0}, {AT(2, 32), 64, W}, {AT(1, 0), 1, W}};
 	const struct viodma_space_statistics before = d->space.statistics;
+	const uint16_t at = d->queue.next_avail, end = test_packed() && !table ? test_behind(d, at, 4) : at;
+	const unsigned first = (at & 0x7fffu) % 8, last = (end & 0x7fffu) % 8;
 	struct viodma_request *request;
 
 	send_chain(d, table, buffers, 5);
 	d->queue.requests[1].walk_count = NOT_WALKED;
+	d->queue.order[first] = d->queue.order[last] = 9;
 	CHECK(is_calm(d));
 	CHECK_RESULT(viodma_queue_pop(&d->queue, &request), VIODMA_OK);
 	CHECK_RESULT(request->result, VIODMA_OK);
@@ -48,6 +51,7 @@ static bool serve_chain(struct test_driver *d, bool table)
 	CHECK_EQUAL(request->readable_bytes, 56);
 	CHECK_EQUAL(request->writable_bytes, 65);
 	CHECK(request->segment_count == 5 && request->readable_segments == 3);
+	CHECK(d->queue.order[first] == 1 && d->queue.order[last] == 1);
 	CHECK(request->piece_count == 4 && request->readable_pieces == 2); /* what adjoins is one; but not across */
 	CHECK_EQUAL(request->pieces[0].len_bytes, 24);
 	CHECK(request->pieces[1].memory == (struct viodma_shared *)(d->memory + BUFFER(2)));
@@ -203,6 +207,7 @@ static bool a_chain_waits_for_what_it_may_not_use_and_is_not_read_again_in(struc
 		CHECK(serve(d, 2, 0) && serve(d, 2, 0) && serve_chain(d, table));
 		send_chain(d, table, buffers, 3);
 		CHECK(is_calm(d));
+		d->queue.requests[1].walk_id = 3;
 		spoilt_from = d->memory;
 		viodma_shared_read_hook_fn = spoil;
 		result = viodma_queue_pop(&d->queue, &request);
@@ -212,7 +217,9 @@ static bool a_chain_waits_for_what_it_may_not_use_and_is_not_read_again_in(struc
 		test_answer(d, true);
 		CHECK_RESULT(viodma_queue_pop(&d->queue, &request), VIODMA_OK);
 		CHECK_RESULT(request->result, VIODMA_OK);
+		CHECK_EQUAL(request->head, 1);
 		CHECK_EQUAL(request->segment_count, 3);
+		CHECK_EQUAL(request->readable_segments, rows[i].flags & W ? 1 : 2);
 		CHECK_EQUAL(request->readable_bytes, rows[i].flags & W ? 16 : 32);
 		CHECK_EQUAL(request->writable_bytes, rows[i].flags & W ? 40 : 24);
 		viodma_queue_push(&d->queue, request, 0);
@@ -247,6 +254,59 @@ static bool the_last_buffer_id_is_the_chains_in(struct test_driver *d, bool tabl
 	return true;
 }
 EACH_CHAIN(the_last_buffer_id_is_the_chains)
+
+static bool what_begins_before_a_mapping_is_not_in_it_in(struct test_driver *d, bool table)
+{
+	const struct buffer buffers[] = {{AT(0, 0), 16, 0}, {AT(2, -8), 16, 0}};
+	struct viodma_request *request;
+
+	if (!d->options.platform)
+		return true;
+	send_chain(d, table, buffers, 2);
+	CHECK(is_calm(d));
+	CHECK(viodma_queue_pop(&d->queue, &request) != VIODMA_OK ||
+	      request->pieces[1].memory != (struct viodma_shared *)(d->memory + BUFFER(2) - 8));
+	if (!table)
+		return true;
+	CHECK(again(d, true));
+	test_desc(d, 1, (viodma_bus){test_bus(d, TEST_TABLES).v - 16}, 32, VIRTQ_DESC_F_INDIRECT, 0);
+	test_table_desc(d, TEST_TABLES - 16, 0, test_bus(d, BUFFER(0)), 16, 0, 0);
+	test_table_desc(d, TEST_TABLES, 0, test_bus(d, BUFFER(0)), 16, 0, 0);
+	test_make_available(d, 1);
+	CHECK(is_calm(d));
+	CHECK(viodma_queue_pop(&d->queue, &request) != VIODMA_OK);
+	return true;
+}
+EACH_CHAIN(what_begins_before_a_mapping_is_not_in_it)
+
+static bool what_is_empty_or_wraps_is_in_no_mapping_of_everything(void)
+{
+	for (unsigned i = 0; i < 6; i++) {
+		const bool table = i & 1;
+		struct test_driver *d = calm(false, true);
+		const struct viodma_translator translator = {.translate = everything, .context = d};
+		const struct buffer sound[] = {{AT(0, 0), 16, 0}, {AT(0, 64), 16, 0}};
+		const struct buffer empty[] = {{AT(0, 0), 16, 0}, {0, 0, 0}}, wraps[] = {{AT(0, 0), 16, 0}, {UINT64_MAX - 3, 8, 0}};
+		struct viodma_request *request;
+
+		CHECK(d != NULL);
+		viodma_space_set_translator(&d->space, &translator);
+		CHECK(serve(d, 0, 0) && serve(d, 1, W));
+		send_chain(d, table, sound, 2);
+		CHECK_RESULT(viodma_queue_pop(&d->queue, &request), VIODMA_OK);
+		viodma_queue_push(&d->queue, request, 0);
+		if (i < 4) {
+			send_chain(d, table, i < 2 ? empty : wraps, 2);
+			CHECK(breaks(d, i < 2 ? VIODMA_PEER_LENGTH_ZERO : VIODMA_PEER_ADDRESS_WRAP));
+			continue;
+		}
+		test_desc(d, 1, (viodma_bus){0}, 0, VIRTQ_DESC_F_INDIRECT, 0);
+		test_make_available(d, 1);
+		CHECK(breaks(d, VIODMA_PEER_INDIRECT_LENGTH));
+	}
+	return true;
+}
+HOLDS(what_is_empty_or_wraps_is_in_no_mapping_of_everything)
 
 static bool a_chain_has_bounds(void)
 {
@@ -304,6 +364,8 @@ int main(void)
 		TEST(a_chain_waits_for_what_it_may_not_use_and_is_not_read_again),
 		TEST(a_table_has_to_be_readable),
 		TEST(the_last_buffer_id_is_the_chains),
+		TEST(what_begins_before_a_mapping_is_not_in_it),
+		TEST(what_is_empty_or_wraps_is_in_no_mapping_of_everything),
 		TEST(a_chain_has_bounds),
 		TEST(chains_do_not_take_more_than_the_ring_holds),
 	};
