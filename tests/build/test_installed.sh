@@ -45,7 +45,7 @@ physical 0x10064, bus 0x10064: the device reads \"from the driver\"
 the driver reads \"from the device\"
 the device reads \"again\"
 kind=offset window=0x80000+32K@0xfe000000 restricted pool=0x80000+32K
-physical 0x10064, bus 0xfe000000: the device reads \"from the driver\"
+physical 0x10064, bus 0xfe000064: the device reads \"from the driver\"
 the driver reads \"from the device\"
 the device reads \"again\"" "$(./my-map)"
 		expect "  clean      16384 bytes at physical 0x2000000
