@@ -97,8 +97,6 @@ static void say_what_it_cannot(const struct drive_device *device)
 	struct viodma_front_statistics statistics;
 
 	viodma_front_statistics(device->front, &statistics);
-	if (device->options->reconnect_ms && !(statistics.protocol_features >> VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD_BIT & 1))
-		log_event(device->name, "--reconnect-ms: the back end keeps no record of what is in flight: no successor can go on");
 	if (device->options->inband && !(statistics.protocol_features >> VHOST_USER_PROTOCOL_F_INBAND_NOTIFICATIONS_BIT & 1))
 		log_event(device->name, "--inband: the back end has no notifications as messages");
 }

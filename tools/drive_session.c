@@ -119,12 +119,6 @@ static void fence(void *context, void *memory, viodma_phys phys, uint64_t len_by
 	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* processes are coherent */
 }
 
-static uint64_t clock_ns(void *context)
-{
-	(void)context;
-	return viodma_loop_now_ns();
-}
-
 static uint32_t power_of_two_at_least(uint64_t number)
 {
 	uint32_t power = 1;
@@ -155,7 +149,7 @@ static bool make_iommu(struct drive_device *device, struct viodma_iommu_config *
 		.waiting = device->waiting,
 		.deferred_max = WAITING_RANGES,
 		.deferred_ns = DEFERRED_NS,
-		.now_ns = clock_ns,
+		.now_ns = viodma_front_now_ns,
 	};
 	return device->iommu_storage && device->waiting;
 }

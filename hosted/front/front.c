@@ -265,6 +265,10 @@ enum viodma_result viodma_front_connect(const struct viodma_front_options *optio
 	}
 	viodma_front_log(made, "connected: features 0x%llx, protocol features 0x%llx, %u queues",
 			 (unsigned long long)made->offered, (unsigned long long)made->protocol_features, made->queue_count);
+	if (options->reconnect_ms && !viodma_front_has(made, VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD_BIT))
+		viodma_front_log(made, "reconnect_ms has no effect: %s",
+				 options->socket_path ? "no successor can go on, for the back end keeps no record" :
+							"a successor is looked for at a socket_path");
 	*front = made;
 	return VIODMA_OK;
 }

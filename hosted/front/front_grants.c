@@ -151,7 +151,13 @@ enum viodma_result viodma_front_grant(struct viodma_front *front, viodma_bus bus
 		return front->broken;
 	region = viodma_front_region_at(front, phys, len_bytes);
 	grant = viodma_front_table_at_or_after(&front->table, bus.v);
-	if (!region || !VIODMA_REQUIRE(PLT_10, !grant || grant->first > last))
+	if (!region) {
+		viodma_front_log_some(front,
+				      "not granted: 0x%llx bytes at physical 0x%llx: they are not in one object that is shared",
+				      (unsigned long long)len_bytes, (unsigned long long)phys.v);
+		return VIODMA_E_INVALID;
+	}
+	if (!VIODMA_REQUIRE(PLT_10, !grant || grant->first > last))
 		return VIODMA_E_INVALID;
 	grant = viodma_front_table_new(&front->table);
 	if (!grant)

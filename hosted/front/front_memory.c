@@ -178,20 +178,31 @@ static void free_region(struct viodma_front_region *region)
 	free(region);
 }
 
-static enum viodma_result check(const struct viodma_front *front, const struct viodma_front_memory *memory)
+static const char *fault_of(const struct viodma_front *front, const struct viodma_front_memory *memory)
 {
 	const struct viodma_object *object = &memory->object;
 	const uint64_t first = object->phys.v, last = first + (object->len_bytes - 1);
 	uint32_t at;
 
 	if (!object->len_bytes || first % PAGE_BYTES || object->len_bytes % PAGE_BYTES || memory->fd_offset % PAGE_BYTES)
-		return VIODMA_E_INVALID;
+		return "it is not whole pages of 4096 bytes";
 	if (last < first || memory->fd_offset > INT64_MAX || object->len_bytes > INT64_MAX - memory->fd_offset) /* = PLT-10 */
-		return VIODMA_E_INVALID;
+		return "it wraps";
 	at = position(front, first);
 	if (!VIODMA_REQUIRE(PLT_10, at == front->region_count || front->regions[at]->object.phys.v > last))
-		return VIODMA_E_INVALID;
-	return VIODMA_OK;
+		return "it overlaps what is shared";
+	return NULL;
+}
+
+static enum viodma_result check(struct viodma_front *front, const struct viodma_front_memory *memory)
+{
+	const char *fault = fault_of(front, memory);
+
+	if (!fault)
+		return VIODMA_OK;
+	viodma_front_log_some(front, "not shared: 0x%llx bytes at physical 0x%llx: %s",
+			      (unsigned long long)memory->object.len_bytes, (unsigned long long)memory->object.phys.v, fault);
+	return VIODMA_E_INVALID;
 }
 
 static enum viodma_result make(struct viodma_front *front, const struct viodma_front_memory *memory,

@@ -105,6 +105,12 @@ static enum viodma_result wait_until(struct viodma_front *front, uint64_t deadli
 	return VIODMA_OK;
 }
 
+uint64_t viodma_front_now_ns(void *context)
+{
+	(void)context;
+	return viodma_loop_now_ns();
+}
+
 enum viodma_result viodma_front_look(struct viodma_front *front, struct viodma_poller *poller,
 				     enum viodma_result (*look)(void *context, uint64_t now_ns, bool polled), void *context)
 {

@@ -6,6 +6,8 @@
  * The device, another process, reaches what it was handed and nothing else: the objects given to
  * viodma_front_share. So a program whose memory is private, and which shares only its pool, is a secure VM as far as the
  * device can tell. Within what it was handed, bit 33 makes the device keep to the IOTLB entries that this front end grants.
+ * Behind an IOMMU, too, every object that buffers lie in has to be shared, unless all of them bounce: a map of one that is
+ * not is VIODMA_E_IO, and a log line.
  *
  *	viodma_front_connect
  *	viodma_front_memory_new; viodma_pool_init, viodma_pool_add (it clears the memory, so before the next step)
@@ -24,6 +26,9 @@
  * The back end is untrusted: messages, sizes and descriptors are checked; what it does wrong ends the connection with a
  * log line and VIODMA_PEER_MESSAGE, or VIODMA_PEER_GONE. Nothing blocks longer than timeout_ms. While a reply is waited for,
  * misses are served, so that a device that translates cannot be dead-locked.
+ *
+ * Memory may be shared before or after the negotiation. The transport never answers VIODMA_WAIT; viodma_driver_negotiate
+ * and _reset do only where a back end's status does not become 0.
  *
  * Single owner: one thread. Units: bytes, milliseconds and nanoseconds (CLOCK_MONOTONIC).
  */
@@ -44,7 +49,8 @@ struct viodma_front;
 struct viodma_front_options {
 	const char *name;        /* of the device, in log lines and messages; default "device" */
 	const char *socket_path; /* connect here; NULL: socket_fd is used */
-	int socket_fd;           /* a connected Unix stream socket; the front end's once the call has succeeded */
+	/* A connected Unix stream socket; the front end's once the call has succeeded. With a socket_path not looked at. */
+	int socket_fd;
 	uint32_t timeout_ms;     /* for each reply, and for each invalidation; default 10000 */
 	/*
 	 * VHOST_USER_PROTOCOL_F_* not to use though the back end has them, a bit each: for tests, and odd back ends. Without
@@ -60,11 +66,13 @@ struct viodma_front_options {
 	bool inband_notifications;
 	/*
 	 * Where the back end has gone, whatever finds that out connects to its successor itself (viodma_front_reconnect), waits
-	 * so long for it, and goes on: nobody else notices. 0: it does not.
+	 * so long for it, and goes on: nobody else notices. 0: it does not. No effect with socket_fd, or where the back end
+	 * keeps no record (INFLIGHT_SHMFD): a line of the log says so once.
 	 */
 	uint32_t reconnect_ms;
 	/*
-	 * One line per event, whole ("viodma: NAME: ..."), without newline. Default: none; what a failed connection was about is
+	 * A line for each event, whole ("viodma: NAME: ..."), without newline; of what a back end can cause at will 16 a
+	 * second, and how many were left out. Default: none; what a failed connection was about is
 	 * then in errno only.
 	 */
 	void (*log)(void *context, const char *line);
@@ -83,7 +91,9 @@ struct viodma_front_statistics {
 	uint64_t shared_bytes;                /* handed over now */
 	uint64_t granted_bytes, granted_bytes_peak; /* what the IOTLB may hold now */
 	uint64_t misses, granted, refused;    /* asked by the back end; answered with a grant; refused */
-	uint64_t updates, invalidations, messages, kicks, calls;
+	uint64_t updates, invalidations;      /* sent, of the IOTLB */
+	uint64_t messages;                    /* sent and received, all kinds */
+	uint64_t kicks, calls;                /* sent: what a queue suppressed is not among them; received */
 	uint64_t reconnections;
 };
 
@@ -107,6 +117,7 @@ const struct viodma_transport *viodma_front_transport(struct viodma_front *front
 
 /*
  * Make an anonymous memfd of len_bytes (a multiple of 4096), mapped shared and zero, sealed against shrinking; and undo it.
+ * phys: its physical address, which is the program's to invent: any multiple of 4096 with which it overlaps no other object.
  * VIODMA_E_NO_MEMORY, VIODMA_E_IO (errno).
  */
 VIODMA_MUST_USE enum viodma_result viodma_front_memory_new(uint64_t len_bytes, viodma_phys phys,
@@ -117,10 +128,11 @@ void viodma_front_memory_free(struct viodma_front_memory *memory);
  * Hand memory over, before the rings are set up or, where the back end can (CONFIGURE_MEM_SLOTS), while it runs; and take
  * it back, which waits until the device no longer uses it. VIODMA_E_NO_SPACE: more objects than the back end takes.
  * VIODMA_E_UNSUPPORTED: it runs and has no slots; or, to take back, no REPLY_ACK, so that nothing would prove it.
- * VIODMA_E_INVALID: overlaps, or not page-aligned. VIODMA_E_BUSY: grants lead there yet (withdraw them first), or, with
- * bit 33 clear, a ring lies there. VIODMA_E_IO: the back end refuses, or errno. Whatever else fails ends the connection, and
- * then the memory counts as handed over. What a back end says of memory is its word: one that refuses it, or gives it back,
- * has had the descriptor, and could have mapped it; what must stay private is never handed over at all.
+ * VIODMA_E_INVALID: overlaps, or not page-aligned (logged). VIODMA_E_BUSY: grants lead there yet (withdraw them first),
+ * or, with bit 33 clear, a ring lies there. VIODMA_E_IO: the back end refuses, or errno. Whatever else fails ends the
+ * connection, and then the memory counts as handed over. What a back end says of memory is its word: one that refuses
+ * it, or gives it back, has had the descriptor, and could have mapped it; what must stay private is never handed over
+ * at all.
  * QEMU's library (7.2) breaks the connection where memory is added after that of its rings was taken back.
  */
 VIODMA_MUST_USE enum viodma_result viodma_front_share(struct viodma_front *front, const struct viodma_front_memory *memory);
@@ -145,10 +157,16 @@ VIODMA_MUST_USE enum viodma_result viodma_front_withdraw(struct viodma_front *fr
 VIODMA_MUST_USE enum viodma_result viodma_front_withdraw_all(struct viodma_front *front);
 
 /*
- * The same as operations of a domain's IOMMU; the context is the front end. Granules of 4096 bytes. What unmap took out,
- * nothing is granted of any more; invalidate tells the device, and is no message where it was not handed anything.
+ * The same as operations of a domain's IOMMU; the context is the front end. Granules of 4096 bytes: the platform has to say
+ * so (granule=4K; it is 1 where nothing is said, and then there are soon no bus addresses left: VIODMA_E_LIMIT). Granted on
+ * demand: the device asks for what it touches, a question for each page of a mapping until it was told of all of it, and
+ * anew for each new one. What unmap took out, nothing is granted of any more; invalidate tells the device, and is no
+ * message where it was not handed anything.
  */
 const struct viodma_iommu_ops *viodma_front_iommu_ops(void);
+
+/* The clock for now_ns of struct viodma_iommu_config; the context is not looked at. */
+uint64_t viodma_front_now_ns(void *context);
 
 /*
  * The back end has gone (VIODMA_PEER_GONE) or was replaced: connect to its successor, at the same socket path, and put it
@@ -162,7 +180,10 @@ const struct viodma_iommu_ops *viodma_front_iommu_ops(void);
  */
 VIODMA_MUST_USE enum viodma_result viodma_front_reconnect(struct viodma_front *front, uint64_t deadline_ns);
 
-/* Has the device said that its configuration changed since this was asked last? */
+/*
+ * Has the device said that its configuration changed since this was asked last, or is there a successor, whose
+ * configuration may differ?
+ */
 bool viodma_front_config_changed(struct viodma_front *front);
 
 /*
@@ -174,8 +195,9 @@ bool viodma_front_config_changed(struct viodma_front *front);
 VIODMA_MUST_USE enum viodma_result viodma_front_wait(struct viodma_front *front, uint64_t deadline_ns);
 
 /*
- * Before that: look, again and again, for as long as the poller says (viodma/poller.h), and answer misses meanwhile. `look` is
- * the driver's poll, after the driver was told whether it is polled:
+ * Before that: look, again and again, for as long as the poller says (viodma/poller.h), and answer misses meanwhile. The
+ * caller has initialised the poller and leaves the rest of its functions to this one. `look`, with now_ns in the clock of
+ * viodma_loop_now_ns, is the driver's poll, after the driver was told whether it is polled:
  *
  *	viodma_driver_blk_set_polled(blk, polled);
  *	return viodma_driver_blk_poll(blk, now_ns);

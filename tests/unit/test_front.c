@@ -322,6 +322,7 @@ static bool a_platform_that_becomes_restricted_takes_memory_back(void)
 	CHECK_RESULT(viodma_front_grant(rig->front, (viodma_bus){PRIVATE_PHYS}, (viodma_phys){PRIVATE_PHYS}, RIG_PAGE,
 					VIODMA_READ, false),
 		     VIODMA_E_INVALID);
+	CHECK(strstr(logged, "they are not in one object that is shared"));
 	viodma_front_memory_free(&private);
 	return end(&fixture);
 }
@@ -452,6 +453,20 @@ static bool queues_are_those_the_device_has(void)
 }
 HOLDS(queues_are_those_the_device_has)
 
+static bool a_reconnection_that_cannot_be_is_said(void)
+{
+	struct viodma_front_options options = {.name = "blk0", .log = keep_line, .reconnect_ms = 1000};
+	struct fixture fixture;
+
+	memset(&fixture, 0, sizeof(fixture));
+	fixture.descriptors = front_peer_descriptors();
+	options.socket_fd = back_end_start(&fixture.back, IMAGE_BYTES, VIODMA_PLATFORM_DMA_OFFER);
+	CHECK_RESULT(viodma_front_connect(&options, &fixture.rig.front), VIODMA_OK);
+	CHECK(strstr(logged, "reconnect_ms has no effect"));
+	return end(&fixture);
+}
+HOLDS(a_reconnection_that_cannot_be_is_said)
+
 /* ---- memory ---- */
 
 static bool memory_cannot_shrink_under_a_device(void)
@@ -481,6 +496,7 @@ static bool shared_memory_is_whole_pages_and_overlaps_no_other(void)
 	CHECK(begin(&fixture));
 	front = fixture.rig.front;
 	CHECK_RESULT(viodma_front_share(front, &fixture.rig.memory), VIODMA_E_INVALID);
+	CHECK(strstr(logged, "not shared: 0x10000 bytes at physical 0x140000000: it overlaps what is shared"));
 	memory = fixture.rig.memory;
 	memory.object.phys.v = RIG_PHYS + RIG_BYTES - RIG_PAGE;
 	CHECK_RESULT(viodma_front_share(front, &memory), VIODMA_E_INVALID);
@@ -488,8 +504,10 @@ static bool shared_memory_is_whole_pages_and_overlaps_no_other(void)
 	CHECK_RESULT(viodma_front_share(front, &memory), VIODMA_E_INVALID);
 	memory.object.phys.v = RIG_PHYS - RIG_BYTES + 512;
 	CHECK_RESULT(viodma_front_share(front, &memory), VIODMA_E_INVALID);
+	CHECK(strstr(logged, "it is not whole pages of 4096 bytes"));
 	memory.object.phys.v = UINT64_MAX - 4095;
 	CHECK_RESULT(viodma_front_share(front, &memory), VIODMA_E_INVALID);
+	CHECK(strstr(logged, "it wraps"));
 	memory.object.phys.v = RIG_PHYS + RIG_BYTES;
 	memory.fd_offset = 512;
 	CHECK_RESULT(viodma_front_share(front, &memory), VIODMA_E_INVALID);
@@ -551,6 +569,7 @@ int main(void)
 		TEST(a_device_that_requires_bit_33_refuses_by_name),
 		TEST(a_back_end_that_ends_is_noticed),
 		TEST(queues_are_those_the_device_has),
+		TEST(a_reconnection_that_cannot_be_is_said),
 		TEST(memory_cannot_shrink_under_a_device),
 		WITH_MUTANT(shared_memory_is_whole_pages_and_overlaps_no_other),
 		TEST(a_caller_can_wait_for_everything_at_one_descriptor),

@@ -77,12 +77,6 @@ static void keep_line(void *context, const char *line)
 	snprintf(logged, sizeof(logged), "%s", line);
 }
 
-static uint64_t now_ns(void *context)
-{
-	(void)context;
-	return viodma_loop_now_ns();
-}
-
 static void done(void *context, struct viodma_driver_blk_request *request, enum viodma_result result)
 {
 	struct rig *rig = context;
@@ -181,7 +175,7 @@ static bool make_domain(struct rig *rig)
 		.waiting = rig->waiting,
 		.deferred_max = 16,
 		.deferred_ns = 1000000,
-		.now_ns = now_ns,
+		.now_ns = viodma_front_now_ns,
 	};
 	const struct viodma_domain_config config = {
 		.platform = &rig->platform,
