@@ -59,20 +59,36 @@ void viodma_backend_log_left_out(struct viodma_vhost_user *backend, uint64_t lef
 		viodma_backend_log(backend, "%llu lines were left out", (unsigned long long)left_out);
 }
 
-void viodma_backend_log_some(struct viodma_vhost_user *backend, const char *format, ...)
+static void log_limited(struct viodma_vhost_user *backend, struct viodma_rate_limit *limit, const char *format,
+			va_list arguments)
 {
 	uint64_t left_out;
-	va_list arguments;
 
 	pthread_mutex_lock(&backend->shared); /* which nests */
-	if (viodma_rate_limit_allow_of(&backend->log_limit, viodma_loop_now_ns(), VIODMA_BACKEND_LINES_PER_SECOND,
-				       1000000000u, &left_out)) {
+	if (viodma_rate_limit_allow_of(limit, viodma_loop_now_ns(), VIODMA_BACKEND_LINES_PER_SECOND, 1000000000u,
+				       &left_out)) {
 		viodma_backend_log_left_out(backend, left_out);
-		va_start(arguments, format);
 		log_line(&backend->options, format, arguments);
-		va_end(arguments);
 	}
 	pthread_mutex_unlock(&backend->shared);
+}
+
+void viodma_backend_log_some(struct viodma_vhost_user *backend, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	log_limited(backend, &backend->log_limit, format, arguments);
+	va_end(arguments);
+}
+
+void viodma_backend_log_ring(struct viodma_vhost_user *backend, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	log_limited(backend, &backend->ring_limit, format, arguments);
+	va_end(arguments);
 }
 
 /* ---- listening ---- */

@@ -213,7 +213,7 @@ struct viodma_vhost_user {
 	struct viodma_loop_watch *news_watch;
 	uint64_t update_first, update_last; /* an update is being made there */
 	pthread_mutex_t shared; /* of the log and the faults, where several workers may have something to say */
-	struct viodma_rate_limit log_limit, connection_limit;
+	struct viodma_rate_limit log_limit, ring_limit, connection_limit;
 	struct viodma_loop_deferred *turn; /* several workers: what is not theirs */
 
 	uint64_t connections, reachable_peak;
@@ -240,6 +240,9 @@ void viodma_backend_log(struct viodma_vhost_user *backend, const char *format, .
 	__attribute__((format(printf, 2, 3)));
 /* The same for what a front end or driver can cause at will, and does not end its connection: so many in a second. */
 void viodma_backend_log_some(struct viodma_vhost_user *backend, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* The same for rings that start and stop, which a driver may let them do often: it leaves out nothing else. */
+void viodma_backend_log_ring(struct viodma_vhost_user *backend, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Log how many lines were left out, if any. */
 void viodma_backend_log_left_out(struct viodma_vhost_user *backend, uint64_t left_out);

@@ -185,8 +185,8 @@ void viodma_connection_end(struct viodma_vhost_user *backend, const char *format
 	va_end(arguments);
 	if (may_tell(backend)) {
 		viodma_faults_unlogged(backend);
-		viodma_backend_log_left_out(backend, backend->log_limit.suppressed);
-		backend->log_limit.suppressed = 0;
+		viodma_backend_log_left_out(backend, backend->log_limit.suppressed + backend->ring_limit.suppressed);
+		backend->log_limit.suppressed = backend->ring_limit.suppressed = 0;
 		viodma_backend_log(backend, "disconnected: %s", text);
 	}
 	finish(backend);

@@ -230,7 +230,7 @@ enum viodma_result viodma_vring_try_start(struct viodma_vring *ring, const char 
 	ring->broken_told = false;
 	ring->kicked = true;
 	viodma_session_begin(ring);
-	viodma_backend_log_some(backend,
+	viodma_backend_log_ring(backend,
 			   "ring %u started: %s, size %u, bit 33 %s, %s, desc 0x%llx avail 0x%llx used 0x%llx, base 0x%x",
 			   ring->index, setup.packed ? "packed" : "split", setup.size,
 			   backend->addressing == VIODMA_ADDRESSING_PLATFORM ? "accepted" : "clear",
@@ -258,7 +258,7 @@ void viodma_vring_stop(struct viodma_vring *ring)
 		viodma_vring_call(ring); /* stopping delivered something; the ring is not asked any more */
 	ring->base = ring->stopped_base = base;
 	ring->base_set = ring->was_stopped = true;
-	viodma_backend_log_some(backend, "ring %u stopped: base 0x%x, %llu requests", ring->index, base,
+	viodma_backend_log_ring(backend, "ring %u stopped: base 0x%x, %llu requests", ring->index, base,
 			   (unsigned long long)(ring->queue.statistics.pushed - ring->session_pushed));
 	viodma_session_end(ring);
 	if (backend->options.ring)

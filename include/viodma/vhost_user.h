@@ -6,6 +6,10 @@
  * device when a queue has requests. Front ends connect one at a time and may reconnect. What a front end does wrong
  * ends its connection with a log line that names the message and the requirement; never the process.
  *
+ * Restarts: INFLIGHT_SHMFD is offered: the front end keeps a record of what is in flight, and a successor at the same
+ * socket path goes on with it by itself. The device needs nothing for it, but a request may be done twice, and what the
+ * device keeps (data, cache mode) has to outlive its process. Packed rings are offered, too, and are the library's.
+ *
  * Single owner: the loop's thread (viodma/loop.h); while the loop does not run, whoever owns it.
  *
  * Several workers (viodma_vhost_user_options.workers): the loop's thread keeps the socket and its messages; queue i is
@@ -13,7 +17,10 @@
  * two owners. Each worker has a lock, which it holds while it does anything at all, and gives back in each round of its
  * loop; the loop's thread holds all of them while it deals with a message, calls an operation, or runs a function of this
  * header. So, of the operations below, a worker's thread calls `process` with its own lock held, and everything else is
- * called while no worker does anything.
+ * called while no worker does anything. `process` and `fail_held` are given a half; features, accepted, configuration and
+ * reset are not per half: they are given the `device` of viodma_vhost_user_new, which passes on what every half has to
+ * know. Once viodma_loop_run has returned, workers go on until viodma_vhost_user_free: hold them before their halves are
+ * read (viodma_vhost_user_hold).
  */
 #ifndef VIODMA_VHOST_USER_H
 #define VIODMA_VHOST_USER_H
@@ -72,12 +79,16 @@ struct viodma_vhost_user_ops {
 	 */
 	void (*fail_held)(void *device, struct viodma_queue *queue);
 	/*
-	 * Several workers: before there is a front end, for each of them from 0 on: *half is what `process` and
+	 * Several workers: within viodma_vhost_user_new, on its thread, for each of them from 0 on; anything but
+	 * VIODMA_OK is its answer then, and halves that had begun end. *half is what `process` and
 	 * `fail_held` get as their `device` for its queues. It watches its descriptors in `loop`, which is the worker's: its
 	 * callbacks come from the worker's thread, with its lock. NULL: this device has no more than one worker.
 	 */
 	enum viodma_result (*worker_begins)(void *device, unsigned worker, struct viodma_loop *loop, void **half);
-	/* Its thread has ended, and its loop ends now: unwatch. For each half, once; no request is with any. */
+	/*
+	 * Its thread has ended, and its loop ends now: unwatch. On the thread of viodma_vhost_user_free (or _new), for each
+	 * half, once; no request is with any.
+	 */
 	void (*worker_ends)(void *half);
 };
 
@@ -101,16 +112,17 @@ struct viodma_vhost_user_options {
 	 * vhost-user (26, 30).
 	 */
 	unsigned platform_dma_bit;
-	unsigned queue_count;    /* 1 to 256; default 1 */
+	unsigned queue_count;    /* 1 to 256; default 1. What the device's configuration says (MQ) has to be the same */
 	/*
-	 * Threads that serve the queues, 1 to 64; default 1, which is the loop's own. More than there are queues are not
-	 * started. They block all signals that can be blocked. What a worker needs is its own: its share of the mappings
-	 * remembered (in addition to iotlb_entries), and in COPY mode copies.
+	 * Threads that serve the queues, 1 to 64; default 1, which is the loop's own. From 2 on that many besides it.
+	 * More than there are queues are not started. They block all signals that can be blocked. What a worker needs
+	 * is its own: its share of the mappings remembered (in addition to iotlb_entries), and in COPY mode copies.
 	 */
 	unsigned workers;
 	/*
 	 * Feature bits of rings (viodma/feature.h) to offer besides VERSION_1, INDIRECT_DESC, EVENT_IDX, RING_PACKED and
-	 * RING_RESET, which are: IN_ORDER and ORDER_PLATFORM; and of all those, which not to offer.
+	 * RING_RESET, which are: IN_ORDER and ORDER_PLATFORM; and of all those, which not to offer. Packed or split: the
+	 * device sees no difference. (NOTIFICATION_DATA cannot go over vhost-user.)
 	 */
 	uint64_t ring_features_also, ring_features_masked;
 	uint64_t protocol_features_masked; /* VHOST_USER_PROTOCOL_F_* not to offer, a bit each: for tests */
@@ -130,7 +142,9 @@ struct viodma_vhost_user_options {
 	uint32_t iotlb_entries;
 	uint32_t revoke_timeout_ms; /* default 10000: then the device stops and the revocation fails (DEV-13) */
 	/*
-	 * One line per event, whole ("viodma: NAME: ..."), without newline; from the back end's thread, and from within
+	 * A line for each event, whole ("viodma: NAME: ..."), without newline. Of what a front end or driver causes without
+	 * losing its connection 32 a second are, and as many of rings that start and stop; a later line says how many were
+	 * left out. From the back end's thread, and from within
 	 * viodma_vhost_user_new and _free; with several workers from theirs, too, one line at a time. It may not call
 	 * functions of this back end. Default: none.
 	 */
@@ -151,22 +165,29 @@ struct viodma_vhost_user_options {
 #define VIODMA_VHOST_USER_SESSIONS 16
 
 struct viodma_vhost_user_session {
-	bool bit33, iotlb_active;
+	bool bit33, iotlb_active; /* it was accepted; addresses went through the IOTLB */
 	struct viodma_queue_setup setup;
-	uint64_t requests, faults, reachable_bytes_peak;
+	uint64_t requests, faults; /* given back to the driver; accesses refused */
+	uint64_t reachable_bytes_peak; /* as below */
 	struct viodma_space_statistics space; /* counts of this session only */
 	struct viodma_iotlb_statistics iotlb;
 };
 
+/*
+ * Counts are from the start on. What a queue counts (kicks and calls suppressed, requests that waited) is in its own
+ * statistics (viodma/queue.h), which `process` sees.
+ */
 struct viodma_vhost_user_statistics {
-	bool connected, iotlb_active;
-	uint64_t offered, accepted;
-	uint64_t region_bytes, reachable_bytes, reachable_bytes_peak;
-	uint32_t iotlb_entries, iotlb_capacity, misses_outstanding;
+	bool connected, iotlb_active; /* now */
+	uint64_t offered, accepted;   /* feature sets; accepted: the last */
+	uint64_t region_bytes;        /* memory that the front end has handed over, now */
+	uint64_t reachable_bytes, reachable_bytes_peak; /* what the device could touch: now, at most */
+	uint32_t iotlb_entries, iotlb_capacity; /* mappings remembered, and at most */
+	uint32_t misses_outstanding;  /* questions that wait for an answer */
 	struct viodma_space_statistics space; /* all sessions */
-	struct viodma_iotlb_statistics iotlb;
+	struct viodma_iotlb_statistics iotlb; /* misses: questions asked of the front end, a page each at most */
 	uint64_t connections;
-	uint64_t fault_count;
+	uint64_t fault_count;         /* accesses refused */
 	uint32_t faults_kept; /* newest last */
 	struct viodma_fault faults[VIODMA_VHOST_USER_FAULTS];
 	uint64_t session_count;
@@ -204,7 +225,7 @@ VIODMA_MUST_USE enum viodma_result viodma_vhost_user_free(struct viodma_vhost_us
  */
 bool viodma_vhost_user_config_changed(struct viodma_vhost_user *backend);
 
-/* Is a front end connected? (--fd: when it has gone, there will be no other.) */
+/* Is a front end connected? (Made from a connected socket: when it has gone, there will be no other.) */
 bool viodma_vhost_user_connected(const struct viodma_vhost_user *backend);
 
 /* True once a back end made from a connected socket has lost its front end for good. */

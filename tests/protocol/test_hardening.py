@@ -185,6 +185,8 @@ def test_a_front_end_cannot_flood_the_log(start, image, what):
         for _ in range(500):
             blk.stop_ring()
             blk.set_up_ring()
+        fe.ask(R.GET_CONFIG, vu.config(250, 56))
+        serve.expect_log("GET_CONFIG of")     # rings leave out nothing but rings
     if what in IN_ONE:
         must(fe.ask(R.GET_FEATURES).u64 == blk.offered, "the front end is not heard")
     else:
