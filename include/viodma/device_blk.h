@@ -12,6 +12,10 @@
  * seg_max * (size_max / 4096 + 2) + 3: every page may lie elsewhere. A request that needs more is answered with IOERR.
  * Feature bits other than 0 to 23 are the caller's to offer and negotiate (viodma/feature.h).
  *
+ * Over vhost-user queue_count is that of struct viodma_vhost_user_options: a request of a queue beyond it is answered with
+ * IOERR. Several workers (viodma/vhost_user.h): a viodma_blk for each, all of the same configuration; set_accepted,
+ * reset, write_config and resize are passed on to every one of them, and reading any one's configuration will do.
+ *
  * The cache mode (writeback, section 5.2.6.2): writes are durable when they are answered, unless the driver accepted
  * FLUSH, and the mode is writeback. With CONFIG_WCE the driver switches it. A reset never makes writes less durable:
  * it takes back a switch to writeback, and keeps one to write-through. Both is allowed, and not every front end that
@@ -135,7 +139,8 @@ struct viodma_blk {
 
 /*
  * Operations a request can be: the largest max_ranges of what is offered; 1, where nothing is that has ranges. ios: so
- * many for each descriptor of each queue at its largest. VIODMA_E_INVALID: a member of config out of its range, or
+ * many for each descriptor of each of the queue_count queues at its largest, since they are found by the queue's number:
+ * also where one of several workers has only some of the queues. VIODMA_E_INVALID: a member of config out of its range, or
  * fewer ios than one head of each queue needs.
  */
 uint32_t viodma_blk_ios_per_head(const struct viodma_blk_config *config);

@@ -10,7 +10,7 @@
  *
  * "Without a sync": a checksum of what the device may read is kept at map and at each sync for the device; when a ring
  * hands the mapping over (viodma_debug_hand_over) it has to be the same still. What the device wrote and the driver reads
- * without a sync is not seen here: a platform with two copies of memory shows that (tests/foreign).
+ * without a sync is not seen here: a platform with two copies of memory shows that.
  *
  * Single owner: the domain's. Memory is the caller's. Units: bytes.
  */

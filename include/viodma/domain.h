@@ -90,7 +90,11 @@ struct viodma_cache_ops {
 struct viodma_domain_config {
 	const struct viodma_platform *platform; /* copied; viodma_platform_check has passed it */
 	enum viodma_addressing addressing;      /* what was negotiated (viodma/feature.h) */
-	const struct viodma_memory *memory;     /* the driver's; NULL: only where nothing is copied or kept coherent */
+	/*
+	 * The driver's. NULL: only where nothing is copied or kept coherent; so of kind iommu a buffer is whole
+	 * granules then, and any other VIODMA_E_UNREACHABLE.
+	 */
+	const struct viodma_memory *memory;
 	/*
 	 * For rings and persistent buffers, and to bounce through. NULL: neither is possible. Its memory need not be in
 	 * `memory`, unless buffers that lie in it are mapped.
@@ -100,7 +104,9 @@ struct viodma_domain_config {
 	 * What viodma_domain_alloc takes from in place of the pool; NULL: the pool. For platforms that are not
 	 * coherent, where rings need memory that is (struct viodma_pool_config); for a pool that a device with
 	 * bit 33 clear does not reach; and behind an IOMMU in deferred mode, so that the pool can stay entered
-	 * (viodma/iommu.h), which makes what bounces several times cheaper.
+	 * (viodma/iommu.h), which makes what bounces as a whole several times cheaper.
+	 * How much it has to hold: all that viodma_domain_alloc is asked for, see viodma_driver_queue_init and, for a
+	 * disk, viodma_driver_blk_init. Too little is VIODMA_E_EXHAUSTED there, and the pool's `exhausted` names it.
 	 */
 	struct viodma_pool *ring_pool;
 	const struct viodma_bus_of *bus_of;     /* OFFSET without windows; copied */
@@ -160,7 +166,7 @@ struct viodma_domain_statistics {
 	uint64_t bounced, in_place; /* bytes mapped through the pool, and where they lie */
 	uint64_t exhausted;        /* maps that answered VIODMA_E_EXHAUSTED */
 	uint64_t quarantined;      /* mappings whose memory could not be taken back */
-	struct viodma_iommu_statistics iommu;
+	struct viodma_iommu_statistics iommu; /* its maps and unmaps are entries in the table: none, or several for a mapping */
 };
 
 /* Members are the library's; read kind, platform, addressing and statistics only. */
@@ -206,13 +212,17 @@ struct viodma_domain {
  */
 VIODMA_MUST_USE enum viodma_result viodma_domain_check(const struct viodma_domain_config *config, const char **what);
 
-/* Make a domain. The pools may serve one domain only. Results of viodma_domain_check. */
+/*
+ * Make a domain. The pools may serve one domain only. Results of viodma_domain_check: where one is not understood, call
+ * that first; it has the sentence.
+ */
 VIODMA_MUST_USE enum viodma_result viodma_domain_init(struct viodma_domain *domain,
 						      const struct viodma_domain_config *config);
 
 /*
- * The domain ends. VIODMA_E_BUSY: a mapping or memory from viodma_domain_alloc is live (not known of mappings of a plain
- * domain). VIODMA_E_QUARANTINED: it ended, and memory of it must never be used again.
+ * The domain ends; what waits to be invalidated is settled first. VIODMA_E_BUSY: a mapping or memory from
+ * viodma_domain_alloc is live (not known of mappings of a plain domain). VIODMA_E_QUARANTINED: it ended, and memory of
+ * it must never be used again.
  */
 VIODMA_MUST_USE enum viodma_result viodma_domain_free(struct viodma_domain *domain);
 

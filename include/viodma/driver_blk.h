@@ -195,6 +195,8 @@ VIODMA_MUST_USE enum viodma_result viodma_driver_blk_queues(struct viodma_driver
  * VIODMA_PEER_ANSWER: a configuration value out of its range (seg_max 0, blk_size no power of two, ...); a
  * size_max of 0 is none, because devices in use say so.
  * VIODMA_E_LIMIT: a mapping cannot hold even 512 bytes. Results of viodma_domain_alloc and of the transport.
+ * They take two stretches of the pool that rings are from, in whole slots: for each of `parts` a status of 64 bytes, and a
+ * header of 16, with 16 more for each range that a request can have.
  */
 VIODMA_MUST_USE enum viodma_result viodma_driver_blk_init(struct viodma_driver_blk *blk,
 							  const struct viodma_driver_blk_config *config);

@@ -138,6 +138,8 @@ void viodma_driver_queue_features(struct viodma_driver_queue_config *config, con
  * (6 + 2 * size), used ring (6 + 8 * size), each indirect table (16 bytes * table_descriptors). A packed ring has
  * descriptors, which the device writes, too, and 4 bytes in place of each of the other two. What can be had in
  * larger pieces is. So where bus addresses go on within pages of 4096 bytes only, a queue has 256 descriptors at most.
+ * In the pool each part takes whole slots, or granules: with slots of 4096 bytes and a size of 256, 12 KiB (descriptors and
+ * available ring 8, used ring 4), and 4 KiB for each 256 descriptors of tables.
  *
  * VIODMA_E_INVALID: a number out of range or storage too small. Results of viodma_domain_alloc: VIODMA_E_LIMIT, for
  * one, if a part is larger than a run of the pool, or tables need more than VIODMA_DRIVER_QUEUE_TABLE_BLOCKS of them;
@@ -146,7 +148,11 @@ void viodma_driver_queue_features(struct viodma_driver_queue_config *config, con
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_init(struct viodma_driver_queue *queue,
 							    const struct viodma_driver_queue_config *config);
 
-/* Tell the device where it is. VIODMA_E_LIMIT: it has no queue that large (DRV-17). Results of the transport. */
+/*
+ * Tell the device where it is, by the transport's queue_enable: a device in the same process learns it there, from a
+ * transport of the caller's own (examples/both-halves.c). VIODMA_E_LIMIT: it has no queue that large (DRV-17). Results of
+ * the transport.
+ */
 VIODMA_MUST_USE enum viodma_result viodma_driver_queue_enable(struct viodma_driver_queue *queue,
 							      const struct viodma_transport *transport);
 

@@ -44,19 +44,21 @@ enum viodma_iommu_mode {
 	/*
 	 * The weaker promise: an unmap returns at once, and the device may reach the memory until the ranges waiting are
 	 * invalidated together: when deferred_max wait, or the oldest is deferred_ns old at the next map, unmap or
-	 * viodma_domain_settle. Memory that was bounced is copied out, and its slots are held, until then. Bus addresses
-	 * are not used again before.
+	 * viodma_domain_settle, or a map finds no bus addresses: so `granules` should hold deferred_max mappings of the
+	 * usual size besides those that are live, and twice that where the pool stays entered. Memory that was bounced
+	 * is copied out, and its slots are held, until then. Bus addresses are not used again before.
 	 *
-	 * Where the domain has a ring_pool besides its pool (and no limits of segments, alignment or mappings, is coherent,
-	 * and has no debug), the pool itself stays entered from the first map through it on, each piece as a whole: once
-	 * at bus addresses that the device may only read, once where it may only write, once where it may do both, as far
-	 * as mappings of that direction have asked for it. A map that bounces then enters nothing, and its unmap takes
-	 * nothing out. What the device reaches beyond its mappings, until the domain ends, is this pool: what was bounced
-	 * for it earlier, and what is bounced for it at the moment in whatever direction. Not buffers, not rings, nothing
-	 * of another device; and nothing that it writes there after an unmap is copied out. Buffers and parts of buffers
-	 * that are whole granules are entered and taken out one by one, as ever. It takes at most half of the bus
-	 * addresses, and is given up (until the domain ends) if a mapping needs them and nothing else is live. A pool
-	 * whose entry cannot be taken out again is quarantined whole.
+	 * Where the domain has a ring_pool besides its pool (and no limits of segments, alignment or mappings, is
+	 * coherent, and has no debug), the pool itself stays entered from the first map through it on, each piece as a
+	 * whole: once at bus addresses that the device may only read, once where it may only write, once where it may
+	 * do both, as far as mappings of that direction have asked for it. A map all of which bounces then enters
+	 * nothing, and its unmap takes nothing out; one with whole granules in it enters its bounced ends, too. What
+	 * the device reaches beyond its mappings, until the domain ends, is this pool: what was bounced for it earlier,
+	 * and what is bounced for it at the moment in whatever direction. Not buffers, not rings, nothing of another
+	 * device; and nothing that it writes there after an unmap is copied out. Buffers and parts of buffers that are
+	 * whole granules are entered and taken out one by one, as ever. It takes at most half of the bus addresses, and
+	 * is given up (until the domain ends) if a mapping needs them and nothing else is live. A pool whose entry
+	 * cannot be taken out again is quarantined whole.
 	 */
 	VIODMA_IOMMU_DEFERRED
 };
@@ -80,7 +82,11 @@ struct viodma_iommu_config {
 	void *storage;
 	size_t storage_bytes;
 	uint32_t granules;
-	/* DEFERRED: room for deferred_max ranges, the bound in time, and the clock (monotonic). */
+	/*
+	 * DEFERRED: room for deferred_max ranges, the bound in time, and the clock (monotonic; over vhost-user
+	 * viodma_front_now_ns). How much an invalidation costs says how many should share one: 256 ranges and 1 ms are
+	 * what `viodma drive` uses, and more of either makes the promise weaker.
+	 */
 	struct viodma_iommu_waiting *waiting;
 	uint32_t deferred_max;
 	uint64_t deferred_ns;

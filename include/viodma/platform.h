@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * viodma/platform.h - a platform, described: what lies between one device and memory, as the driver half needs to know
- * it. spec/platform-description.md defines every member, and the text form.
+ * it. platform-description.md, installed with the documentation, defines every member, and the text form.
  *
  * A description is data. It comes from firmware tables, a device tree, a command line or a program; a domain is made
  * from it (viodma/domain.h), and the bit-33 rule asks it (viodma/feature.h). Nothing is guessed (PLT-2, PLT-3).

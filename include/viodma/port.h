@@ -10,7 +10,8 @@
  *	an IOMMU              map, unmap, invalidate           struct viodma_iommu_ops    viodma/iommu.h
  *	... in deferred mode  now_ns                           struct viodma_iommu_config viodma/iommu.h
  *	addresses of its own  bus_of, in place of an IOMMU's   struct viodma_bus_of       viodma/domain.h
- * and, for each kind of register interface, a transport (viodma/transport.h). docs/porting.md goes through it.
+ * and, for each kind of register interface, a transport (viodma/transport.h). porting.md, installed with the
+ * documentation, goes through it.
  */
 #ifndef VIODMA_PORT_H
 #define VIODMA_PORT_H

@@ -135,8 +135,9 @@ struct viodma_queue_setup {
 	uint32_t size;      /* descriptors; split: a power of two */
 	viodma_bus desc, avail, used; /* packed: descriptor ring, driver and device event suppression */
 	/*
-	 * Where it goes on. Split: the first available index to fetch, 16 bits. Packed: the first available position in
-	 * bits 0 to 14 and its wrap counter in bit 15, the same of the next used one in bits 16 to 31.
+	 * Where it goes on. Split: the first available index to fetch, 16 bits; 0 for a fresh ring. Packed: the first
+	 * available position in bits 0 to 14 and its wrap counter in bit 15, the same of the next used one in bits 16 to
+	 * 31; VIODMA_QUEUE_PACKED_BASE for a fresh ring, of which 0 is not the base.
 	 */
 	uint32_t base;
 	bool indirect_desc; /* accepted features, these */
@@ -151,7 +152,8 @@ struct viodma_queue_setup {
 
 /*
  * A record of what is in flight that outlives this process: so that another one can go on where it was killed, and
- * nothing is lost or done twice that had been given back. vhost-user's in-flight region is one (hosted/vhost_user).
+ * nothing is lost or done twice that had been given back. vhost-user's in-flight region is one (viodma/vhost_user.h
+ * keeps it).
  */
 struct viodma_queue_chain {
 	uint16_t id;    /* split: the head; packed: the buffer id */

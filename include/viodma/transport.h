@@ -5,7 +5,9 @@
  *
  * Bus addresses of rings come from the domain. Every operation may fail: VIODMA_PEER_GONE when the device has gone,
  * VIODMA_PEER_* when it misbehaves, VIODMA_E_TIMEOUT, VIODMA_E_IO. Operations may block, but for `notify`. All are
- * needed, but for those of which it is said that they may be NULL.
+ * needed, but for those of which it is said that they may be NULL; NULL in place of another is not found out. Of them
+ * viodma_driver_queue_enable uses queue_size_max and queue_enable, viodma_driver_queue_kick notify (or notify_data) alone:
+ * whoever does without viodma_driver_negotiate, and without a device type's driver, needs no more.
  *
  * Single owner: the driver's.
  */
@@ -21,7 +23,7 @@ extern "C" {
 /* Where a queue lies, for the device. */
 struct viodma_transport_queue {
 	uint32_t size; /* descriptors */
-	viodma_bus desc, avail, used;
+	viodma_bus desc, avail, used; /* packed: descriptor ring, driver and device event suppression */
 };
 
 struct viodma_transport_ops {
