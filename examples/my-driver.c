@@ -57,6 +57,8 @@ static void set_up(const char *path)
     const struct viodma_driver_blk_config blk_config = {
         .driver = &driver, .domain = &domain, .queues = {&queue}, .queue_count = 1, .parts = PARTS,
         .segments_max = SEGMENTS, .storage = blk_storage, .storage_bytes = sizeof(blk_storage)};
+    enum viodma_result result;
+    const char *why;
 
     must(viodma_platform_parse("kind=offset window=0x40000000+256K@0x80000000 restricted pool=0x40000000+256K",
                                &platform, NULL, NULL), "platform");
@@ -73,6 +75,8 @@ static void set_up(const char *path)
     must(viodma_front_grant(front, (viodma_bus){POOL_BUS}, (viodma_phys){POOL_PHYS}, POOL_BYTES, VIODMA_READ_WRITE,
                             true), "granting the pool");
     domain_config.addressing = driver.decision.addressing;
+    result = viodma_domain_check(&domain_config, &why);
+    must(result, why ? why : "domain");
     must(viodma_domain_init(&domain, &domain_config), "domain");
     viodma_driver_queue_features(&queue_config, &driver);
     must(viodma_driver_queue_init(&queue, &queue_config), "queue");

@@ -29,7 +29,7 @@ expect() {
 for compiler in gcc clang; do
 	for kind in "" --static; do
 		flags=$(pkg-config $kind --cflags --libs viodma-core)
-		for example in my-device my-vmm my-map my-platform; do
+		for example in my-device my-vmm my-map my-platform both-halves; do
 			# shellcheck disable=SC2086
 			$compiler -std=c11 -Wall -Wextra -Werror $example.c $flags -o $example
 		done
@@ -38,6 +38,7 @@ for compiler in gcc clang; do
 		# shellcheck disable=SC2046
 		$compiler -std=c11 -Wall -Wextra -Werror my-driver.c $(pkg-config --cflags --libs viodma) -o my-driver
 		expect "HELLO FROM THE DRIVER" "$(./my-device)"
+		expect 144 "$(./both-halves)"
 		expect "served
 refused: read of 21 bytes at bus address 0xfffe4000: DEV-9, the mapping does not permit this direction" "$(./my-vmm)"
 		expect "kind=direct
@@ -106,5 +107,8 @@ for page in viodma.1 viodma-demo.1 viodma-check.1 viodma-drive.1 viodma-serve.1 
 done
 for document in README.md platform-dma.md platform-description.md cases.md design.md porting.md threat-model.md; do
 	[ -e "$tree/usr/local/share/doc/viodma/$document" ] || { echo "not installed: $document"; exit 1; }
+done
+(cd "$tree/usr/local/share/doc/viodma" && grep -o '](\([^):]*\))' ./*.md | sed -e 's/.*](//' -e 's/[)#].*//' | sort -u) | while read -r link; do
+	[ -z "$link" ] || [ -e "$tree/usr/local/share/doc/viodma/$link" ] || { echo "an installed document leads to $link"; exit 1; }
 done
 echo "installed tree: examples, symbols and man pages as they should be"
