@@ -77,6 +77,12 @@ BETWEEN(enum viodma_result, viodma_packed_next, struct viodma_queue *queue)
 	return __real_viodma_packed_next(queue);
 }
 
+/* The straight way walks tables by itself. */
+BETWEEN(bool, viodma_queue_calm_down, struct viodma_queue *queue)
+{
+	return !BROKEN(tables_at_once) && __real_viodma_queue_calm_down(queue);
+}
+
 BETWEEN(enum viodma_result, viodma_walk_chain, struct viodma_request *request)
 {
 	const bool before = request->indirect;
