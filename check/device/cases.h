@@ -5,7 +5,16 @@
 
 #include "check/device/session.h"
 
-extern const struct check_case check_cases_features[], check_cases_access[], check_cases_places[], check_cases_misses[], check_cases_revocation[], check_cases_used[],
-	check_cases_lies[], check_cases_life[], check_cases_record[], check_cases_regions[], check_cases_signals[];
+extern const struct check_case check_cases_features[];
+extern const struct check_case check_cases_access[];
+extern const struct check_case check_cases_places[];
+extern const struct check_case check_cases_misses[];
+extern const struct check_case check_cases_revocation[];
+extern const struct check_case check_cases_used[];
+extern const struct check_case check_cases_lies[];
+extern const struct check_case check_cases_life[];
+extern const struct check_case check_cases_record[];
+extern const struct check_case check_cases_regions[];
+extern const struct check_case check_cases_signals[];
 
 #endif

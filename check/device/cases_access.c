@@ -18,10 +18,7 @@ static bool begin(struct check_session *session, struct check_request *request, 
 	if (!check_session_start(session, &usual) || !check_device_works(session) ||
 	    !check_request_make(session, request, direction, 0))
 		return false;
-	for (uint32_t i = 0; i < request->count; i++)
-		if (request->parts[i].role != CHECK_DATA && !check_part_grant(session, &request->parts[i]))
-			return false;
-	return true;
+	return check_request_grant_but_data(session, request);
 }
 
 static struct check_place *data_of(struct check_request *request)
@@ -44,11 +41,7 @@ static bool tell(struct check_session *session, const struct check_place *place,
 static enum check_verdict little_is_touched(struct check_session *session, struct check_request *request, uint64_t bytes,
 					    const char *what)
 {
-	check_memory_remember(&session->memory);
-	check_rings_allow(session);
-	for (uint32_t i = 0; i < request->count; i++)
-		if (request->parts[i].role == CHECK_STATUS)
-			check_memory_allow(&session->memory, &request->parts[i].place, 0, request->parts[i].place.bytes);
+	check_request_expect_status(session, request);
 	if (bytes)
 		check_memory_allow(&session->memory, data_of(request), 0, bytes);
 	if (!check_request_submit(session, request))
@@ -112,12 +105,8 @@ static enum check_verdict write_beyond_mapping(struct check_session *session)
 
 	if (!check_session_start(session, &usual) || !check_device_works(session) ||
 	    !check_place(session, session->type->usual_bytes, CHECK_PAGE - 16, &place) ||
-	    !check_request_make_of(session, &request, CHECK_FROM_DEVICE, &place, 1))
-		return check_trouble(session);
-	for (uint32_t i = 0; i < request.count; i++)
-		if (request.parts[i].role != CHECK_DATA && !check_part_grant(session, &request.parts[i]))
-			return check_trouble(session);
-	if (!tell(session, &place, CHECK_PAGE, CHECK_WRITE))
+	    !check_request_make_of(session, &request, CHECK_FROM_DEVICE, &place, 1) ||
+	    !check_request_grant_but_data(session, &request) || !tell(session, &place, CHECK_PAGE, CHECK_WRITE))
 		return check_trouble(session);
 	return little_is_touched(session, &request, 16, "a page beyond the one that is mapped");
 }

@@ -58,15 +58,8 @@ static enum check_verdict stopped_is_stopped(struct check_session *session)
 	    !check_request_make(session, &request, check_direction_of(session), 0) || !check_request_grant(session, &request) ||
 	    !check_session_ring_stop(session, 0, &base))
 		return check_trouble(session);
-	check_memory_remember(&session->memory);
-	if (!check_request_submit(session, &request))
-		return check_trouble(session);
-	if (session->packed)
-		check_memory_accept(&session->memory, &session->rings[0].desc, 0, session->rings[0].desc.bytes);
-	check_wait_ms(session, 50);
-	if (!check_untouched(session, "memory after GET_VRING_BASE was answered"))
-		return check_trouble(session);
-	return check_passed(session);
+	return check_request_stays(session, &request, "memory after GET_VRING_BASE was answered") ? check_passed(session)
+												  : check_trouble(session);
 }
 
 /* GET_VRING_BASE with requests that wait for a miss: given back, or failed, not lost. */
@@ -110,14 +103,10 @@ static enum check_verdict disabled_is_disabled(struct check_session *session)
 	if (!check_peer_send(&session->peer, VHOST_USER_SET_VRING_ENABLE, 0, &state, sizeof(state), NULL, 0) ||
 	    check_peer_get(&session->peer, VHOST_USER_GET_FEATURES, &word) != CHECK_ANSWERED)
 		return check_trouble(session);
-	check_memory_remember(&session->memory);
-	if (!check_request_submit(session, &request))
-		return check_trouble(session);
-	if (session->packed)
-		check_memory_accept(&session->memory, &session->rings[0].desc, 0, session->rings[0].desc.bytes);
-	check_wait_ms(session, 50);
-	if (!check_untouched(session, "memory of a queue that is disabled"))
-		return check_observed(session, "a queue that is disabled is served: %.300s", session->why);
+	if (!check_request_stays(session, &request, "memory of a queue that is disabled"))
+		return session->peer.state == CHECK_ANSWERED
+			       ? check_observed(session, "a queue that is disabled is served: %.300s", session->why)
+			       : check_trouble(session);
 	state.num = 1;
 	if (!check_peer_send(&session->peer, VHOST_USER_SET_VRING_ENABLE, 0, &state, sizeof(state), NULL, 0))
 		return check_trouble(session);
@@ -168,16 +157,10 @@ static enum check_verdict forgets(struct check_session *session, bool (*end)(str
 	if (!end(session) || !check_session_start(session, &usual) || !some(session, 1))
 		return check_trouble(session);
 	from = session->miss_count;
-	if (!check_request_make_of(session, &request, CHECK_FROM_DEVICE, &place, 1))
+	if (!check_request_make_of(session, &request, CHECK_FROM_DEVICE, &place, 1) ||
+	    !check_request_grant_but_data(session, &request))
 		return check_trouble(session);
-	for (uint32_t i = 0; i < request.count; i++)
-		if (request.parts[i].role != CHECK_DATA && !check_part_grant(session, &request.parts[i]))
-			return check_trouble(session);
-	check_memory_remember(&session->memory);
-	check_rings_allow(session);
-	for (uint32_t i = 0; i < request.count; i++)
-		if (request.parts[i].role == CHECK_STATUS)
-			check_memory_allow(&session->memory, &request.parts[i].place, 0, 1);
+	check_request_expect_status(session, &request);
 	if (!check_request_submit(session, &request))
 		return check_trouble(session);
 	if (!check_request_wait(session, &request, NULL, 0, session->options->timeout_ms / 4) &&

@@ -149,11 +149,7 @@ static enum check_verdict goes_on_when_refused(struct check_session *session)
 		return check_trouble(session);
 	check_wait_ms(session, 20);
 	check_forget(session, data_of(&request)->bus / CHECK_PAGE * CHECK_PAGE, CHECK_PAGE);
-	check_memory_remember(&session->memory);
-	check_rings_allow(session);
-	for (uint32_t i = 0; i < request.count; i++)
-		if (request.parts[i].role == CHECK_STATUS)
-			check_memory_allow(&session->memory, &request.parts[i].place, 0, 1);
+	check_request_expect_status(session, &request);
 	if (!release(session))
 		return check_trouble(session);
 	if (!check_request_wait(session, &request, NULL, 0, session->options->timeout_ms / 4)) {
@@ -197,11 +193,7 @@ static enum check_verdict makes_no_more_of_it(struct check_session *session)
 	if (!held(session, &request))
 		return check_trouble(session);
 	check_wait_ms(session, 20);
-	check_memory_remember(&session->memory);
-	check_rings_allow(session);
-	for (uint32_t i = 0; i < request.count; i++)
-		if (request.parts[i].role == CHECK_STATUS)
-			check_memory_allow(&session->memory, &request.parts[i].place, 0, 1);
+	check_request_expect_status(session, &request);
 	if (!check_update(session, data_of(&request)->bus / CHECK_PAGE * CHECK_PAGE, data_of(&request)->user / CHECK_PAGE * CHECK_PAGE,
 			  CHECK_PAGE, CHECK_READ, &refused))
 		return check_trouble(session);
@@ -226,12 +218,7 @@ static enum check_verdict ring_waits(struct check_session *session)
 	if (!check_session_start(session, &setup) || !check_request_make(session, &request, check_direction_of(session), 0) ||
 	    !check_request_grant(session, &request))
 		return check_trouble(session);
-	check_memory_remember(&session->memory);
-	if (!check_request_submit(session, &request))
-		return check_trouble(session);
-	check_memory_accept(&session->memory, &ring->desc, 0, ring->desc.bytes);
-	check_wait_ms(session, 50);
-	if (!check_untouched(session, "a ring that is not mapped"))
+	if (!check_request_stays(session, &request, "a ring that is not mapped"))
 		return check_trouble(session);
 	if (!check_session_ring_grant(session, ring) || !release(session))
 		return check_trouble(session);

@@ -115,12 +115,7 @@ static enum check_verdict ring_follows(struct check_session *session)
 	    !check_withdraw(session, page_of(ring->avail.bus), CHECK_PAGE, &refused) ||
 	    !check_withdraw(session, page_of(ring->used.bus), CHECK_PAGE, &refused))
 		return check_trouble(session);
-	check_memory_remember(&session->memory);
-	if (!check_request_submit(session, &request))
-		return check_trouble(session);
-	check_memory_accept(&session->memory, &ring->desc, 0, ring->desc.bytes);
-	check_wait_ms(session, 50);
-	if (!check_untouched(session, "a ring that is not mapped any more"))
+	if (!check_request_stays(session, &request, "a ring that is not mapped any more"))
 		return check_trouble(session);
 	if (session->miss_count == from)
 		return check_failed(session, "its ring was taken back, it was kicked, and it does not ask for the ring");
@@ -194,11 +189,7 @@ static enum check_verdict no_permission(struct check_session *session)
 	check_forget(session, page_of(data_of(&request)->bus), CHECK_PAGE);
 	if (!check_update(session, page_of(data_of(&request)->bus), data_of(&request)->user - before, CHECK_PAGE, 0, &refused))
 		return session->peer.state == CHECK_GONE ? check_passed(session) : check_trouble(session);
-	check_memory_remember(&session->memory);
-	check_rings_allow(session);
-	for (uint32_t i = 0; i < request.count; i++)
-		if (request.parts[i].role == CHECK_STATUS)
-			check_memory_allow(&session->memory, &request.parts[i].place, 0, 1);
+	check_request_expect_status(session, &request);
 	if (!check_request_submit(session, &request))
 		return check_trouble(session);
 	if (!check_request_wait(session, &request, NULL, 0, session->options->timeout_ms / 4) &&

@@ -91,6 +91,23 @@ bool check_request_tell(struct check_session *session, const struct check_reques
 	return true;
 }
 
+bool check_request_grant_but_data(struct check_session *session, struct check_request *request)
+{
+	for (uint32_t i = 0; i < request->count; i++)
+		if (request->parts[i].role != CHECK_DATA && !check_part_grant(session, &request->parts[i]))
+			return false;
+	return true;
+}
+
+void check_request_expect_status(struct check_session *session, const struct check_request *request)
+{
+	check_memory_remember(&session->memory);
+	check_rings_allow(session);
+	for (uint32_t i = 0; i < request->count; i++)
+		if (request->parts[i].role == CHECK_STATUS)
+			check_memory_allow(&session->memory, &request->parts[i].place, 0, request->parts[i].place.bytes);
+}
+
 void check_request_allow(struct check_session *session, const struct check_request *request)
 {
 	for (uint32_t i = 0; i < request->count; i++)
@@ -164,6 +181,21 @@ bool check_request_submit(struct check_session *session, struct check_request *r
 		return false;
 	check_ring_kick(&session->rings[request->ring]);
 	return true;
+}
+
+#define WHILE_MS 50u
+
+bool check_request_stays(struct check_session *session, struct check_request *request, const char *what)
+{
+	const struct check_ring *ring = &session->rings[request->ring];
+
+	check_memory_remember(&session->memory);
+	if (!check_request_submit(session, request))
+		return false;
+	if (ring->packed) /* of a split one check_request_add did it */
+		check_memory_accept(&session->memory, &ring->desc, 0, ring->desc.bytes);
+	check_wait_ms(session, WHILE_MS);
+	return check_untouched(session, what);
 }
 
 /* Whose is it? */

@@ -231,6 +231,12 @@ bool check_part_grant(struct check_session *session, const struct check_part *pa
 bool check_request_tell(struct check_session *session, const struct check_request *request);
 /* What may be written by it, from the last check_memory_remember on: its device-writable parts and the ring's. */
 void check_request_allow(struct check_session *session, const struct check_request *request);
+/* The same but for its data. */
+bool check_request_grant_but_data(struct check_session *session, struct check_request *request);
+/* What there is now is right, and from now on only the rings may change, and this request's status. */
+void check_request_expect_status(struct check_session *session, const struct check_request *request);
+/* Submitted to a device that must not serve it now: for a while all stays as it is. False: it does not; `what` was touched. */
+bool check_request_stays(struct check_session *session, struct check_request *request, const char *what);
 /* Make it available, and kick. */
 bool check_request_submit(struct check_session *session, struct check_request *request);
 bool check_request_add(struct check_session *session, struct check_request *request);

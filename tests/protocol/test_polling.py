@@ -104,7 +104,7 @@ def notifications(serve, layout, driver):
     return rings["kicks"] / rings["got"], rings["calls"] / rings["got"]
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="not run: there is one processor")
 def test_by_itself_it_polls_where_requests_come_soon(start, image, layout):
     serve = start(image)
     for _ in range(10):     # a machine that is busy may keep the two apart for longer than polling is for
