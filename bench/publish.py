@@ -52,7 +52,8 @@ def steps(build: Path, out: Path, quick: bool) -> list[tuple[str, list[str], int
                           str(out / "instructions.json")], 120),
         ("peers", [python, str(ROOT / "bench/peers/run"), "--build", str(build), "--json", str(out / "peers.json"),
                    *(["--rounds", "3"] if quick else [])], 400),
-        ("iotlb", [str(build / "bench/bench-iotlb"), "--json", *(["--quick"] if quick else []), ">"], 120),
+        ("iotlb", [python, str(ROOT / "bench/iotlb_runs"), "--program", str(build / "bench/bench-iotlb"),
+                   *(["--quick", "--processes", "3"] if quick else []), ">"], 180),
         ("misses", [str(build / "bench/bench-misses"), "--json", *(["--quick"] if quick else []), ">"], 60),
         ("size", [python, str(ROOT / "bench/size"), "--json", str(out / "size.json")], 240),
     ]

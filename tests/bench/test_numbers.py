@@ -76,3 +76,19 @@ def test_direct_costs_no_instructions_in_the_driver_half(viodma, valgrind, tmp_p
     for row in rows:
         assert row["driver_extra_per_segment"] <= 6, row
         assert row["both"] >= row["driver"] + row["device"] > 0
+
+
+def test_of_several_processes_the_median_one_is_told(tmp_path):
+    program = tmp_path / "program"
+    program.write_text(
+        "#!/bin/sh\nn=$(cat '%s' 2>/dev/null || echo 0); echo $((n + 1)) >'%s'\n"
+        "set -- 1.5 1.0 1.2 9.0 1.1\nshift $n\n"
+        "echo '{\"bytes_per_entry\": 64, \"rows\": [{\"what\": \"requests\", \"ns\": '$1', \"ratio\": '$1'}]}'\n"
+        % ((tmp_path / "count",) * 2))
+    program.chmod(0o755)
+    done = subprocess.run([sys.executable, str(TOP / "bench" / "iotlb_runs"), "--program", str(program), "--processes", "5"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    row = {"what": "requests", "ns": 1.2, "ratio": 1.2, "ratio_low": 1.1, "ratio_high": 1.5}
+    assert found == {"bytes_per_entry": 64, "rows": [row], "processes": 5}
