@@ -35,9 +35,11 @@ def test_the_front_end_is_told_of_a_new_capacity(serve, image, iommu):
 def test_changes_nobody_acknowledged_are_told_once(serve, image):
     with b.driving(serve.path) as blk:
         blk.front_end.answer_what_is_said = False
-        for _ in range(5):
+        before = blk.capacity
+        for n in range(1, 6):
             grow(serve, image, 4096)
-            blk.front_end.stay(vu.QUIET / 5)
+            blk.front_end.wait_until(lambda: blk.capacity == before + n * 8, "the new capacity")   # noqa: B023
+        blk.front_end.wait_until(lambda: told(blk), "the message")
         must(len(told(blk)) == 1, f"{len(told(blk))} messages although the first was not answered")
         blk.front_end.answer_what_is_said = True
         blk.front_end.reply_in_turn(told(blk)[0], 0)
